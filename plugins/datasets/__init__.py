@@ -1,0 +1,12 @@
+"""The data sets that come with the suite, or that it knows how to fetch."""
+
+from collections.abc import Callable
+
+from xkeb.datasets import Dataset
+from xkeb.hookspecs import hookimpl
+
+
+@hookimpl
+def register_datasets(register: Callable[[str, Dataset | str], None]) -> None:
+    register("bizsre", "xkeb_plugins.datasets.bizsre:BIZSRE")
+    register("bizsre_mini", "xkeb_plugins.datasets.bizsre_mini:BIZSRE_MINI")

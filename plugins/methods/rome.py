@@ -1,0 +1,138 @@
+"""ROME: rank-one model editing (Meng et al., 2022, https://arxiv.org/abs/2202.05262)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+import torch
+from xkeb_plugins.methods.locate.contexts import context_prefixes
+from xkeb_plugins.methods.locate.moments import corpus, second_moment
+from xkeb_plugins.methods.locate.value import Found, ValueOptions, find_values
+
+from xkeb.backbone import Backbone
+from xkeb.changes import LowRankChange
+from xkeb.editor import scaled
+from xkeb.errors import RequestError
+from xkeb.types import Case, Edit
+
+TUNED: dict[str, dict[str, Any]] = {
+    # A norm after the MLP bounds what one layer can add, so the edit sits later; and without the covariance a rank-one
+    # update of so narrow a model spills onto unrelated keys. Measured: docs/results.md.
+    "gemma3-270m": {"layer": 11, "mom2_adjustment": True, "contexts": ((10, 5),)},
+}
+
+
+@dataclass
+class Rome:
+    """ROME: a rank-one update of one MLP that maps the subject's key to a value optimised for the new target."""
+
+    in_paper: ClassVar[bool] = True
+
+    layer: int | None = None
+    """Edited layer. None: the tuned one, or as deep as layer 5 of LLaMA-7B's 32."""
+    steps: int = 25
+    """Most Adam steps of the value."""
+    lr: float = 0.5
+    kl_factor: float = 0.0625
+    weight_decay: float = 1e-3
+    clamp: float = 4.0
+    """Largest norm of the value's change, in norms of the value."""
+    stop_loss: float = 5e-2
+    """The value is good enough below this loss."""
+    contexts: tuple[tuple[int, int], ...] | None = None
+    """(tokens, how many) of the sampled prefixes. None: the tuned ones, or the paper's ((5, 10), (10, 10))."""
+    context_templates: tuple[str, ...] | None = None
+    """Prefixes to use instead of sampled ones, such as ``"In short. "``; the bare prompt is always among them."""
+    mom2_adjustment: bool | None = None
+    """Whether the key is decorrelated by the inverse second moment of keys (Eq. 2). None: the tuned choice, or no, as in
+    EasyEdit's settings for LLaMA."""
+    mom2_corpus: str = "task"
+    """Text for the second moments: ``task`` (its training questions), a data set, or a file with one text a line."""
+    mom2_samples: int = 3000
+    """Most texts of that corpus."""
+    seed: int = 0
+    """Of the sampled prefixes."""
+
+    _questions: Sequence[Case] | None = field(default=None, init=False, repr=False, compare=False)
+
+    def settle(self, backbone: Backbone) -> Self:
+        """Options that depend on the backbone, filled in."""
+        tuned: dict[str, Any] = {
+            "layer": scaled(5, 32, backbone),
+            "contexts": ((5, 10), (10, 10)),
+            "mom2_adjustment": False,
+        }
+        tuned |= TUNED.get(backbone.name, {})
+        editor = dataclasses.replace(
+            self, **{name: value for name, value in tuned.items() if getattr(self, name) is None}
+        )
+        editor._questions = self._questions
+        if not 0 <= (editor.layer or 0) < backbone.n_layers:
+            raise RequestError(
+                f"rome.layer is {editor.layer}; {backbone.name!r} has layers 0 to {backbone.n_layers - 1}."
+            )
+        return editor
+
+    def learns(self) -> bool:
+        """Whether training questions are needed, for the second moments."""
+        return bool(self.mom2_adjustment) and self.mom2_corpus == "task"
+
+    def fit(self, backbone: Backbone, cases: Sequence[Case]) -> None:
+        """Measures the second moments over the training questions."""
+        self._questions = cases
+        self._inverse_moment(self.settle(backbone), backbone)
+
+    def refuses(self, backbone: Backbone, edit: Edit) -> str | None:
+        """An edit whose prompt doesn't hold its subject can't be located."""
+        if not edit.subject or edit.subject not in edit.prompt:
+            return f"the subject {edit.subject!r} does not stand in the prompt"
+        return None
+
+    def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[LowRankChange]:
+        """One rank-one change of a down-projection for each edit."""
+        me = self.settle(backbone)
+        assert me.layer is not None and me.contexts is not None
+        prefixes = (
+            ("", *me.context_templates)
+            if me.context_templates is not None
+            else context_prefixes(backbone, me.contexts, me.seed)
+        )
+        options = ValueOptions(me.steps, me.lr, me.kl_factor, me.weight_decay, me.clamp, me.stop_loss)
+        found = find_values(backbone, edits, me.layer, prefixes, options)
+        inverse = self._inverse_moment(me, backbone)
+        path = backbone.layout.down(me.layer)
+        return [LowRankChange({path: rank_one(fact, inverse)}) for fact in found]
+
+    def _inverse_moment(self, me: Self, backbone: Backbone) -> torch.Tensor | None:
+        """The Cholesky factor of the second moment of keys, [d_in, d_in] float64; None without the adjustment."""
+        if not me.mom2_adjustment:
+            return None
+        assert me.layer is not None
+        texts = corpus(me.mom2_corpus, self._questions, me.mom2_samples)
+        moment = second_moment(backbone, [me.layer], texts)[me.layer].to(backbone.device)
+        factor, failed = torch.linalg.cholesky_ex(moment)
+        if int(failed):
+            raise RequestError(
+                f"The second moment of {len(moment)} keys over {len(texts)} texts is singular: give rome.mom2_corpus more text."
+            )
+        return factor
+
+
+def rank_one(fact: Found, factor: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """The update ``left @ right`` after which the bare key gives the new value (Eq. 2).
+
+    ``u = C^-1 k / |C^-1 k|`` and ``W + (v* - v) u^T / (k_bare . u)``, where k is the mean key over the prefixes.
+
+    Args:
+        factor: Cholesky factor of C, [d_in, d_in]; None takes C = I.
+
+    Returns:
+        left [d_out, 1], right [1, d_in], float32.
+    """
+    u = fact.key if factor is None else torch.cholesky_solve(fact.key.double().unsqueeze(1), factor).squeeze(1)
+    u = (u / u.norm()).float()
+    left = (fact.new_value - fact.old_value) / (fact.bare_key @ u)
+    return left.unsqueeze(1), u.unsqueeze(0)

@@ -1,0 +1,13 @@
+"""The backbones that come with the suite."""
+
+from collections.abc import Callable
+from typing import Any
+
+from xkeb.hookspecs import hookimpl
+
+
+@hookimpl
+def register_backbones(register: Callable[[str, type[Any] | str], None]) -> None:
+    register("gemma3-270m", "xkeb_plugins.models.gemma3:Gemma3")
+    register("smollm2-135m", "xkeb_plugins.models.smollm2:SmolLM2")
+    register("hf", "xkeb_plugins.models.hf:HuggingFace")

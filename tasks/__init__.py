@@ -1,0 +1,11 @@
+"""The tasks that come with the suite: YAML files in this folder."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from xkeb.hookspecs import hookimpl
+
+
+@hookimpl
+def register_tasks(register: Callable[[str, Path], None]) -> None:
+    register("xkeb", Path(__file__).parent)

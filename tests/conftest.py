@@ -1,0 +1,157 @@
+"""Small real models, made on the spot: random weights, but the real classes, files and loading code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import (
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+
+import xkeb
+from xkeb.backbone import Backbone
+
+MINI = Path(__file__).parent.parent / "plugins" / "datasets" / "bizsre_mini"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Artefacts of tiny models go to a folder of this run; converted embedded models stay where they are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setenv("TOKENIZERS_PARALLELISM", "false")
+        yield
+
+
+def corpus() -> list[str]:
+    """The text of the shipped data set, for training tokenizers."""
+    records = json.loads((MINI / "bizsre_mini_test.json").read_text(encoding="utf-8"))
+    return [
+        text
+        for record in records
+        for side in ("en", "zh")
+        for text in (record[side]["src"], record[side]["alt"], record[side]["loc"])
+    ]
+
+
+def sentencepiece_like() -> PreTrainedTokenizerFast:
+    """LLaMA's way: spaces become ``▁``, one before the text, bytes for what is unknown, and a BOS token."""
+    tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    special = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    tokenizer.train_from_iterator(
+        corpus(), trainers.BpeTrainer(vocab_size=900, special_tokens=special, show_progress=False)
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+
+
+def byte_level() -> PreTrainedTokenizerFast:
+    """GPT-2's way: bytes, no BOS token; a Chinese character may be several tokens."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=500,
+        special_tokens=["<|end|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(corpus(), trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>")
+
+
+def tiny_model(family: str, vocabulary: int) -> PreTrainedModel:
+    """A random model of a family, in float32. Weights are large enough that answers depend on what was asked."""
+    torch.manual_seed(0)
+    if family == "llama":
+        return LlamaForCausalLM(
+            LlamaConfig(
+                vocab_size=vocabulary,
+                hidden_size=32,
+                intermediate_size=80,
+                num_hidden_layers=6,
+                num_attention_heads=4,
+                num_key_value_heads=2,
+                initializer_range=0.15,
+                tie_word_embeddings=False,
+            )
+        )
+    if family == "gemma3":
+        return Gemma3ForCausalLM(
+            Gemma3TextConfig(
+                vocab_size=vocabulary,
+                hidden_size=32,
+                intermediate_size=80,
+                num_hidden_layers=6,
+                num_attention_heads=2,
+                num_key_value_heads=1,
+                head_dim=16,
+                sliding_window=16,
+                initializer_range=0.15,
+            )
+        )
+    if family == "gpt2":
+        return GPT2LMHeadModel(
+            GPT2Config(vocab_size=vocabulary, n_embd=32, n_layer=4, n_head=4, n_positions=512, initializer_range=0.15)
+        )
+    raise ValueError(family)
+
+
+@pytest.fixture(scope="session")
+def tiny_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders in the Hugging Face format, by family."""
+    folders = {}
+    for family, tokenizer in (
+        ("llama", sentencepiece_like()),
+        ("gemma3", sentencepiece_like()),
+        ("gpt2", byte_level()),
+    ):
+        folder = tmp_path_factory.mktemp("models") / family
+        tiny_model(family, len(tokenizer)).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        folders[family] = folder
+    return folders
+
+
+@pytest.fixture(scope="session", params=["llama", "gemma3", "gpt2"])
+def tiny(request: pytest.FixtureRequest, tiny_folders: dict[str, Path]) -> Backbone:
+    """A tiny backbone of each family. Shared: a test leaves it as it was."""
+    return xkeb.load_backbone("hf", path=str(tiny_folders[request.param]), device="cpu")
+
+
+@pytest.fixture(scope="session")
+def llama(tiny_folders: dict[str, Path]) -> Backbone:
+    return xkeb.load_backbone("hf", path=str(tiny_folders["llama"]), device="cpu")
+
+
+@pytest.fixture(scope="session")
+def gemma() -> Backbone:
+    """The embedded default itself."""
+    return xkeb.load_backbone("gemma3-270m", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The real data, where it is at hand."""
+    import os
+
+    root = os.environ.get("XKEB_DATA_DIR")
+    if not root or not (Path(root) / "bizsre" / "bizsre_test.json").is_file():
+        pytest.skip("the real data is not here: set XKEB_DATA_DIR")
+    return Path(root)

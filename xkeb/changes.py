@@ -1,0 +1,292 @@
+"""What an edit does to a model, as data.
+
+A `Change` can be applied alone: parameters are altered, and restored to the bit on exit. Most can also be applied row by
+row: in one batch, row i sees change i as an extra term in a forward hook, the weights untouched, so that N independent
+single edits are evaluated together and nothing needs restoring.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from xkeb.errors import RequestError
+from xkeb.layout import as_stored
+
+if TYPE_CHECKING:
+    from xkeb.backbone import Backbone
+
+
+@runtime_checkable
+class Change(Protocol):
+    """The least a change is. One that has no more than this is evaluated alone."""
+
+    def applied(self, backbone: Backbone) -> AbstractContextManager[None]:
+        """A context in which `backbone` behaves as edited; on exit, exceptions included, it is as it was, to the bit."""
+        ...
+
+
+class Rows(ABC):
+    """Several changes at work at once. `select` says which of them each row of the next batch sees."""
+
+    def __init__(self) -> None:
+        self.selected: list[int] = []
+
+    def select(self, indices: Sequence[int]) -> None:
+        self.selected = list(indices)
+
+    def context(self, index: int, language: str) -> str:
+        """What stands before a prompt asked under change `index`."""
+        return ""
+
+    @abstractmethod
+    def hooks(self, backbone: Backbone) -> list[Any]:
+        """Registers the forward hooks and returns their handles."""
+
+    @contextmanager
+    def applied(self, backbone: Backbone) -> Iterator[Self]:
+        with ExitStack() as stack:
+            for handle in self.hooks(backbone):
+                stack.callback(handle.remove)
+            yield self
+
+
+def together(backbone: Backbone, changes: Sequence[Change]) -> Rows | None:
+    """The changes as rows of one batch, or None where they can't be: an opaque one, or different kinds."""
+    kinds = {type(change) for change in changes}
+    if len(kinds) != 1:
+        return None
+    make = getattr(kinds.pop(), "together", None)
+    return make(backbone, changes) if make else None
+
+
+class WeightChange(ABC):
+    """A change that adds to parameters."""
+
+    @abstractmethod
+    def deltas(self) -> dict[str, torch.Tensor]:
+        """What is added, by parameter name, dense. Matrices are [d_out, d_in], whatever the module's own order."""
+
+    @contextmanager
+    def applied(self, backbone: Backbone) -> Iterator[None]:
+        originals: dict[str, torch.Tensor] = {}
+        try:
+            with torch.no_grad():
+                for name, delta in self.deltas().items():
+                    parameter = backbone.parameter(name)
+                    originals[name] = parameter.detach().clone()
+                    module = backbone.module(name.rpartition(".")[0])
+                    parameter.add_(as_stored(module, delta).to(parameter))
+            yield
+        finally:
+            with torch.no_grad():
+                for name, original in originals.items():
+                    backbone.parameter(name).copy_(original)
+
+    def export(self, backbone: Backbone, folder: Path) -> None:
+        """Writes the edited model as a checkpoint of its own."""
+        with self.applied(backbone):
+            backbone.model.save_pretrained(folder)
+        backbone.tokenizer.save_pretrained(folder)
+
+
+class LowRankChange(WeightChange):
+    """A low-rank update of named matrices: ``W + left @ right``."""
+
+    def __init__(self, factors: Mapping[str, tuple[torch.Tensor, torch.Tensor]]) -> None:
+        """
+        Args:
+            factors: module path -> (left [d_out, r], right [r, d_in]).
+        """
+        for path, (left, right) in factors.items():
+            if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[0]:
+                raise ValueError(
+                    f"{path}: left [d_out, r] and right [r, d_in] expected, not {[*left.shape]} and {[*right.shape]}"
+                )
+        self.factors = dict(factors)
+
+    def deltas(self) -> dict[str, torch.Tensor]:
+        return {f"{path}.weight": left @ right for path, (left, right) in self.factors.items()}
+
+    @classmethod
+    def together(cls, backbone: Backbone, changes: Sequence[LowRankChange]) -> Rows:
+        return _LowRankRows(changes)
+
+    def save(self, folder: Path) -> None:
+        sides = {"left": 0, "right": 1}
+        tensors = {f"{path}.{side}": pair[i] for path, pair in self.factors.items() for side, i in sides.items()}
+        _save(folder, self, tensors, {})
+
+    @classmethod
+    def from_saved(cls, tensors: Mapping[str, torch.Tensor], data: Mapping[str, Any]) -> Self:
+        paths = sorted({name.rpartition(".")[0] for name in tensors})
+        return cls({path: (tensors[f"{path}.left"], tensors[f"{path}.right"]) for path in paths})
+
+
+class DenseChange(WeightChange):
+    """A dense update of named parameters."""
+
+    def __init__(self, updates: Mapping[str, torch.Tensor]) -> None:
+        """
+        Args:
+            updates: parameter name -> what is added to it; a matrix as [d_out, d_in].
+        """
+        self.updates = dict(updates)
+
+    def deltas(self) -> dict[str, torch.Tensor]:
+        return dict(self.updates)
+
+    @classmethod
+    def together(cls, backbone: Backbone, changes: Sequence[DenseChange]) -> Rows | None:
+        names = {name for change in changes for name in change.updates}
+        linear = all(
+            name.endswith(".weight") and change.updates[name].ndim == 2 for change in changes for name in change.updates
+        )
+        inside = all(name.startswith(f"{backbone.layout.layers}.") for name in names)
+        return _DenseRows(changes, sorted(names)) if linear and inside else None
+
+    def save(self, folder: Path) -> None:
+        _save(folder, self, self.updates, {})
+
+    @classmethod
+    def from_saved(cls, tensors: Mapping[str, torch.Tensor], data: Mapping[str, Any]) -> Self:
+        return cls(tensors)
+
+
+class ContextChange:
+    """Text before every prompt; no weight is touched."""
+
+    def __init__(self, text: str | Mapping[str, str]) -> None:
+        """
+        Args:
+            text: the context, or one for each language that may be asked in.
+        """
+        self.text = text if isinstance(text, str) else dict(text)
+
+    def context(self, language: str) -> str:
+        """What stands before a prompt in `language`."""
+        if isinstance(self.text, str):
+            return self.text
+        if language not in self.text:
+            raise RequestError(f"This edit has a context for {', '.join(sorted(self.text))}, none for {language!r}.")
+        return self.text[language]
+
+    @contextmanager
+    def applied(self, backbone: Backbone) -> Iterator[None]:
+        outer = backbone.context
+        backbone.context = self.context
+        try:
+            yield
+        finally:
+            backbone.context = outer
+
+    @classmethod
+    def together(cls, backbone: Backbone, changes: Sequence[ContextChange]) -> Rows:
+        return _ContextRows(changes)
+
+    def save(self, folder: Path) -> None:
+        _save(folder, self, {}, {"text": self.text})
+
+    @classmethod
+    def from_saved(cls, tensors: Mapping[str, torch.Tensor], data: Mapping[str, Any]) -> Self:
+        return cls(data["text"])
+
+
+class _LowRankRows(Rows):
+    def __init__(self, changes: Sequence[LowRankChange]) -> None:
+        super().__init__()
+        self.changes = changes
+
+    def hooks(self, backbone: Backbone) -> list[Any]:
+        paths = sorted({path for change in self.changes for path in change.factors})
+        return [self._hook(backbone, path) for path in paths]
+
+    def _hook(self, backbone: Backbone, path: str) -> Any:
+        module = backbone.module(path)
+        like = backbone.parameter(f"{path}.weight")
+        pairs = [change.factors.get(path) for change in self.changes]
+        left0, right0 = next(pair for pair in pairs if pair is not None)
+        rank = max(pair[0].shape[1] for pair in pairs if pair is not None)
+        left = like.new_zeros(len(pairs), left0.shape[0], rank)  # [N, d_out, r]
+        right = like.new_zeros(len(pairs), rank, right0.shape[1])  # [N, r, d_in]
+        for i, pair in enumerate(pairs):
+            if pair is not None:
+                left[i, :, : pair[0].shape[1]] = pair[0].to(like)
+                right[i, : pair[1].shape[0]] = pair[1].to(like)
+
+        def add(_: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+            index = torch.tensor(self.selected, device=output.device)
+            # (B, T, d_in) @ (B, d_in, r) @ (B, r, d_out)
+            return output + (inputs[0] @ right[index].transpose(1, 2)) @ left[index].transpose(1, 2)
+
+        return module.register_forward_hook(add)
+
+
+class _DenseRows(Rows):
+    def __init__(self, changes: Sequence[DenseChange], names: Sequence[str]) -> None:
+        super().__init__()
+        self.changes = changes
+        self.names = names
+
+    def hooks(self, backbone: Backbone) -> list[Any]:
+        return [self._hook(backbone, name) for name in self.names]
+
+    def _hook(self, backbone: Backbone, name: str) -> Any:
+        module = backbone.module(name.removesuffix(".weight"))
+        updates = [change.updates.get(name) for change in self.changes]
+
+        def add(_: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+            extra = torch.zeros_like(output)
+            # One product a change: gathering a dense matrix for each row would copy it as often as it has rows.
+            for change in sorted(set(self.selected)):
+                if (update := updates[change]) is not None:
+                    rows = [row for row, selected in enumerate(self.selected) if selected == change]
+                    extra[rows] = inputs[0][rows] @ update.T.to(output)
+            return output + extra
+
+        return module.register_forward_hook(add)
+
+
+class _ContextRows(Rows):
+    def __init__(self, changes: Sequence[ContextChange]) -> None:
+        super().__init__()
+        self.changes = changes
+
+    def context(self, index: int, language: str) -> str:
+        return self.changes[index].context(language)
+
+    def hooks(self, backbone: Backbone) -> list[Any]:
+        return []
+
+
+KINDS: dict[str, type[LowRankChange | DenseChange | ContextChange]] = {
+    kind.__name__: kind for kind in (LowRankChange, DenseChange, ContextChange)
+}
+
+
+def _save(folder: Path, change: object, tensors: Mapping[str, torch.Tensor], data: Mapping[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    metadata = {"kind": type(change).__name__, "data": json.dumps(data, ensure_ascii=False)}
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(contiguous, folder / "change.safetensors", metadata)
+
+
+def load_change(folder: Path) -> LowRankChange | DenseChange | ContextChange:
+    """A change written by its ``save``."""
+    path = Path(folder) / "change.safetensors"
+    if not path.is_file():
+        raise RequestError(f"There is no saved change in {folder}: expected change.safetensors.")
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if metadata.get("kind") not in KINDS:
+        raise RequestError(f"{path} holds no change of a known kind ({', '.join(sorted(KINDS))}).")
+    return KINDS[metadata["kind"]].from_saved(tensors, json.loads(metadata["data"]))

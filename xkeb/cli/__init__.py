@@ -1,0 +1,43 @@
+"""The command line. One file a command; none imports torch before it must."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from xkeb.errors import XkebError
+
+COMMANDS = ("run", "edit", "ls", "validate", "data", "doctor")
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"xkeb.cli.{cmd_name}").command
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(package_name="xkeb")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """Cross-lingual knowledge editing: change a fact in one language, measure it in two."""
+
+
+def main() -> None:
+    """The entry point. Exit status: 0 done, 1 some cells failed, 2 the request is wrong."""
+    try:
+        cli()
+    except XkebError as error:
+        if "--debug" in sys.argv:
+            raise
+        click.echo(f"xkeb: {error}", err=True)
+        sys.exit(2)

@@ -1,0 +1,3 @@
+from xkeb.cli import main
+
+main()

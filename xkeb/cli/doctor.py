@@ -1,0 +1,109 @@
+"""xkeb doctor: is everything here that a run needs?"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+
+import click
+
+from xkeb.errors import XkebError
+
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "datasets",
+    "sentence-transformers",
+    "pluggy",
+    "pydantic",
+    "scipy",
+    "pooch",
+    "gdown",
+)
+Finding = tuple[str, str, str]
+"""(ok | note | wrong, what, what was found)"""
+
+
+@click.command("doctor")
+def command() -> None:
+    """Look over the installation: versions, devices, plugins, folders, data. Exit status 1 if something is wrong."""
+    marks = {"ok": "ok   ", "note": "note ", "wrong": "WRONG"}
+    wrong = 0
+    for kind, what, found in findings():
+        wrong += kind == "wrong"
+        click.echo(f"{marks[kind]}  {what}: {found}")
+    sys.exit(1 if wrong else 0)
+
+
+def findings() -> Iterator[Finding]:
+    """Everything that was looked at, in order."""
+    yield "ok" if sys.version_info >= (3, 11) else "wrong", "Python", platform.python_version()
+    for library in LIBRARIES:
+        try:
+            yield "ok", library, metadata.version(library)
+        except metadata.PackageNotFoundError:
+            yield "wrong", library, "not installed"
+    yield from _devices()
+    yield from _plugins()
+    yield from _folders()
+    yield from _data()
+
+
+def _devices() -> Iterator[Finding]:
+    import torch
+
+    yield "ok", "CPU", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads in use"
+    for i in range(torch.cuda.device_count()):
+        memory = torch.cuda.get_device_properties(i).total_memory / 2**30
+        yield "ok", f"cuda:{i}", f"{torch.cuda.get_device_name(i)}, {memory:.0f} GiB"
+    if not torch.cuda.is_available():
+        yield "note", "GPU", "none that PyTorch can use"
+
+
+def _plugins() -> Iterator[Finding]:
+    from xkeb.plugins import plugins
+    from xkeb.tasks import definitions
+
+    try:
+        catalogue = plugins()
+        yield "ok", "plugins", ", ".join(catalogue.names())
+        for kind in (catalogue.methods, catalogue.models, catalogue.languages, catalogue.metrics, catalogue.datasets):
+            for name in kind:
+                kind.get(name)
+        yield "ok", "tasks", f"{len(definitions())} tasks and groups"
+    except XkebError as error:
+        yield "wrong", "plugins", str(error)
+
+
+def _folders() -> Iterator[Finding]:
+    from xkeb.paths import cache_root
+
+    root = cache_root()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(root).free / 2**30
+        writable = os.access(root, os.W_OK)
+        yield (
+            "ok" if writable else "wrong",
+            "cache",
+            f"{root}, {free:.0f} GiB free{'' if writable else ', not writable'}",
+        )
+    except OSError as error:
+        yield "wrong", "cache", f"{root}: {error.strerror}"
+
+
+def _data() -> Iterator[Finding]:
+    from xkeb.datasets import ParallelRecords
+    from xkeb.plugins import plugins
+
+    for name in plugins().datasets:
+        dataset = plugins().datasets.get(name)
+        if isinstance(dataset, ParallelRecords):
+            try:
+                yield "ok", name, str(dataset.find(dataset.test_file))
+            except XkebError:
+                yield "note", name, f"not here yet; `xkeb data fetch {name}` gets it"

@@ -1,0 +1,195 @@
+"""What a run shows: its plan, its progress, its table. Plain text where the output is not a terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from xkeb.plan import Cell
+from xkeb.plugins import plugins
+from xkeb.progress import Listener
+from xkeb.results import Result
+from xkeb.types import PROPERTIES
+
+PLAIN_WIDTH = 200
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that never wraps a table when piped."""
+    made = Console(stderr=stderr, highlight=False)
+    return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=PLAIN_WIDTH)
+
+
+def table(title: str | None, columns: Sequence[str], out: Console, right: Sequence[str] = ()) -> Table:
+    """An empty table; without lines where the output is not a terminal."""
+    made = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), show_edge=False)
+    if out.is_terminal:
+        made = Table(title=title, title_justify="left")
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return made
+
+
+def show_plan(cells: Sequence[Cell]) -> None:
+    """The cells of a run, and what is already there."""
+    out = console()
+    plan = table("Plan", ["Task", "Model", "Method", "Cases", "Done", "Options"], out, right=["Cases", "Done"])
+    for cell in cells:
+        wanted = {case.id for case in cell.cases}
+        done = len(wanted & _journaled(cell.folder / "cases.jsonl"))
+        options = ", ".join(f"{name}={value}" for name, value in cell.options.items() if name != "seed")
+        plan.add_row(cell.task.name, cell.model, cell.method, str(len(wanted)), str(done), options)
+    out.print(plan)
+    for task in {cell.task.name: cell.task for cell in cells}.values():
+        if task.loaded.skipped:
+            out.print(
+                f"{task.name}: {len(task.loaded.skipped)} of {len(task) + len(task.loaded.skipped)} records can't be run."
+            )
+    out.print()
+
+
+def _journaled(path: Path) -> set[str]:
+    """The cases in a journal; a rough look, since the journal itself is read again when it is opened."""
+    if not path.is_file():
+        return set()
+    found = set()
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            found.add(json.loads(line)["case_id"])
+        except (ValueError, KeyError, TypeError):
+            continue
+    return found
+
+
+class _Rate(ProgressColumn):
+    """Cases a second, or seconds a case."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        if not speed:
+            return Text("")
+        return Text(f"{speed:.1f} cases/s" if speed >= 1 else f"{1 / speed:.1f} s/case")
+
+
+PHASES = {"before": "untouched model", "fit": "learning", "edit": "editing"}
+
+
+class Live(Listener):
+    """Progress bars on a terminal; a line a cell where there is none."""
+
+    def __init__(self) -> None:
+        self.out = console(stderr=True)
+        self.progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeRemainingColumn(),
+            console=self.out,
+            disable=not self.out.is_terminal,
+            transient=True,
+        )
+        self.name = ""
+        self.task: Any = None
+
+    def __enter__(self) -> Self:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def _begin(self, description: str, done: int, total: int | None) -> None:
+        if self.task is not None:
+            self.progress.remove_task(self.task)
+        self.task = self.progress.add_task(description, total=total, completed=done)
+
+    def model(self, name: str) -> None:
+        self._begin(f"loading {name}", 0, None)
+
+    def cell(self, cell: Cell) -> None:
+        self.name = cell.name
+        self._begin(cell.name, 0, None)
+
+    def phase(self, name: str, done: int = 0, total: int | None = None) -> None:
+        self._begin(f"{self.name}: {PHASES[name]}", done, total)
+
+    def case_done(self) -> None:
+        self.progress.advance(self.task)
+
+    def cell_done(self, cell: Cell, result: Result) -> None:
+        self.out.print(f"{cell.name}: {len(result.case_ids)} cases in {result.timing['wall_seconds']:.0f} s")
+
+    def cell_failed(self, cell: Cell, error: Exception) -> None:
+        self.out.print(f"{cell.name}: failed ({type(error).__name__})")
+
+
+def show_table(results: Sequence[Result], output: Path) -> None:
+    """Results in the layout of the paper's Table 2: F1 / EM, one block a model and a pair of languages."""
+    out = console()
+    blocks: dict[tuple[str, frozenset[str]], list[Result]] = {}
+    for result in results:
+        key = (result.model["name"], frozenset((result.task["source"], result.task["target"])))
+        blocks.setdefault(key, []).append(result)
+    for (model, languages), group in blocks.items():
+        first, second = _metrics(group[0])
+        codes = sorted(languages)
+        columns = [
+            f"{plugins().languages.get(code).name}: {name}"
+            for code in codes
+            for name in PROPERTIES
+            if name != "reliability"
+        ]
+        title = f"{model} ({group[0].protocol.replace('_', ' ')}, {first}{' / ' + second if second else ''})"
+        rows = table(
+            title,
+            ["Editing", "Method", "Cases", "Reliability", *columns],
+            out,
+            right=["Cases", "Reliability", *columns],
+        )
+        for result in group:
+            cells = [_cell(result, "reliability", result.task["source"], first, second)]
+            cells += [
+                _cell(result, name, code, first, second)
+                for code in codes
+                for name in PROPERTIES
+                if name != "reliability"
+            ]
+            editing = plugins().languages.get(result.task["source"]).name
+            rows.add_row(editing, result.method["name"], str(len(result.case_ids)), *cells)
+        out.print(rows)
+        out.print()
+    skipped = sum(len(result.skipped) for result in results)
+    if skipped:
+        out.print(f"{skipped} cases skipped; the reasons stand in result.json.")
+    if results:
+        out.print(f"Results: {output}")
+
+
+def _metrics(result: Result) -> tuple[str, str]:
+    """The two metrics that a table shows: f1 and em where they were measured."""
+    measured = list(next(iter(next(iter(result.scores.values())).values()))) if result.scores else []
+    chosen = [name for name in ("f1", "em") if name in measured] or measured
+    return (chosen[0] if chosen else "", chosen[1] if len(chosen) > 1 else "")
+
+
+def _cell(result: Result, name: str, language: str, first: str, second: str) -> str:
+    scores = result.scores.get(name, {}).get(language, {})
+    return " / ".join(f"{scores[metric].mean:.2f}" for metric in (first, second) if metric in scores) or "-"

@@ -1,0 +1,81 @@
+"""Text to tokens and back: which ids a prompt and its answer are, and which token a subject ends in.
+
+Everything comes from the offsets of one tokenisation of the whole text. Pieces tokenised apart disagree with it about
+leading spaces and merges, in different ways for each tokenizer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from xkeb.errors import RequestError
+from xkeb.types import Prediction
+
+REPLACEMENT = "\ufffd"
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One tokenised text."""
+
+    ids: tuple[int, ...]
+    offsets: tuple[tuple[int, int], ...]
+    """Characters [start, end) of each token; (0, 0) for a special one."""
+    target: int
+    """Index of the first token of the answer; ``len(ids)`` where there is none."""
+
+    @property
+    def target_ids(self) -> tuple[int, ...]:
+        return self.ids[self.target :]
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, prompt: str, target: str = "", joiner: str = "") -> Encoded:
+    """Tokenises ``prompt + joiner + target`` once, with the special tokens that the tokenizer puts before a text.
+
+    A token belongs to the answer if it holds a character of `target`. So one that merges the end of the prompt with the
+    start of the answer is predicted whole, and one that holds only the joiner is given. Nothing follows the answer.
+    """
+    text = prompt + joiner + target if target else prompt
+    batch = tokenizer(text, return_offsets_mapping=True)
+    ids, offsets = batch["input_ids"], [(int(a), int(b)) for a, b in batch["offset_mapping"]]
+    if target:
+        boundary = len(prompt) + len(joiner)
+        inside = [i for i, (start, end) in enumerate(offsets) if end > boundary and end > start]
+        # Byte pieces of one character share its offsets, so the tokens of the answer are a run.
+        first, stop = inside[0], inside[-1] + 1
+    else:
+        while ids and ids[-1] in tokenizer.all_special_ids and len(ids) > 1 and offsets[-1] == (0, 0):
+            ids, offsets = ids[:-1], offsets[:-1]  # an end-of-text token that the tokenizer appends
+        first = stop = len(ids)
+    return Encoded(tuple(ids[:stop]), tuple(offsets[:stop]), first)
+
+
+def last_token(encoded: Encoded, end: int) -> int:
+    """Index of the token that holds character `end` - 1."""
+    for i, (start, stop) in enumerate(encoded.offsets):
+        if start < end <= stop:
+            # Byte pieces share their character's offsets: the last of them completes it.
+            while i + 1 < len(encoded.offsets) and encoded.offsets[i + 1] == (start, stop):
+                i += 1
+            return i
+    raise RequestError(f"No token holds character {end - 1}; does this tokenizer report offsets?")
+
+
+def read(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> Prediction:
+    """Predicted ids as an answer."""
+    text = str(tokenizer.decode(ids, clean_up_tokenization_spaces=False)).strip()
+    if REPLACEMENT in text:
+        return Prediction(text, tuple(ids), tuple(ids))
+    return Prediction(text, bag(tokenizer, text), tuple(ids))
+
+
+def gold(tokenizer: PreTrainedTokenizerBase, text: str) -> Prediction:
+    """A given text as an answer."""
+    return Prediction(text.strip(), bag(tokenizer, text.strip()))
+
+
+def bag(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
+    """The tokens of a text standing alone, without special ones."""
+    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])

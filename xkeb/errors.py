@@ -1,0 +1,31 @@
+"""What can go wrong, and whose fault it is."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class XkebError(Exception):
+    """Base of every error this library raises on purpose."""
+
+
+class RequestError(XkebError):
+    """The request is wrong: one sentence that says what was expected. The command line exits with status 2."""
+
+
+class PluginError(XkebError):
+    """A plugin breaks the rules of the catalogues: a name registered twice, a hook misspelt."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> RequestError:
+    """The error for a name that is not in a catalogue: names the nearest one, or lists all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if near:
+        hint = f"did you mean {near[0]!r}?"
+    elif names:
+        hint = f"known: {', '.join(names)}."
+    else:
+        hint = "there are none."
+    return RequestError(f"Unknown {kind} {name!r}: {hint}")

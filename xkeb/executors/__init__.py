@@ -1,0 +1,1 @@
+"""How the cells of a run are executed."""

@@ -1,0 +1,62 @@
+"""One process, one cell after another; each model is loaded once."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+from collections.abc import Sequence
+
+from xkeb.backbone import Backbone, load_backbone
+from xkeb.errors import RequestError, XkebError
+from xkeb.evaluation import run_cell
+from xkeb.plan import Cell, Request
+from xkeb.progress import Listener
+from xkeb.results import Result
+
+
+class CellError(XkebError):
+    """Some cells failed. The others are on disk, and in `results`."""
+
+    def __init__(self, failed: Sequence[tuple[Cell, Exception]], results: Sequence[Result]) -> None:
+        super().__init__("; ".join(f"{cell.name}: {error}" for cell, error in failed))
+        self.failed = list(failed)
+        self.results = list(results)
+
+    @property
+    def wrong_request(self) -> bool:
+        """Whether all that failed was asked for wrongly, and would fail again."""
+        return all(isinstance(error, RequestError) for _, error in self.failed)
+
+
+def run(cells: Sequence[Cell], request: Request, listener: Listener | None = None) -> list[Result]:
+    """Runs the cells, in the order of the plan. One that fails doesn't stop the others.
+
+    Raises:
+        CellError: after the last cell, if any failed.
+    """
+    listener = listener or Listener()
+    results: list[Result] = []
+    failed: list[tuple[Cell, Exception]] = []
+    for model, group in itertools.groupby(cells, key=lambda cell: cell.model):
+        backbone: Backbone | Exception
+        try:
+            listener.model(model)
+            backbone = load_backbone(model, device=request.device, dtype=request.dtype, **request.model_args)
+        except Exception as error:
+            backbone = error
+        for cell in group:
+            try:
+                if isinstance(backbone, Exception):
+                    raise backbone
+                result = run_cell(cell, backbone, request, listener)
+            except Exception as error:  # whatever a plugin raises costs its own cell, not the night's run
+                failed.append((cell, error))
+                listener.cell_failed(cell, error)
+            else:
+                results.append(result)
+                listener.cell_done(cell, result)
+        del backbone
+        gc.collect()
+    if failed:
+        raise CellError(failed, results)
+    return results

@@ -1,0 +1,164 @@
+"""What a run was asked for, checked before anything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from xkeb.backbone import pick_device, pick_dtype
+from xkeb.editor import load_editor
+from xkeb.errors import RequestError, unknown
+from xkeb.metrics import DEFAULT
+from xkeb.options import build
+from xkeb.plugins import plugins
+from xkeb.tasks import Task, expand, load_task
+from xkeb.types import Case
+
+AUTO_BATCH = 8
+"""Cases edited together when ``--batch-size`` is ``auto``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A run, as the command line or `xkeb.evaluate` gives it."""
+
+    tasks: Sequence[str]
+    models: Sequence[str]
+    methods: Sequence[str] | None = None
+    """None: the paper's methods for each model. ``["all"]``: every registered one."""
+    model_args: Mapping[str, Any] = field(default_factory=dict)
+    method_args: Mapping[str, Any] = field(default_factory=dict)
+    """``{"rome.layer": 5}``"""
+    metrics: Sequence[str] = DEFAULT
+    protocol: Literal["teacher_forcing"] = "teacher_forcing"
+    limit: int | None = None
+    cases: Sequence[str] = ()
+    device: str = "auto"
+    dtype: str = "auto"
+    batch_size: int | None = None
+    seed: int = 0
+    data_dir: Path | None = None
+    output: Path = Path("results")
+    fresh: bool = False
+    include: Sequence[Path] = ()
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the table: a task, a model, a method."""
+
+    task: Task
+    model: str
+    method: str
+    options: Mapping[str, Any]
+    cases: Sequence[Case]
+    folder: Path
+    """Where its files go; the method's name is the last part."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.task.name} / {self.model} / {self.method}"
+
+
+def plan(request: Request) -> list[Cell]:
+    """The cells of a run, models outermost, with every name, option and file checked.
+
+    Raises:
+        RequestError: the first thing that is wrong.
+    """
+    _check_numbers(request)
+    pick_dtype(request.dtype, pick_device(request.device))
+    for metric in request.metrics:
+        plugins().metrics.get(metric)
+    tasks = [
+        load_task(name, data_dir=request.data_dir, include=request.include)
+        for name in expand(request.tasks, request.include)
+    ]
+    selected = {task.name: _select(task, request) for task in tasks}
+    cells = []
+    options = _options_by_method(request.method_args)
+    for model in dict.fromkeys(request.models):
+        source = plugins().models.get(model)
+        build("model", model, source, request.model_args)
+        for task in tasks:
+            for method in _methods(request, source):
+                chosen = _with_seed(method, options.get(method, {}), request.seed)
+                folder = request.output / task.name / model / method
+                cells.append(Cell(task, model, method, chosen, selected[task.name], folder))
+    used = {cell.method for cell in cells}
+    for method in options:
+        if method not in used:
+            raise RequestError(
+                f"--method-args sets options of {method!r}, which is not among the methods of this run: {', '.join(sorted(used))}."
+            )
+    _check_output(request.output)
+    return cells
+
+
+def _check_numbers(request: Request) -> None:
+    if request.limit is not None and request.limit < 1:
+        raise RequestError(f"--limit must be at least 1, not {request.limit}.")
+    if request.batch_size is not None and request.batch_size < 1:
+        raise RequestError(f"--batch-size must be auto or at least 1, not {request.batch_size}.")
+    for flag, values in (("--tasks", request.tasks), ("--model", request.models), ("--metrics", request.metrics)):
+        if not values:
+            raise RequestError(f"{flag} names nothing.")
+
+
+def _select(task: Task, request: Request) -> list[Case]:
+    """The cases asked for: those named, or the first `limit`."""
+    cases = list(task)
+    if request.cases:
+        known = {case.id: case for case in cases}
+        skipped = {skip.case_id: skip.reason for skip in task.loaded.skipped}
+        for case_id in request.cases:
+            if case_id in skipped:
+                raise RequestError(f"Case {case_id!r} of {task.name!r} can't be run: {skipped[case_id]}.")
+            if case_id not in known:
+                raise unknown(f"case of {task.name!r}:", case_id, known if len(known) < 20 else [])
+        cases = [known[case_id] for case_id in dict.fromkeys(request.cases)]
+    if not cases:
+        raise RequestError(
+            f"Task {task.name!r} has no case that can be run: {len(task.loaded.skipped)} records, all skipped."
+        )
+    return cases[: request.limit]
+
+
+def _methods(request: Request, source: type[Any]) -> list[str]:
+    catalogue = plugins().methods
+    if request.methods is None:
+        own = getattr(source, "methods", None)
+        return list(own) if own else [name for name in catalogue if getattr(catalogue.get(name), "in_paper", False)]
+    if list(request.methods) == ["all"]:
+        return list(catalogue)
+    return list(dict.fromkeys(request.methods))
+
+
+def _options_by_method(method_args: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """``{"rome.layer": 5}`` as ``{"rome": {"layer": 5}}``."""
+    options: dict[str, dict[str, Any]] = {}
+    for key, value in method_args.items():
+        method, dot, option = key.rpartition(".")
+        if not dot:
+            raise RequestError(f"--method-args takes method.option=value, not {key!r}.")
+        options.setdefault(method, {})[option] = value
+    return options
+
+
+def _with_seed(method: str, options: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """The options, checked by building the editor once, with the run's seed where the method takes one."""
+    editor = load_editor(method, **options)
+    return {"seed": seed, **options} if hasattr(editor, "seed") else dict(options)
+
+
+def _check_output(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        probe = output / ".xkeb-write-test"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise RequestError(f"Can't write to the output folder {output}: {error.strerror}.") from error
