@@ -120,9 +120,20 @@ def score_case(
         gold = backbone.gold(probe.reference)
         expected = old if probe.judged_by == "before" else gold
         language = plugins().languages.get(probe.language)
-        scores = {name: plugins().metrics.get(name)(new, expected, language) for name in metrics}
+        measures = {name: plugins().metrics.get(name) for name in metrics}
+        scores = {name: measure(new, expected, language) for name, measure in measures.items()}
+        untouched = {name: measure(old, expected, language) for name, measure in measures.items()}
         tokens = {"reference": gold.tokens, "before": old.tokens, "after": new.tokens}
-        probes.append({**asdict(probe), "before": old.text, "after": new.text, "scores": scores, "tokens": tokens})
+        probes.append(
+            {
+                **asdict(probe),
+                "before": old.text,
+                "after": new.text,
+                "scores": scores,
+                "scores_before": untouched,
+                "tokens": tokens,
+            }
+        )
     return {
         "case_id": case.id,
         "status": "ok",
@@ -212,6 +223,7 @@ def conclude(
         method=about["method"],
         protocol=request.protocol,
         scores=summarise(ran),
+        scores_before=summarise(ran, "scores_before"),
         skipped=skipped,
         case_ids=[entry["case_id"] for entry in ran],
         timing=timing,

@@ -28,7 +28,7 @@ def build(kind: str, name: str, cls: type[Any], options: Mapping[str, Any]) -> A
             raise unknown(f"option of {kind} {name!r}:", option, names)
         try:
             adapter: TypeAdapter[Any] = TypeAdapter(
-                hints.get(option, Any), config=ConfigDict(arbitrary_types_allowed=True)
+                hints.get(option, Any), config=ConfigDict(arbitrary_types_allowed=True, coerce_numbers_to_str=True)
             )
             values[option] = adapter.validate_python(value)
         except ValidationError as error:

