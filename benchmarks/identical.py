@@ -54,7 +54,12 @@ class Count:
         self.margins: list[float] = []
 
     def compare(
-        self, backbone: Backbone, change: Change, asked: Sequence[Query], one: Sequence[Prediction], other: Sequence[Prediction]
+        self,
+        backbone: Backbone,
+        change: Change,
+        asked: Sequence[Query],
+        one: Sequence[Prediction],
+        other: Sequence[Prediction],
     ) -> None:
         for query, a, b in zip(asked, one, other, strict=True):
             self.probes += 1

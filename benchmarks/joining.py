@@ -54,9 +54,15 @@ def main(model: str, data_dir: Path | None) -> None:
                 counts[probe.language, "probes"] += 1
                 released = "" if probe.property == "portability" else " "
                 own = plugins().languages.get(probe.language).joiner
-                counts[probe.language, "growing texts keep their tokens, released joiner"] += same_tokens(backbone, probe, released)
-                counts[probe.language, "growing texts keep their tokens, our joiner"] += same_tokens(backbone, probe, own)
-                counts[probe.language, "answer has the same ids with either joiner"] += same_answer(backbone, probe, released)
+                counts[probe.language, "growing texts keep their tokens, released joiner"] += same_tokens(
+                    backbone, probe, released
+                )
+                counts[probe.language, "growing texts keep their tokens, our joiner"] += same_tokens(
+                    backbone, probe, own
+                )
+                counts[probe.language, "answer has the same ids with either joiner"] += same_answer(
+                    backbone, probe, released
+                )
         for (language, what), count in sorted(counts.items()):
             click.echo(f"{name}  {language}  {what}: {count}")
 

@@ -15,17 +15,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from lzma import LZMAError
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal
+from typing import IO, Literal
 from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from xkeb.datasets import Dataset, Download
 from xkeb.errors import PluginError, RequestError
+from xkeb.hashing import digest_file
 from xkeb.paths import data_roots
-
-if TYPE_CHECKING:  # xkeb.datasets imports torch
-    from xkeb.datasets import Dataset, Download
 
 DRIVE_HOSTS = {"drive.google.com", "docs.google.com", "drive.usercontent.google.com"}
 """Google Drive asks before it hands out a large file; `gdown` knows the answer."""
@@ -67,7 +66,7 @@ def fetch(
     by_url: dict[str, list[Download]] = {}
     for download in dataset.downloads:
         path = folder / download.file
-        if not force and path.is_file() and download.sha256 in (None, found := _sha256(path)):
+        if not force and path.is_file() and download.sha256 in (None, found := digest_file(path)):
             done[download.file] = Fetched(path, found, "present")
         else:
             by_url.setdefault(download.url, []).append(download)
@@ -104,7 +103,7 @@ def _place(dataset: Dataset, download: Download, source: Path, part: Path, folde
         source.replace(part)
     else:
         _extract(source, download.member, part, download.url)
-    found = _sha256(part)
+    found = digest_file(part)
     if download.sha256 not in (None, found):
         raise RequestError(
             f"{download.file} from {download.url} has sha256 {found}; expected {download.sha256}; it was not kept."
@@ -132,12 +131,6 @@ def _read(dataset: Dataset, file: str, path: Path) -> None:
         read_training(path)
     elif file.endswith(".json"):
         read_records(path)
-
-
-def _sha256(path: Path) -> str:
-    import pooch
-
-    return str(pooch.file_hash(str(path), alg="sha256"))
 
 
 # Archives

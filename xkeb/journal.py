@@ -78,7 +78,8 @@ class Journal:
                 raise RequestError(f"{self.path}:{number} repeats case {case_id!r}; --fresh starts over.")
             self.lines[case_id] = entry
             good += len(line)
-        self._file.truncate(good)
+        if self._file.seek(0, os.SEEK_END) > good:
+            self._file.truncate(good)
 
     def append(self, entry: Mapping[str, Any]) -> None:
         """Writes one case, and returns when it is on disk."""

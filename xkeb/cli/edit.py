@@ -10,7 +10,8 @@ import click
 from xkeb.errors import RequestError
 
 if TYPE_CHECKING:
-    from xkeb.types import Edit
+    from xkeb.backbone import Backbone
+    from xkeb.types import Edit, Prediction
 
 
 @click.command("edit")
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     "--ask",
     multiple=True,
     metavar="L:QUESTION|ANSWER",
-    help="Another question, e.g. 'zh:法国的首都是哪里？|巴黎'. May be given often.",
+    help="Another question, e.g. 'zh:法国的首都是|里昂'. May be given often.",
 )
 @click.option("--task", metavar="T", help="Task whose training facts a method learns from.  [default: bizsre_mini's]")
 @click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where the data sets' folders are.")
@@ -49,7 +50,7 @@ def command(**options: Any) -> None:
 
     \b
     xkeb edit --model gemma3-270m --method rome --subject France \\
-      --prompt "What is the capital of France?" --target Lyon --ask "zh:法国的首都是哪里？|里昂"
+      --prompt "The capital of France is" --target Lyon --ask "zh:法国的首都是|里昂"
     """
     from xkeb.backbone import load_backbone
     from xkeb.cli.show import console, table
@@ -66,7 +67,8 @@ def command(**options: Any) -> None:
     plugins().languages.get(options["language"])
     asked = [_question(text) for text in options["ask"]]
     editor = load_editor(options["method"], **parse(options["method_args"], "--method-args"))
-    edit = Edit(options["prompt"], options["target"], options["language"], options["subject"])
+    answers = {options["language"]: options["target"]}
+    edit = Edit(options["prompt"], options["target"], options["language"], options["subject"], answers)
     queries = [
         Query(edit.prompt, edit.target, edit.language),
         *(Query(question, answer, code) for code, question, answer in asked),
@@ -84,14 +86,19 @@ def command(**options: Any) -> None:
     out = console()
     rows = table(None, ["Language", "Question", "Expected", "Before", "After"], out)
     for query, old, new in zip(queries, before, after, strict=True):
-        rows.add_row(query.language, query.prompt, query.target, old.text, new.text)
+        rows.add_row(query.language, query.prompt, query.target, visible(backbone, old), visible(backbone, new))
     out.print(rows)
     if options["save"]:
         save(change, backbone, options["save"], options["save_as"])
         out.print(f"Saved the {options['save_as']} in {options['save']}")
 
 
-def make(editor: Any, backbone: Any, edit: Edit, task: str | None, data_dir: Path | None) -> Any:
+def visible(backbone: Backbone, answer: Prediction) -> str:
+    """An answer as text; one that is nothing but space, a line break say, as it would be typed."""
+    return answer.text or repr(backbone.tokenizer.decode(list(answer.ids)))
+
+
+def make(editor: Any, backbone: Backbone, edit: Edit, task: str | None, data_dir: Path | None) -> Any:
     """The change of one edit, after whatever the method has to learn."""
     from xkeb.editor import Choosy, Learner, settled
     from xkeb.plugins import plugins
@@ -109,7 +116,7 @@ def make(editor: Any, backbone: Any, edit: Edit, task: str | None, data_dir: Pat
     return editor.edit(backbone, [edit])[0]
 
 
-def save(change: Any, backbone: Any, folder: Path, what: str) -> None:
+def save(change: Any, backbone: Backbone, folder: Path, what: str) -> None:
     """Writes the change as data, or the model as it is under the change."""
     write = getattr(change, "save" if what == "change" else "export", None)
     if write is None:

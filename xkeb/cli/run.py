@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from collections.abc import Mapping
@@ -26,7 +27,7 @@ def read_config(ctx: click.Context, parameter: click.Parameter, path: Path | Non
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RequestError(f"Can't read the run file {path}: {error}") from error
+        raise RequestError(f"Can't read the run file {path}: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise RequestError(f"{path} should map options of `xkeb run` to values.")
     from xkeb.errors import unknown
@@ -42,7 +43,8 @@ def read_config(ctx: click.Context, parameter: click.Parameter, path: Path | Non
         option = str(key).replace("-", "_")
         if option not in known:
             raise RequestError(f"{path}: {unknown('option', str(key), known)}")
-        defaults[str(known[option].name)] = _flat(value)
+        several = getattr(known[option], "multiple", False)  # an option that may be given often takes a list as it is
+        defaults[str(known[option].name)] = value if several and isinstance(value, list) else _flat(value)
     ctx.default_map = defaults
     return path
 
@@ -50,7 +52,7 @@ def read_config(ctx: click.Context, parameter: click.Parameter, path: Path | Non
 def _flat(value: Any) -> Any:
     """A YAML list or mapping as the command line would write it."""
     if isinstance(value, Mapping):
-        return ",".join(f"{key}={item}" for key, item in value.items())
+        return ",".join(f"{key}={json.dumps(item, ensure_ascii=False, default=str)}" for key, item in value.items())
     return ",".join(str(item) for item in value) if isinstance(value, list) else value
 
 

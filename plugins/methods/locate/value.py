@@ -47,20 +47,6 @@ class Found:
     """Total loss before each step, and at the end."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """The texts of a batch of edits: for each, its prompt after every prefix, then the text that must not drift."""
-
-    ids: list[tuple[int, ...]]
-    sites: list[int]
-    """Index of the subject's last token."""
-    edit_of: list[int]
-    targets: list[tuple[int, int, int]]
-    """(row, position in the row, target id) of every target token."""
-    drift: list[int]
-    """Row of each edit's "{subject} is a"."""
-
-
 def find_values(
     backbone: Backbone, edits: Sequence[Edit], layer: int, prefixes: Sequence[str], options: ValueOptions
 ) -> list[Found]:
@@ -69,29 +55,18 @@ def find_values(
     The value is what leaves the down-projection, before any norm that the block puts on its MLP's output, so that a
     change of that matrix can write it.
     """
-    rows = _rows(backbone, edits, prefixes)
-    tail = Tail(backbone, layer, rows.ids, rows.sites)
-    module = backbone.module(backbone.layout.down(layer))
-    edit_of = torch.tensor(rows.edit_of, device=backbone.device)
-    keys, values = _at_site(tail, module)
-    bare = torch.tensor([rows.edit_of.index(i) for i in range(len(edits))], device=backbone.device)
-    old = values[bare].float()  # (n, d_out); an edit's first row is its bare prompt
-    drift = torch.tensor(rows.drift, device=backbone.device)
-    with torch.no_grad():
-        reference = backbone.logits(tail.base[drift, 0]).float().log_softmax(-1)  # (n, vocabulary)
-
-    deltas = [torch.zeros_like(value, requires_grad=True) for value in old]
+    search = _Search(backbone, edits, layer, prefixes, options)
+    deltas = [torch.zeros_like(value, requires_grad=True) for value in search.old]
     optimiser = torch.optim.Adam(deltas, lr=options.lr)
     losses: list[list[float]] = [[] for _ in edits]
     active = list(range(len(edits)))
     for step in range(options.steps):
         optimiser.zero_grad()
-        chosen = torch.tensor([i for i, e in enumerate(rows.edit_of) if e in set(active)], device=backbone.device)
-        total = _loss(tail, module, rows, chosen, edit_of, deltas, old, reference, active, options)
+        total = search.loss(torch.stack(deltas), active)
         for i, loss in zip(active, total.tolist(), strict=True):
             losses[i].append(loss)
-        # As the reference implementation has it: no step after the last look at the loss.
         going = [k for k, i in enumerate(active) if losses[i][-1] >= options.stop_loss]
+        # As the reference implementation has it: no step after the last look at the loss.
         if not going or step == options.steps - 1:
             break
         total[going].sum().backward()
@@ -101,94 +76,128 @@ def find_values(
         optimiser.step()
         with torch.no_grad():
             for i in active:
-                limit = options.clamp * old[i].norm()
+                limit = options.clamp * search.old[i].norm()
                 if deltas[i].norm() > limit:
                     deltas[i].mul_(limit / deltas[i].norm())
-    found = []
-    for i in range(len(edits)):
-        own = [row for row, e in enumerate(rows.edit_of) if e == i and row != rows.drift[i]]
-        key = keys[own].float().mean(0)
-        found.append(Found(key, keys[own[0]].float(), old[i], old[i] + deltas[i].detach(), tuple(losses[i])))
-    return found
+    return [search.found(i, delta.detach(), losses[i]) for i, delta in enumerate(deltas)]
 
 
-def _rows(backbone: Backbone, edits: Sequence[Edit], prefixes: Sequence[str]) -> _Rows:
-    rows = _Rows([], [], [], [], [])
-    for i, edit in enumerate(edits):
-        for prefix in prefixes:
-            encoded = backbone.encode(prefix + edit.prompt, edit.target, edit.language)
-            rows.targets.extend((len(rows.ids), at, encoded.ids[at]) for at in range(encoded.target, len(encoded.ids)))
-            rows.ids.append(encoded.ids[:-1])  # the last target token predicts nothing
-            rows.sites.append(backbone.subject_last(edit, prefix))
-            rows.edit_of.append(i)
+class _Search:
+    """The texts of a batch of edits, with what doesn't change while their values are optimised.
+
+    Each edit has a row for every prefix, the empty one first, and one for "{subject} is a", where the next token after
+    the subject must not drift.
+    """
+
+    def __init__(
+        self, backbone: Backbone, edits: Sequence[Edit], layer: int, prefixes: Sequence[str], options: ValueOptions
+    ) -> None:
+        self.backbone, self.options = backbone, options
+        self.ids: list[tuple[int, ...]] = []
+        self.sites: list[int] = []
+        """Index of the subject's last token in each row."""
+        self.targets: list[tuple[int, int, int]] = []
+        """(row, position after the site, target id) of every prediction that counts."""
+        self.drift: list[int] = []
+        """Row of each edit's "{subject} is a"."""
+        owners: list[int] = []
+        for i, edit in enumerate(edits):
+            for prefix in prefixes:
+                self._add_prompt(edit, prefix)
+                owners.append(i)
+            self.drift.append(len(self.ids))
+            self._add_drift(edit)
+            owners.append(i)
+        device = backbone.device
+        self.owner = torch.tensor(owners, device=device)  # (rows,) which edit a row belongs to
+        self.first = torch.tensor([owners.index(i) for i in range(len(edits))], device=device)
+        self.module = backbone.module(backbone.layout.down(layer))
+        self.tail = Tail(backbone, layer, self.ids, self.sites)
+        self.keys, values = self._at_site()
+        self.old = values[self.first].float()  # (n, d_out) in the bare prompt
+        with torch.no_grad():
+            drift = torch.tensor(self.drift, device=device)
+            self.reference = backbone.logits(self.tail.base[drift, 0]).float().log_softmax(-1)  # (n, vocabulary)
+
+    def _add_prompt(self, edit: Edit, prefix: str) -> None:
+        encoded = self.backbone.encode(prefix + edit.prompt, edit.target, edit.language)
+        site = self.backbone.subject_last(edit, prefix)
+        predicted = range(encoded.target, len(encoded.ids))
+        self.targets.extend((len(self.ids), at - 1 - site, encoded.ids[at]) for at in predicted)
+        self.ids.append(encoded.ids[:-1])  # the last target token predicts nothing
+        self.sites.append(site)
+
+    def _add_drift(self, edit: Edit) -> None:
         essence = Edit(f"{edit.subject} is a", "", edit.language, edit.subject)
-        site = backbone.subject_last(essence)
-        rows.drift.append(len(rows.ids))
-        rows.ids.append(backbone.encode(essence.prompt).ids[: site + 1])  # only the subject's last token is looked at
-        rows.sites.append(site)
-        rows.edit_of.append(i)
-    return rows
+        site = self.backbone.subject_last(essence)
+        self.ids.append(self.backbone.encode(essence.prompt).ids[: site + 1])  # nothing after it is looked at
+        self.sites.append(site)
 
+    @torch.no_grad()
+    def _at_site(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Input and output of the down-projection at each row's site: [rows, d_in], [rows, d_out]."""
+        seen: list[torch.Tensor] = []
 
-@torch.no_grad()
-def _at_site(tail: Tail, module: torch.nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
-    """Input and output of the down-projection at each row's site: [B, d_in], [B, d_out]."""
-    seen: list[torch.Tensor] = []
+        def keep(_: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+            seen.extend((inputs[0][:, 0], output[:, 0]))
 
-    def keep(_: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        seen.extend((inputs[0][:, 0], output[:, 0]))
+        handle = self.module.register_forward_hook(keep)
+        try:
+            self.tail.run()
+        finally:
+            handle.remove()
+        return seen[0], seen[1]
 
-    handle = module.register_forward_hook(keep)
-    try:
-        tail.run()
-    finally:
-        handle.remove()
-    return seen[0], seen[1]
+    def loss(self, deltas: torch.Tensor, active: Sequence[int]) -> torch.Tensor:
+        """Total loss of each active edit: mean negative log-likelihood of its target over the prefixes, the drift of the
+        next token after its subject (KL divergence), and the norm of the change.
 
+        Args:
+            deltas: [n, d_out] what is added to each edit's value.
 
-def _loss(
-    tail: Tail,
-    module: torch.nn.Module,
-    rows: _Rows,
-    chosen: torch.Tensor,
-    edit_of: torch.Tensor,
-    deltas: Sequence[torch.Tensor],
-    old: torch.Tensor,
-    reference: torch.Tensor,
-    active: Sequence[int],
-    options: ValueOptions,
-) -> torch.Tensor:
-    """Total loss of each active edit: mean negative log-likelihood of its target over the prefixes, the drift of the
-    next token after its subject (KL divergence), and the norm of the change."""
-    backbone = tail.backbone
-    stacked = torch.stack(list(deltas))  # (n, d_out)
+        Returns:
+            [len(active)]
+        """
+        slot = {i: k for k, i in enumerate(active)}
+        rows = [row for row, i in enumerate(self.owner.tolist()) if i in slot]
+        hidden = self._changed(deltas, rows)  # (b, S, D)
+        device = hidden.device
+        place = {row: k for k, row in enumerate(rows)}
+        asked = [(place[row], after, token) for row, after, token in self.targets if row in place]
+        at_rows, after, tokens = (torch.tensor(column, device=device) for column in zip(*asked, strict=True))
+        drift_rows = torch.tensor([place[self.drift[i]] for i in active], device=device)
+        # One pass of the head, the costly part of a small model, for all that is looked at.
+        logits = self.backbone.logits(torch.cat([hidden[at_rows, after], hidden[drift_rows, 0]])).float()
+        nll = F.cross_entropy(logits[: len(asked)], tokens, reduction="none")
+        drifted = logits[len(asked) :].log_softmax(-1)
 
-    def add(_: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
-        at_site = output[:, :1] + stacked[edit_of[chosen]].unsqueeze(1).to(output)
-        return torch.cat([at_site, output[:, 1:]], 1)
+        slots = torch.tensor([slot[int(self.owner[rows[row]])] for row, _, _ in asked], device=device)
+        counts = torch.bincount(slots, minlength=len(active))
+        mean_nll = nll.new_zeros(len(active)).index_add(0, slots, nll) / counts
+        now = torch.tensor(active, device=device)
+        # KL(edited || untouched), in this order: kl_div takes the reference distribution second.
+        kl = F.kl_div(self.reference[now], drifted, log_target=True, reduction="none").sum(-1)
+        norms = deltas[now].norm(dim=-1) / self.old[now].norm(dim=-1) ** 2
+        return mean_nll + self.options.kl_factor * kl + self.options.weight_decay * norms
 
-    handle = module.register_forward_hook(add)
-    try:
-        hidden = tail.run(chosen)  # (b, S, D)
-    finally:
-        handle.remove()
-    place = {int(row): k for k, row in enumerate(chosen)}
-    wanted = [(place[row], at, token) for row, at, token in rows.targets if row in place]
-    at_rows = torch.tensor([row for row, _, _ in wanted], device=hidden.device)
-    at = torch.tensor(
-        [position - 1 - rows.sites[int(chosen[row])] for row, position, _ in wanted], device=hidden.device
-    )
-    tokens = torch.tensor([token for _, _, token in wanted], device=hidden.device)
-    drift_rows = torch.tensor([place[rows.drift[i]] for i in active], device=hidden.device)
-    logits = backbone.logits(torch.cat([hidden[at_rows, at], hidden[drift_rows, 0]])).float()  # one pass of the head
-    nll = F.cross_entropy(logits[: len(wanted)], tokens, reduction="none")
-    drifted = logits[len(wanted) :].log_softmax(-1)
-    owner = edit_of[chosen][at_rows]
-    index = {i: k for k, i in enumerate(active)}
-    slots = torch.tensor([index[int(i)] for i in owner], device=hidden.device)
-    counts = torch.bincount(slots, minlength=len(active))
-    mean_nll = nll.new_zeros(len(active)).index_add(0, slots, nll) / counts
-    now = torch.tensor(active, device=hidden.device)
-    kl = F.kl_div(drifted, reference[now], log_target=True, reduction="none").sum(-1)
-    norms = stacked[now].norm(dim=-1) / old[now].norm(dim=-1) ** 2
-    return mean_nll + options.kl_factor * kl + options.weight_decay * norms
+    def _changed(self, deltas: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
+        """Final hidden states of the given rows, each with its edit's delta added at its site."""
+        chosen = torch.tensor(rows, device=deltas.device)
+
+        def add(_: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+            at_site = output[:, :1] + deltas[self.owner[chosen]].unsqueeze(1).to(output)
+            return torch.cat([at_site, output[:, 1:]], 1)
+
+        handle = self.module.register_forward_hook(add)
+        try:
+            return self.tail.run(chosen)
+        finally:
+            handle.remove()
+
+    def found(self, i: int, delta: torch.Tensor, losses: Sequence[float]) -> Found:
+        """What was found for edit `i`."""
+        own = [row for row, owner in enumerate(self.owner.tolist()) if owner == i and row != self.drift[i]]
+        bare = int(self.first[i])
+        return Found(
+            self.keys[own].float().mean(0), self.keys[bare].float(), self.old[i], self.old[i] + delta, tuple(losses)
+        )
