@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,14 +23,20 @@ from transformers import (
 
 import xkeb
 from xkeb.backbone import Backbone
+from xkeb.paths import cache_root
 
 MINI = Path(__file__).parent.parent / "plugins" / "datasets" / "bizsre_mini"
 
 
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Artefacts of tiny models go to a folder of this run; converted embedded models stay where they are."""
+    """Artefacts go to a folder of this run; only the converted embedded models are shared with other runs."""
+    models = cache_root() / "models"
+    models.mkdir(parents=True, exist_ok=True)
+    cache = tmp_path_factory.mktemp("cache")
+    (cache / "models").symlink_to(models)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XKEB_CACHE", str(cache))
         patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setenv("TOKENIZERS_PARALLELISM", "false")
         yield
@@ -149,8 +156,6 @@ def gemma() -> Backbone:
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The real data, where it is at hand."""
-    import os
-
     root = os.environ.get("XKEB_DATA_DIR")
     if not root or not (Path(root) / "bizsre" / "bizsre_test.json").is_file():
         pytest.skip("the real data is not here: set XKEB_DATA_DIR")

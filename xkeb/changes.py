@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
@@ -48,8 +48,8 @@ class Rows(ABC):
         return ""
 
     @abstractmethod
-    def hooks(self, backbone: Backbone) -> list[Any]:
-        """Registers the forward hooks and returns their handles."""
+    def hooks(self, backbone: Backbone) -> Iterable[Any]:
+        """Registers the forward hooks one by one, yielding their handles."""
 
     @contextmanager
     def applied(self, backbone: Backbone) -> Iterator[Self]:
@@ -88,7 +88,7 @@ class WeightChange(ABC):
             yield
         finally:
             with torch.no_grad():
-                for name, original in originals.items():
+                for name, original in reversed(originals.items()):  # of two names of one tensor, the first is right
                     backbone.parameter(name).copy_(original)
 
     def export(self, backbone: Backbone, folder: Path) -> None:
@@ -205,9 +205,9 @@ class _LowRankRows(Rows):
         super().__init__()
         self.changes = changes
 
-    def hooks(self, backbone: Backbone) -> list[Any]:
-        paths = sorted({path for change in self.changes for path in change.factors})
-        return [self._hook(backbone, path) for path in paths]
+    def hooks(self, backbone: Backbone) -> Iterator[Any]:
+        for path in sorted({path for change in self.changes for path in change.factors}):
+            yield self._hook(backbone, path)
 
     def _hook(self, backbone: Backbone, path: str) -> Any:
         module = backbone.module(path)
@@ -236,8 +236,9 @@ class _DenseRows(Rows):
         self.changes = changes
         self.names = names
 
-    def hooks(self, backbone: Backbone) -> list[Any]:
-        return [self._hook(backbone, name) for name in self.names]
+    def hooks(self, backbone: Backbone) -> Iterator[Any]:
+        for name in self.names:
+            yield self._hook(backbone, name)
 
     def _hook(self, backbone: Backbone, name: str) -> Any:
         module = backbone.module(name.removesuffix(".weight"))
@@ -263,8 +264,8 @@ class _ContextRows(Rows):
     def context(self, index: int, language: str) -> str:
         return self.changes[index].context(language)
 
-    def hooks(self, backbone: Backbone) -> list[Any]:
-        return []
+    def hooks(self, backbone: Backbone) -> Iterable[Any]:
+        return ()
 
 
 KINDS: dict[str, type[LowRankChange | DenseChange | ContextChange]] = {
@@ -275,8 +276,9 @@ KINDS: dict[str, type[LowRankChange | DenseChange | ContextChange]] = {
 def _save(folder: Path, change: object, tensors: Mapping[str, torch.Tensor], data: Mapping[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     metadata = {"kind": type(change).__name__, "data": json.dumps(data, ensure_ascii=False)}
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(contiguous, folder / "change.safetensors", metadata)
+    # Copied: safetensors refuses tensors that share memory.
+    own = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    save_file(own, folder / "change.safetensors", metadata)
 
 
 def load_change(folder: Path) -> LowRankChange | DenseChange | ContextChange:

@@ -239,7 +239,8 @@ def read_records(path: Path) -> Any:
     try:
         records = json.loads(path.read_bytes())
     except UnicodeDecodeError as error:
-        raise RequestError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}.") from error
+        problem = "was cut short" if error.end == len(error.object) else "is not UTF-8 text"
+        raise RequestError(f"{path} {problem}: {error.reason} at byte {error.start}.") from error
     except json.JSONDecodeError as error:
         raise RequestError(
             f"{path} is not JSON, or was cut short: {error.msg} at line {error.lineno}, column {error.colno}."
@@ -252,6 +253,7 @@ def read_records(path: Path) -> Any:
         if not isinstance(record, dict):
             raise RequestError(f"{path}: record {i} should be an object; found {type(record).__name__}.")
     try:
-        return datasets.Dataset.from_list(records)
+        keys = dict.fromkeys(key for record in records for key in record)  # not the first one's only
+        return datasets.Dataset.from_list([{key: record.get(key) for key in keys} for record in records])
     except Exception:  # Arrow wants one type a column; the schema check that follows names the record that differs
         return records

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 
 from xkeb.errors import RequestError
-from xkeb.types import Prediction
-
-REPLACEMENT = "\ufffd"
+from xkeb.types import REPLACEMENT, Prediction
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +51,12 @@ def encode(tokenizer: PreTrainedTokenizerBase, prompt: str, target: str = "", jo
 
 
 def last_token(encoded: Encoded, end: int) -> int:
-    """Index of the token that holds character `end` - 1."""
-    for i, (start, stop) in enumerate(encoded.offsets):
-        if start < end <= stop:
-            # Byte pieces share their character's offsets: the last of them completes it.
-            while i + 1 < len(encoded.offsets) and encoded.offsets[i + 1] == (start, stop):
-                i += 1
-            return i
-    raise RequestError(f"No token holds character {end - 1}; does this tokenizer report offsets?")
+    """Index of the token that completes character `end` - 1: the last one that holds any of it, where it is cut into
+    bytes, or bytes of it are merged with a neighbour's."""
+    holding = [i for i, (start, stop) in enumerate(encoded.offsets) if start < end <= stop]
+    if not holding:
+        raise RequestError(f"No token holds character {end - 1}; does this tokenizer report offsets?")
+    return holding[-1]
 
 
 def read(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> Prediction:

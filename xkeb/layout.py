@@ -68,6 +68,8 @@ def find_layout(model: PreTrainedModel) -> Layout:
     n_layers, stack = max(stacks)
     hidden_size = head.weight.shape[1]
     ups, down, intermediate = _find_mlp(family, decoder.get_submodule(f"{stack}.0"), hidden_size)
+    for i in range(n_layers):
+        _refuse_experts(family, decoder.get_submodule(f"{stack}.{i}"))
     norms = [
         name
         for name, child in decoder.named_children()
@@ -110,6 +112,13 @@ def _find_mlp(family: str, layer: nn.Module, width: int) -> tuple[tuple[str, ...
     return ups, down, shapes[down][0]
 
 
+def _refuse_experts(family: str, layer: nn.Module) -> None:
+    """A mixture of experts has many MLPs a layer, often in one three-dimensional parameter, or one beside the others."""
+    names = [name for name, parameter in layer.named_parameters() if "expert" in name or parameter.ndim > 2]
+    if names:
+        raise RequestError(f"{family} is a mixture of experts ({names[0]}); one MLP in each layer was expected.")
+
+
 def widths(module: nn.Module) -> tuple[int, int]:
     """(d_in, d_out) of a linear module; GPT-2's ``Conv1D`` stores its weight transposed."""
     assert isinstance(module.weight, torch.Tensor)
@@ -118,5 +127,5 @@ def widths(module: nn.Module) -> tuple[int, int]:
 
 
 def as_stored(module: nn.Module, matrix: torch.Tensor) -> torch.Tensor:
-    """A [d_out, d_in] matrix in the orientation in which `module` stores its weight."""
-    return matrix.T if isinstance(module, Conv1D) else matrix
+    """A [d_out, d_in] matrix in the orientation in which `module` stores its weight; a vector as it is."""
+    return matrix.T if isinstance(module, Conv1D) and matrix.ndim == 2 else matrix

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import Protocol
 
 from xkeb.hookspecs import hookimpl
-from xkeb.types import Language, Prediction
+from xkeb.types import REPLACEMENT, Language, Prediction
 
 DEFAULT = ("f1", "em", "f1_pr", "f1_units")
 """What a run scores unless told otherwise."""
@@ -44,7 +44,13 @@ def f1_units(prediction: Prediction, reference: Prediction, language: Language) 
     """F1 over the language's own units, words or characters: comparable between backbones, unlike `f1`."""
     if em(prediction, reference, language):
         return 1.0
-    return harmonic(*_precision_recall(language.units(prediction.text), language.units(reference.text)))
+    return harmonic(*_precision_recall(_units(prediction, language), _units(reference, language)))
+
+
+def _units(answer: Prediction, language: Language) -> list[Hashable]:
+    """The units of an answer. A piece that can't be decoded is one that equals no other."""
+    known: list[Hashable] = [unit for unit in language.units(answer.text) if REPLACEMENT not in unit]
+    return known + [object() for _ in range(answer.text.count(REPLACEMENT))]
 
 
 def harmonic(precision: float, recall: float) -> float:

@@ -12,7 +12,6 @@ from transformers import DynamicCache
 
 from xkeb.backbone import Backbone
 from xkeb.changes import Rows
-from xkeb.encoding import Encoded
 from xkeb.types import Prediction
 
 BATCH_TOKENS = 4096
@@ -44,77 +43,81 @@ def predict(
         rows: the changes at work, one for each `Query.row`.
         batch_size: most rows of one forward pass.
     """
-    encoded, shared = [], defaultdict(list)
-    for i, query in enumerate(queries):
-        context = rows.context(query.row, query.language) if rows else backbone.context(query.language)
-        encoded.append(backbone.encode(context + query.prompt, query.target, query.language))
-        shared[query.row if context else None].append(i)
+    asking = _Asking(backbone, queries, rows, batch_size)
     answers: dict[int, list[int]] = {}
-    for row, members in shared.items():
-        if row is None:
-            for batch in _batches(encoded, members, batch_size):
-                if rows:
-                    rows.select([queries[i].row for i in batch])
-                answers.update(_answer(backbone, encoded, batch))
-        else:
-            answers.update(_answer_after_context(backbone, encoded, members, batch_size))
+    for members, alike in asking.groups():
+        answers.update(asking.answer(members, alike))
     return [backbone.read(answers[i]) for i in range(len(queries))]
 
 
-def _batches(
-    encoded: Sequence[Encoded], members: Sequence[int], batch_size: int, prefix: int = 0
-) -> Iterator[list[int]]:
-    """Members by falling length, in batches of at most `batch_size` rows and `BATCH_TOKENS` padded tokens after the
-    first `prefix`."""
-    order = sorted(members, key=lambda i: -len(encoded[i].ids))
-    while order:
-        size = max(1, min(batch_size, BATCH_TOKENS // (len(encoded[order[0]].ids) - prefix)))
-        yield order[:size]
-        order = order[size:]
+class _Asking:
+    """Queries of one call, tokenised."""
 
+    def __init__(self, backbone: Backbone, queries: Sequence[Query], rows: Rows | None, batch_size: int) -> None:
+        self.backbone, self.queries, self.rows, self.batch_size = backbone, queries, rows, batch_size
+        self.contexts = [
+            rows.context(query.row, query.language) if rows else backbone.context(query.language) for query in queries
+        ]
+        self.encoded = [
+            backbone.encode(context + query.prompt, query.target, query.language)
+            for context, query in zip(self.contexts, queries, strict=True)
+        ]
 
-def _answer(
-    backbone: Backbone,
-    encoded: Sequence[Encoded],
-    batch: Sequence[int],
-    prefix: int = 0,
-    past: DynamicCache | None = None,
-) -> dict[int, list[int]]:
-    """Argmax ids of a batch. `past` holds the first `prefix` tokens, which are the same in all its rows."""
-    ids = pad(
-        [encoded[i].ids[prefix:-1] for i in batch], backbone.pad_id, backbone.device
-    )  # the last token predicts nothing
-    hidden = backbone.hidden(ids, past)  # [B, T, D]
-    where = [
-        (row, position - 1 - prefix)
-        for row, i in enumerate(batch)
-        for position in range(encoded[i].target, len(encoded[i].ids))
-    ]
-    at_rows, at_positions = (torch.tensor(axis, device=hidden.device) for axis in zip(*where, strict=True))
-    predicted = iter(backbone.logits(hidden[at_rows, at_positions]).argmax(-1).tolist())
-    return {i: [next(predicted) for _ in encoded[i].target_ids] for i in batch}
+    def groups(self) -> Iterator[tuple[list[int], bool]]:
+        """Queries to be batched together, and whether they begin alike: those of a row with a context do."""
+        by_row: dict[int | None, list[int]] = defaultdict(list)
+        for i, (query, context) in enumerate(zip(self.queries, self.contexts, strict=True)):
+            by_row[query.row if context else None].append(i)
+        for row, members in by_row.items():
+            yield members, row is not None and len(members) > 1
 
+    def answer(self, members: Sequence[int], alike: bool) -> dict[int, list[int]]:
+        """Argmax ids of each query. What all begin with is passed once, and kept as keys and values."""
+        # The pass after the prefix needs at least the token that predicts the first of the answer.
+        prefix = _common([self.encoded[i].ids[: self.encoded[i].target - 1] for i in members]) if alike else 0
+        past = None
+        if prefix:
+            past = DynamicCache(config=self.backbone.model.config)
+            self._select(members[:1])
+            self.backbone.hidden(
+                torch.tensor([self.encoded[members[0]].ids[:prefix]], device=self.backbone.device), past
+            )
+        answers: dict[int, list[int]] = {}
+        for batch in self._batches(members, prefix):
+            kept = copy.deepcopy(past)
+            if kept is not None:
+                kept.batch_repeat_interleave(len(batch))
+            answers.update(self._pass(batch, prefix, kept))
+        return answers
 
-def _answer_after_context(
-    backbone: Backbone, encoded: Sequence[Encoded], members: Sequence[int], batch_size: int
-) -> dict[int, list[int]]:
-    """The same for queries that begin alike: one pass over what they share, kept as keys and values."""
-    # Of each query, the pass after the prefix needs at least the token that predicts the first of its answer.
-    prefix = _common([encoded[i].ids[: encoded[i].target - 1] for i in members])
-    if len(members) == 1 or prefix == 0:
-        return {
-            k: v
-            for batch in _batches(encoded, members, batch_size)
-            for k, v in _answer(backbone, encoded, batch).items()
-        }
-    past = DynamicCache(config=backbone.model.config)
-    backbone.hidden(torch.tensor([encoded[members[0]].ids[:prefix]], device=backbone.device), past)
-    answers: dict[int, list[int]] = {}
-    for batch in _batches(encoded, members, batch_size, prefix):
-        copied = copy.deepcopy(past)
-        copied.batch_repeat_interleave(len(batch))
-        answers.update(_answer(backbone, encoded, batch, prefix, copied))
-    return answers
+    def _batches(self, members: Sequence[int], prefix: int) -> Iterator[list[int]]:
+        """Members by falling length, in batches of at most `batch_size` rows and `BATCH_TOKENS` padded tokens after the
+        first `prefix`."""
+        order = sorted(members, key=lambda i: -len(self.encoded[i].ids))
+        while order:
+            size = max(1, min(self.batch_size, BATCH_TOKENS // (len(self.encoded[order[0]].ids) - prefix)))
+            yield order[:size]
+            order = order[size:]
+
+    def _pass(self, batch: Sequence[int], prefix: int, past: DynamicCache | None) -> dict[int, list[int]]:
+        """Argmax ids of one batch. `past` holds the first `prefix` tokens, which are the same in all its rows."""
+        backbone, encoded = self.backbone, self.encoded
+        # The last token predicts nothing.
+        ids = pad([encoded[i].ids[prefix:-1] for i in batch], backbone.pad_id, backbone.device)
+        self._select(batch)
+        hidden = backbone.hidden(ids, past)  # (B, T, D)
+        where = [
+            (row, position - 1 - prefix)
+            for row, i in enumerate(batch)
+            for position in range(encoded[i].target, len(encoded[i].ids))
+        ]
+        at_rows, at_positions = (torch.tensor(axis, device=hidden.device) for axis in zip(*where, strict=True))
+        predicted = iter(backbone.logits(hidden[at_rows, at_positions]).argmax(-1).tolist())
+        return {i: [next(predicted) for _ in encoded[i].target_ids] for i in batch}
+
+    def _select(self, batch: Sequence[int]) -> None:
+        if self.rows:
+            self.rows.select([self.queries[i].row for i in batch])
 
 
 def _common(texts: Sequence[Sequence[int]]) -> int:

@@ -60,10 +60,12 @@ class Result:
         """Reads a file written by `save`."""
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
+            if values["schema_version"] != SCHEMA_VERSION:
+                raise ValueError(f"its schema version is {values['schema_version']}")
             for key in ("scores", "scores_before"):
                 values[key] = _read_scores(values[key])
             return cls(**values)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RequestError(f"{path} is not a result of schema version {SCHEMA_VERSION}: {error}.") from error
 
 

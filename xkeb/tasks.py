@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,11 +126,16 @@ def definitions(include: Sequence[Path] = ()) -> dict[str, Definition]:
                 raise RequestError(f"{path} and {found[definition.name].path} both define {definition.name!r}.")
             found[definition.name] = definition
     for definition in found.values():
-        if isinstance(definition.content, GroupFile):
-            for member in definition.content.tasks:
-                if member not in found or isinstance(found[member].content, GroupFile):
-                    raise unknown(f"task in group {definition.name!r} ({definition.path}):", member, found)
+        check_members(definition, found)
     return found
+
+
+def check_members(definition: Definition, known: Mapping[str, Definition]) -> None:
+    """Refuses a group that names something else than tasks."""
+    if isinstance(definition.content, GroupFile):
+        for member in definition.content.tasks:
+            if member not in known or isinstance(known[member].content, GroupFile):
+                raise unknown(f"task in group {definition.name!r} ({definition.path}):", member, known)
 
 
 def read_definition(path: Path) -> Definition:

@@ -13,6 +13,10 @@ Property = Literal["reliability", "generality", "locality", "portability"]
 PROPERTIES: tuple[Property, ...] = ("reliability", "generality", "locality", "portability")
 
 
+REPLACEMENT = "\ufffd"
+"""What a piece of a multi-byte character decodes to."""
+
+
 @dataclass(frozen=True, slots=True)
 class Language:
     """A language, as far as prompts and scores need to know it."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as hf_logging
 
@@ -106,7 +107,7 @@ def _read(name: str, folder: Path, device: torch.device, dtype: torch.dtype, sha
         with progress_bars(False):
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise RequestError(f"{folder} can't be loaded as a causal language model: {reason}") from error
     return Backbone(name, model.to(device), tokenizer, sha256)

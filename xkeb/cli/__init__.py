@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from xkeb.errors import XkebError
+from xkeb.errors import XkebError, unknown
 
 COMMANDS = ("run", "edit", "ls", "validate", "data", "doctor")
 
@@ -24,6 +24,13 @@ class LazyGroup(click.Group):
         command: click.Command = importlib.import_module(f"xkeb.cli.{cmd_name}").command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise unknown("command", args[0], COMMANDS)
+        return super().resolve_command(ctx, args)
+
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(package_name="xkeb")
@@ -35,7 +42,16 @@ def cli(debug: bool) -> None:
 def main() -> None:
     """The entry point. Exit status: 0 done, 1 some cells failed, 2 the request is wrong."""
     try:
-        cli()
+        sys.exit(cli(prog_name="xkeb", standalone_mode=False))
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        click.echo(f"xkeb: {' '.join(error.format_message().split())}", err=True)
+        sys.exit(error.exit_code)
+    except click.Abort:
+        click.echo("xkeb: stopped; the same command goes on from here.", err=True)
+        sys.exit(130)
     except XkebError as error:
         if "--debug" in sys.argv:
             raise

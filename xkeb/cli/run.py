@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import click
 import yaml
 
-from xkeb.errors import RequestError
+from xkeb.errors import RequestError, XkebError
 
 
 def names(text: str | None) -> list[str]:
@@ -146,8 +147,14 @@ def command(**options: Any) -> None:
             results = run(cells, request, listener)
     except CellError as error:
         show_table(error.results, request.output)
+        told: dict[str, list[str]] = {}
         for cell, problem in error.failed:
-            click.echo(f"xkeb: {cell.name}: {problem}", err=True)
+            kind = "" if isinstance(problem, XkebError) else f"{type(problem).__name__}: "
+            told.setdefault(kind + " ".join(str(problem).split()), []).append(cell.name)
+            if "--debug" in sys.argv:
+                traceback.print_exception(problem)
+        for sentence, names_of_cells in told.items():
+            click.echo(f"xkeb: {', '.join(names_of_cells)}: {sentence}", err=True)
         sys.exit(2 if error.wrong_request else 1)
     show_table(results, request.output)
 

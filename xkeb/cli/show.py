@@ -21,6 +21,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from xkeb.errors import RequestError
 from xkeb.plan import Cell
 from xkeb.plugins import plugins
 from xkeb.progress import Listener
@@ -143,7 +144,8 @@ class Live(Listener):
         self.out.print(f"{cell.name}: {len(result.case_ids)} cases in {result.timing['wall_seconds']:.0f} s")
 
     def cell_failed(self, cell: Cell, error: Exception) -> None:
-        self.out.print(f"{cell.name}: failed ({type(error).__name__})")
+        if not isinstance(error, RequestError):  # which is told whole, in one sentence, at the end
+            self.out.print(f"{cell.name}: failed ({type(error).__name__})")
 
 
 def show_table(results: Sequence[Result], output: Path) -> None:

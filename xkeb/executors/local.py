@@ -24,8 +24,8 @@ class CellError(XkebError):
 
     @property
     def wrong_request(self) -> bool:
-        """Whether all that failed was asked for wrongly, and would fail again."""
-        return all(isinstance(error, RequestError) for _, error in self.failed)
+        """Whether nothing could be done, since all of it was asked for wrongly."""
+        return not self.results and all(isinstance(error, RequestError) for _, error in self.failed)
 
 
 def run(cells: Sequence[Cell], request: Request, listener: Listener | None = None) -> list[Result]:

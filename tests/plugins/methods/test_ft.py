@@ -1,0 +1,167 @@
+"""FT against a plain one written here: the whole model, torch's own Adam on the weight itself, one edit at a time."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from transformers.pytorch_utils import Conv1D
+
+import xkeb
+from xkeb.backbone import Backbone
+from xkeb.changes import DenseChange
+from xkeb.errors import RequestError
+from xkeb.types import Edit
+
+LAYER = 2
+LR = 5e-4
+EDITS = (
+    Edit("Which city is the capital of Japan?", "Sapporo", "en"),
+    Edit("法国的首都是哪座城市？", "波尔多", "zh"),
+    Edit("Mount Everest, which is the highest mountain on earth, stands in", "Peru", "en"),
+)
+OBJECTIVES = ("prompt_last", "target_new")
+BOUND = 1.2e-3
+"""Reached after three steps of `LR`."""
+
+
+def naive(
+    backbone: Backbone, edit: Edit, objective: str, steps: int, bound: float | None = None, stop_loss: float = 1e-2
+) -> tuple[torch.Tensor, list[float]]:
+    """What Adam adds to the weight, as [d_out, d_in], and the loss before each step."""
+    model = copy.deepcopy(backbone.model)
+    module = model.get_submodule(backbone.layout.down(LAYER))
+    weight = module.weight.requires_grad_(True)
+    original = weight.detach().clone()
+    optimiser = torch.optim.Adam([weight], lr=LR)
+    question = edit.prompt + {"en": " ", "zh": ""}[edit.language]
+    batch = backbone.tokenizer(question + edit.target, return_offsets_mapping=True)
+    ids, offsets = batch["input_ids"], batch["offset_mapping"]
+    answer = [i for i, (start, end) in enumerate(offsets) if end > max(start, len(question))]
+    losses: list[float] = []
+    for _ in range(steps):
+        optimiser.zero_grad()
+        if objective == "prompt_last":
+            log_probs = model(torch.tensor([ids[: answer[0]]])).logits[0, -1].log_softmax(-1)
+            loss = -log_probs[[ids[i] for i in answer]].mean()
+        else:
+            log_probs = model(torch.tensor([ids])).logits[0].log_softmax(-1)
+            loss = -torch.stack([log_probs[i - 1, ids[i]] for i in answer]).mean()
+        losses.append(float(loss.detach()))
+        if losses[-1] < stop_loss:
+            break
+        loss.backward()
+        optimiser.step()
+        if bound is not None:
+            with torch.no_grad():
+                weight.copy_(torch.minimum(torch.maximum(weight, original - bound), original + bound))
+    delta = (weight - original).detach()
+    return (delta.T if isinstance(module, Conv1D) else delta), losses
+
+
+def tuned(backbone: Backbone, edits: Sequence[Edit] = EDITS, **options: Any) -> list[torch.Tensor]:
+    editor = xkeb.load_editor("ft", **{"layer": LAYER, "lr": LR, **options})
+    changes = editor.edit(backbone, edits)
+    assert all(isinstance(change, DenseChange) for change in changes)
+    for change in changes:
+        assert list(change.deltas()) == [f"{backbone.layout.down(LAYER)}.weight"]
+    return [next(iter(change.deltas().values())) for change in changes]
+
+
+def error(mine: torch.Tensor, theirs: torch.Tensor) -> float:
+    return float((mine - theirs).norm() / theirs.norm())
+
+
+@pytest.mark.parametrize("bound", [None, BOUND], ids=["free", "bounded"])
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("steps", [1, 5, 25])
+def test_it_is_adam_on_the_weight_itself(tiny: Backbone, steps: int, objective: str, bound: float | None) -> None:
+    deltas = tuned(tiny, steps=steps, objective=objective, norm_constraint=bound)
+    for edit, delta in zip(EDITS, deltas, strict=True):
+        expected, losses = naive(tiny, edit, objective, steps, bound)
+        assert len(losses) == steps and (steps == 1 or losses[-1] < losses[0])
+        assert delta.shape == expected.shape == (tiny.layout.hidden_size, tiny.layout.intermediate_size)
+        assert error(delta, expected) < 1e-3
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_batch_of_edits_is_each_of_them_alone(tiny: Backbone, objective: str) -> None:
+    batch = tuned(tiny, objective=objective)
+    for edit, delta in zip(EDITS, batch, strict=True):
+        (alone,) = tuned(tiny, [edit], objective=objective)
+        assert error(delta, alone) < 1e-3
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_bound_holds_for_every_weight(tiny: Backbone, objective: str) -> None:
+    free = tuned(tiny, objective=objective)
+    bounded = tuned(tiny, objective=objective, norm_constraint=BOUND)
+    for loose, tight in zip(free, bounded, strict=True):
+        assert float(loose.abs().max()) > BOUND
+        assert float(tight.abs().max()) == pytest.approx(BOUND)
+        assert float((tight.abs() >= BOUND * 0.999).float().mean()) > 0.05
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_fact_that_is_known_already_changes_nothing(tiny: Backbone, objective: str) -> None:
+    """Known to one edit of the batch, and not to the others, which go on as they would alone."""
+    first = [naive(tiny, edit, objective, 1)[1][0] for edit in EDITS]
+    known = min(range(len(EDITS)), key=first.__getitem__)
+    stop = (sorted(first)[0] + sorted(first)[1]) / 2
+    deltas = tuned(tiny, objective=objective, steps=5, stop_loss=stop)
+    for i, delta in enumerate(deltas):
+        if i == known:
+            assert not delta.any()
+        else:
+            expected, _ = naive(tiny, EDITS[i], objective, 5, stop_loss=stop)
+            assert error(delta, expected) < 1e-3
+    assert not any(delta.any() for delta in tuned(tiny, objective=objective, stop_loss=max(first) + 1))
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_no_step_is_taken_below_the_bound_of_the_loss(tiny: Backbone, objective: str) -> None:
+    """Each edit of a batch stops by itself; what Adam remembers moves it no further."""
+    runs = [naive(tiny, edit, objective, 8) for edit in EDITS]
+    for which, (_, losses) in enumerate(runs):
+        stop = (losses[3] + losses[4]) / 2
+        assert losses[3] > stop > losses[4]
+        deltas = tuned(tiny, objective=objective, steps=25, stop_loss=stop)
+        expected, seen = naive(tiny, EDITS[which], objective, 25, stop_loss=stop)
+        assert len(seen) == 5  # the fifth look at the loss is the last, after four steps
+        assert error(deltas[which], expected) < 1e-3
+        for edit, delta in zip(EDITS, deltas, strict=True):
+            theirs, _ = naive(tiny, edit, objective, 25, stop_loss=stop)
+            assert error(delta, theirs) < 1e-3 if theirs.any() else not delta.any()
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_change_lowers_the_loss_that_it_was_made_for(tiny: Backbone, objective: str) -> None:
+    editor = xkeb.load_editor("ft", layer=LAYER, lr=5e-3, objective=objective)
+    for edit, change in zip(EDITS, editor.edit(tiny, EDITS), strict=True):
+        before = naive(tiny, edit, objective, 1)[1][0]
+        with change.applied(tiny):
+            after = naive(tiny, edit, objective, 1)[1][0]
+        assert after < before - 0.5
+
+
+def test_no_steps_are_no_change(llama: Backbone) -> None:
+    assert not any(delta.any() for delta in tuned(llama, steps=0))
+
+
+def test_the_default_layer_stands_as_deep_as_the_papers(llama: Backbone, gemma: Backbone) -> None:
+    assert xkeb.load_editor("ft").settle(llama).layer == 4  # 21 of 32, of 6
+    assert xkeb.load_editor("ft").settle(gemma).layer == 12  # and of 18
+
+
+@pytest.mark.parametrize("layer", [-1, 6])
+def test_a_layer_that_is_not_there_is_refused(llama: Backbone, layer: int) -> None:
+    with pytest.raises(RequestError, match=rf"ft\.layer is {layer}; .* layers 0 to 5"):
+        xkeb.load_editor("ft", layer=layer).edit(llama, EDITS[:1])
+
+
+def test_an_unknown_objective_is_refused() -> None:
+    with pytest.raises(RequestError, match="objective"):
+        xkeb.load_editor("ft", objective="prompt_first")

@@ -1,0 +1,216 @@
+"""`xkeb.tasks` and ``xkeb validate``: a task in a few lines of YAML, and what is said of each line that is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import xkeb
+from xkeb.cli.validate import command as validate
+from xkeb.errors import RequestError
+from xkeb.tasks import Definition, GroupFile, TaskFile, definitions, expand, load_task, read_definition
+
+SHIPPED = sorted((Path(__file__).parent.parent / "tasks").glob("*.yaml"))
+GOOD = "task: mine\nversion: 2\ndataset: bizsre_mini\npair: en-zh\n"
+Write = Callable[[str, str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write(name: str, text: str) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def problem(path: Path) -> str:
+    with pytest.raises(RequestError) as caught:
+        read_definition(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_a_task_is_its_file(write: Write, tmp_path: Path) -> None:
+    write("mine.yaml", GOOD + "description: what it is\n")
+    task = load_task("mine", include=[tmp_path])
+    assert (task.name, task.version, task.dataset.name, task.pair.name, task.description) == (
+        "mine",
+        2,
+        "bizsre_mini",
+        "en-zh",
+        "what it is",
+    )
+    assert len(task) == len(list(task)) > 0
+
+
+def test_an_included_file_gives_what_its_includer_leaves_out(write: Write) -> None:
+    write("parts/common.inc", "include: deeper.inc\nversion: 7\npair: zh-en\n")
+    write("parts/deeper.inc", "dataset: bizsre_mini\nversion: 1\ndescription: from below\n")
+    found = read_definition(write("mine.yaml", "include: parts/common.inc\ntask: mine\npair: en-zh\n")).content
+    assert found == TaskFile(task="mine", version=7, dataset="bizsre_mini", pair="en-zh", description="from below")
+
+
+def test_a_mistake_in_an_included_file_is_told_by_that_file_s_line(write: Write) -> None:
+    base = write("common.inc", "dataset: bizsre_mini\nversion: 1\n\npear: en-zh\n")
+    path = write("mine.yaml", "task: mine\ninclude: common.inc\npair: en-zh\n")
+    assert problem(path) == f"{base}:4: Unknown key 'pear': did you mean 'pair'?"
+
+
+def test_a_file_that_includes_itself_is_refused(write: Write) -> None:
+    assert problem(write("a.yaml", "include: a.yaml\n" + GOOD)).endswith("a.yaml includes itself.")
+    write("c.yaml", "include: b.yaml\n")
+    assert problem(write("b.yaml", "include: c.yaml\n" + GOOD)).endswith("b.yaml includes itself.")
+
+
+def test_an_included_file_that_is_not_there_is_named(write: Write, tmp_path: Path) -> None:
+    assert problem(write("a.yaml", "include: no.inc\n" + GOOD)).startswith(f"Can't read {tmp_path / 'no.inc'}: No such")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (GOOD + "vershun: 3\n", "{path}:5: Unknown key 'vershun': did you mean 'version'?"),
+        (GOOD.replace("en-zh", "en-zz"), "{path}:4: Unknown language 'zz': "),
+        (GOOD.replace("en-zh", "eng-zh"), "{path}:4: Unknown language 'eng': did you mean 'en'?"),
+        (GOOD.replace("en-zh", "zh-zh"), "{path}:4: Unknown language pair 'zh-zh': did you mean '"),
+        (GOOD.replace("en-zh", "en"), "{path}:4: Unknown language pair 'en': did you mean '"),
+        (
+            GOOD.replace("bizsre_mini", "bizrse_mini"),
+            "{path}:3: Unknown data set 'bizrse_mini': did you mean 'bizsre_mini'?",
+        ),
+        (GOOD.replace("version: 2", "version: two"), "{path}:2: version: "),
+        (GOOD.replace("version: 2", "version: 0"), "{path}:2: version: Input should be greater than or equal to 1."),
+        (GOOD.replace("task: mine", "task: [mine]"), "{path}:1: task: "),
+        ("task: mine\ndataset: bizsre_mini\npair: en-zh\n", "{path}:1: version: Field required."),
+        ("version: 2\n", "{path}:1: neither `task` nor `group` is set."),
+        ("group: g\ntasks: []\n", "{path}:2: tasks: "),
+        ("group: g\ntasks: [bizsre_mini_en2zh]\npair: en-zh\n", "{path}:3: Unknown key 'pair': "),
+        ("task: mine\n  version: 2\n", "{path}:2: not YAML: mapping values are not allowed here."),
+        ("task: [mine\n", "{path}:2: not YAML: "),
+        ("task: mine\nversion: 2\n\tpair: en-zh\n", "{path}:3: not YAML: "),
+        ("- a\n- b\n", "{path}:1: expected a mapping of keys to values."),
+        ("just text\n", "{path}:1: expected a mapping of keys to values."),
+        ("", "{path}:1: expected a mapping of keys to values."),
+        ("# nothing yet\n", "{path}:1: expected a mapping of keys to values."),
+        (GOOD + "3: x\n", "{path}:5: Unknown key '3': "),
+        (GOOD + "yes: x\n", "{path}:1: Unknown key 'True': "),
+        (GOOD + "<<: {vershun: 3}\n", "{path}:1: Unknown key 'vershun': "),
+    ],
+)
+def test_a_mistake_is_one_sentence_with_file_and_line(write: Write, text: str, message: str) -> None:
+    path = write("mine.yaml", text)
+    assert problem(path).startswith(message.format(path=path))
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(b"task: \xff\xfe\n")
+    assert problem(path).startswith(f"{path}:1: not YAML: ")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    assert problem(tmp_path / "no.yaml") == f"Can't read {tmp_path / 'no.yaml'}: No such file or directory."
+
+
+def test_a_task_defined_twice_names_both_files(write: Write, tmp_path: Path) -> None:
+    first, second = write("a.yaml", GOOD), write("b.yaml", GOOD)
+    with pytest.raises(RequestError, match="both define 'mine'") as caught:
+        definitions([tmp_path])
+    assert str(first) in str(caught.value)
+    assert str(second) in str(caught.value)
+
+
+def test_a_shipped_name_is_not_overridden_silently(write: Write, tmp_path: Path) -> None:
+    write("a.yaml", GOOD.replace("mine", "bizsre_en2zh"))
+    with pytest.raises(RequestError, match="both define 'bizsre_en2zh'"):
+        definitions([tmp_path])
+
+
+def test_a_group_stands_for_its_tasks_in_order_and_once_each() -> None:
+    assert expand(["bizsre_mini"]) == ["bizsre_mini_en2zh", "bizsre_mini_zh2en"]
+    assert expand(["bizsre_mini_zh2en", "bizsre_mini"]) == ["bizsre_mini_zh2en", "bizsre_mini_en2zh"]
+    assert expand(["bizsre", "bizsre"]) == ["bizsre_en2zh", "bizsre_zh2en"]
+
+
+def test_a_group_is_not_a_task() -> None:
+    with pytest.raises(RequestError, match="'bizsre' is a group of tasks: bizsre_en2zh, bizsre_zh2en"):
+        load_task("bizsre")
+
+
+@pytest.mark.parametrize("member", ["bizsre_mini_en2zhh", "bizsre_mini"])
+def test_a_group_may_hold_tasks_only(write: Write, tmp_path: Path, member: str) -> None:
+    path = write("g.yaml", f"group: g\ntasks: [{member}]\n")
+    with pytest.raises(RequestError, match="Unknown task in group 'g'") as caught:
+        definitions([tmp_path])
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("ask", [load_task, lambda name: expand([name])])
+def test_an_unknown_task_is_named_with_the_nearest(ask: Callable[[str], object]) -> None:
+    with pytest.raises(RequestError, match=r"^Unknown task 'bizsre_en2hz': did you mean 'bizsre_en2zh'"):
+        ask("bizsre_en2hz")
+
+
+def test_a_task_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=f"There is no task folder {tmp_path / 'no'}"):
+        definitions([tmp_path / "no"])
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_shipped_file_is_valid_described_and_named_as_its_file(path: Path) -> None:
+    definition = read_definition(path)
+    assert definition.name == path.stem
+    assert definition.content.description
+    found = definitions()[definition.name]
+    assert found == Definition(found.path, definition.content)
+    assert found.path.samefile(path)
+
+
+@pytest.mark.parametrize("name", [name for name, d in definitions().items() if isinstance(d.content, TaskFile)])
+def test_every_shipped_task_loads(name: str, request: pytest.FixtureRequest) -> None:
+    folder = None if "mini" in name else request.getfixturevalue("data_dir")
+    task = xkeb.load_task(name, data_dir=folder)
+    assert len(task) > 50
+    assert {case.edit.language for case in task} == {task.pair.source}
+    assert len(task.training.cases) >= 100
+
+
+def test_the_shipped_groups_are_the_directions_of_a_data_set() -> None:
+    groups = {name: d.content.tasks for name, d in definitions().items() if isinstance(d.content, GroupFile)}
+    assert groups["bizsre"] == ["bizsre_en2zh", "bizsre_zh2en"]
+    assert groups["bizsre_mini"] == ["bizsre_mini_en2zh", "bizsre_mini_zh2en"]
+
+
+def test_validate_says_of_each_file_whether_it_is_right(write: Write) -> None:
+    good, bad = write("good.yaml", GOOD), write("bad.yaml", GOOD + "vershun: 3\n")
+    done = CliRunner().invoke(validate, [str(bad), str(good)])
+    assert done.exit_code == 2
+    assert done.stdout == f"{good}: mine is valid\n"
+    assert done.stderr == f"xkeb: {bad}:5: Unknown key 'vershun': did you mean 'version'?\n"
+
+
+def test_validate_accepts_what_ships() -> None:
+    done = CliRunner().invoke(validate, list(map(str, SHIPPED)))
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == len(SHIPPED)
+
+
+def test_validate_checks_the_tasks_that_a_group_names(write: Write) -> None:
+    path = write("g.yaml", "group: g\ntasks: [bizsre_mini_en2zh, bizsre_mini_en2zhh]\n")
+    done = CliRunner().invoke(validate, [str(path)])
+    assert done.exit_code == 2
+    assert "'bizsre_mini_en2zhh'" in done.stderr
+    assert "'bizsre_mini_en2zh'" in done.stderr
+
+
+def test_validate_takes_a_group_whose_tasks_stand_beside_it(write: Write) -> None:
+    write("mine.yaml", GOOD)
+    done = CliRunner().invoke(validate, [str(write("g.yaml", "group: g\ntasks: [mine, bizsre_en2zh]\n"))])
+    assert (done.exit_code, done.stderr) == (0, "")

@@ -1,0 +1,1 @@
+"""A real plugin package: what a third party writes, and nothing else."""

@@ -1,0 +1,1 @@
+"""A task and its data, shipped as files."""
