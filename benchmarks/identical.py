@@ -81,8 +81,11 @@ class Count:
 @click.option("--methods", default="ft,rome,ike,ike-published", show_default=True)
 @click.option("--limit", default=50, show_default=True)
 @click.option("--batch-size", default=8, show_default=True)
+@click.option("--one-by-one", default=10, show_default=True, help="Records that are edited one at a time as well.")
 @click.option("--data-dir", type=Path)
-def main(model: str, tasks: str, methods: str, limit: int, batch_size: int, data_dir: Path | None) -> None:
+def main(
+    model: str, tasks: str, methods: str, limit: int, batch_size: int, one_by_one: int, data_dir: Path | None
+) -> None:
     backbone = xkeb.load_backbone(model, device="cpu")
     original = {name: parameter.clone() for name, parameter in backbone.model.named_parameters()}
     for name in tasks.split(","):
@@ -103,6 +106,8 @@ def main(model: str, tasks: str, methods: str, limit: int, batch_size: int, data
                 for case, change, answers in zip(some, changes, together, strict=True):
                     asked = queries(case, 0)
                     rows.compare(backbone, change, asked, answers, alone(backbone, change, asked))
+                    if batch.probes >= one_by_one * len(asked):
+                        continue
                     (single,) = editor.edit(backbone, [case.edit])
                     batch.compare(backbone, single, asked, answers, predict_after(backbone, [single], [case])[0])
             click.echo(f"{name} {method}")

@@ -32,6 +32,14 @@ FT = {"ft.lr": 0.05, "ft.steps": 3}
 """So coarse that most answers change."""
 
 
+@pytest.fixture(autouse=True, scope="module")
+def cache_of_this_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing that another run sampled or learnt."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XKEB_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 def fingerprint(backbone: Backbone) -> str:
     state = hashlib.sha256()
     model = backbone.model

@@ -42,6 +42,10 @@ class InContext:
     _demonstrations: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
     _index: torch.Tensor | None = field(default=None, init=False, repr=False, compare=False)
 
+    def __post_init__(self) -> None:
+        if self.k < 0:
+            raise ValueError(f"k is the number of demonstrations, at least 0, not {self.k}")
+
     def learns(self) -> bool:
         """Whether there are demonstrations to look for."""
         return self.k > 0

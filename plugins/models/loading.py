@@ -80,9 +80,14 @@ def _convert(name: str, sha256: str, place: Callable[[Path], None], folder: Path
         place(gguf)
         if (found := digest_file(gguf)) != sha256:
             raise RequestError(f"The GGUF file of {name!r} has sha256 {found}; expected {sha256}.")
-        with progress_bars(True):
-            model = AutoModelForCausalLM.from_pretrained(temporary, gguf_file=gguf.name, dtype=torch.float32)
-            tokenizer = AutoTokenizer.from_pretrained(temporary, gguf_file=gguf.name)
+        try:
+            with progress_bars(True):
+                model = AutoModelForCausalLM.from_pretrained(temporary, gguf_file=gguf.name, dtype=torch.float32)
+                tokenizer = AutoTokenizer.from_pretrained(temporary, gguf_file=gguf.name)
+        except Exception as error:  # the reader trusts its file, and fails as it happens to
+            raise RequestError(
+                f"{gguf.resolve()} can't be read as a GGUF file: {str(error) or type(error).__name__}"
+            ) from error
         config = model.config
         if hasattr(config, "quantization_config"):
             del config.quantization_config

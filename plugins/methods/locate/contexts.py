@@ -25,7 +25,13 @@ def context_prefixes(backbone: Backbone, lengths: Sequence[tuple[int, int]], see
         seed: of the generator they are drawn from. They are kept under the backbone's hash, so an edit made again in
             another process, or on another device, has the same ones.
     """
-    key = {"backbone": backbone.sha256, "lengths": [list(pair) for pair in lengths], "seed": seed, "top_k": TOP_K}
+    key = {
+        "backbone": backbone.sha256,
+        "lengths": [list(pair) for pair in lengths],
+        "seed": seed,
+        "top_k": TOP_K,
+        "dtype": str(backbone.dtype),
+    }
     tensors = cached_tensors("contexts", key, functools.partial(_sample_all, backbone, lengths, seed))
     texts = [
         str(backbone.tokenizer.decode(tensors[name].tolist(), skip_special_tokens=True)) for name in sorted(tensors)

@@ -20,14 +20,16 @@ from xkeb.types import Case
 def second_moment(backbone: Backbone, layers: Sequence[int], texts: Sequence[str]) -> dict[int, torch.Tensor]:
     """``E[k k^T]`` for each layer, over every token of `texts`: [d_in, d_in] in float64.
 
-    One streaming pass for all layers; padding and special tokens are excluded. Kept under the hashes of the weights and
-    of the corpus.
+    One streaming pass for all layers. Padding is excluded; a special token before the text is not, since it stands
+    before every prompt as well: an update that its key is not protected from changes every answer. Kept under the
+    hashes of the weights and of the corpus.
     """
     key = {
         "backbone": backbone.sha256,
         "dtype": str(backbone.dtype),
         "layers": list(layers),
         "corpus": digest_texts(texts),
+        "tokens": "all but padding",
     }
     tensors = cached_tensors("second-moments", key, lambda: _measure(backbone, layers, texts))
     return {layer: tensors[str(layer)] for layer in layers}
@@ -55,10 +57,7 @@ def _measure(backbone: Backbone, layers: Sequence[int], texts: Sequence[str]) ->
             size = max(1, BATCH_TOKENS // len(encoded[0].ids))
             batch, encoded = encoded[:size], encoded[size:]
             ids = pad([text.ids for text in batch], backbone.pad_id, backbone.device)
-            # A special token has no characters, and so no offsets.
-            counted = pad(
-                [[int(end > start) for start, end in text.offsets] for text in batch], 0, backbone.device
-            ).bool()
+            counted = pad([[1] * len(text.ids) for text in batch], 0, backbone.device).bool()
             count += int(counted.sum())
             backbone.hidden(ids)
     finally:
