@@ -7,7 +7,7 @@ PACKAGES := xkeb plugins tasks tests benchmarks
 .PHONY: demo test check format clean
 
 demo: .venv/installed
-	$(BIN)/xkeb run --tasks bizsre_mini --model gemma3-270m --methods ft,rome,ike --output results/demo
+	$(BIN)/xkeb run --tasks bizsre_mini --model gemma3-270m --methods ft,rome,ike --limit 20 --output results/demo
 
 test: .venv/installed
 	$(BIN)/python -m pytest

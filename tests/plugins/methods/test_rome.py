@@ -139,7 +139,7 @@ def naive_factors(fact: Found, moment: torch.Tensor | None) -> tuple[torch.Tenso
 
 @torch.no_grad()
 def naive_moment(backbone: Backbone, layer: int, texts: Sequence[str]) -> torch.Tensor:
-    """E[k k^T] over every token but special ones, one text a pass, in float64."""
+    """E[k k^T] over every token, BOS among them, one text a pass, in float64."""
     module = backbone.module(backbone.layout.down(layer))
     keys: list[torch.Tensor] = []
     handle = module.register_forward_pre_hook(lambda _, inputs: keys.append(inputs[0][0]))
@@ -148,7 +148,7 @@ def naive_moment(backbone: Backbone, layer: int, texts: Sequence[str]) -> torch.
         for text in texts:
             ids = backbone.tokenizer(text)["input_ids"]
             backbone.model(torch.tensor([ids]))
-            counted.append(keys[-1][[i for i, token in enumerate(ids) if token != backbone.tokenizer.bos_token_id]])
+            counted.append(keys[-1])
     finally:
         handle.remove()
     every = torch.cat(counted).double()
@@ -229,7 +229,7 @@ def test_factors_are_those_of_a_plain_rome(tiny: Backbone, training: list[Case],
         assert error(right, their_right) < 1e-3
 
 
-def test_second_moments_are_those_of_every_token_but_special_ones(tiny: Backbone, training: list[Case]) -> None:
+def test_second_moments_are_those_of_every_token_and_of_no_padding(tiny: Backbone, training: list[Case]) -> None:
     texts = [*questions(training), "A", "今天天气很好。" * 20]
     moments = second_moment(tiny, [0, 2], texts)
     assert set(moments) == {0, 2}
