@@ -21,7 +21,7 @@ from xkeb.types import Case, Edit
 TUNED: dict[str, dict[str, Any]] = {
     # A norm after the MLP bounds what one layer can add, so the edit sits later; and without the covariance a rank-one
     # update of so narrow a model spills onto unrelated keys. Measured: docs/results.md.
-    "gemma3-270m": {"layer": 11, "mom2_adjustment": True, "mom2_corpus": "task+bizsre_mini", "contexts": ((10, 5),)},
+    "gemma3-270m": {"layer": 11, "mom2_adjustment": True, "contexts": ((10, 5),)},
 }
 
 
@@ -49,12 +49,10 @@ class Rome:
     mom2_adjustment: bool | None = None
     """Whether the key is decorrelated by the inverse second moment of keys (Eq. 2). None: the tuned choice, or no, as in
     EasyEdit's settings for LLaMA."""
-    mom2_corpus: str | None = None
-    """Text for the second moments: ``task`` (its training questions in the source language), a data set (in all its
-    languages), a file with one text a line, or several joined by ``+``. None: the tuned choice, or ``task``. Keys of both
-    languages should be in it: an edit is not kept from those it doesn't know."""
+    mom2_corpus: str = "task"
+    """Text for the second moments: ``task`` (its training questions), a data set, or a file with one text a line."""
     mom2_samples: int = 3000
-    """Most texts of each part of that corpus."""
+    """Most texts of that corpus."""
     seed: int = 0
     """Of the sampled prefixes."""
 
@@ -66,7 +64,6 @@ class Rome:
             "layer": scaled(5, 32, backbone),
             "contexts": ((5, 10), (10, 10)),
             "mom2_adjustment": False,
-            "mom2_corpus": "task",
         }
         tuned |= TUNED.get(backbone.name, {})
         editor = dataclasses.replace(
@@ -81,7 +78,7 @@ class Rome:
 
     def learns(self) -> bool:
         """Whether training questions are needed, for the second moments."""
-        return bool(self.mom2_adjustment) and "task" in (self.mom2_corpus or "task").split("+")
+        return bool(self.mom2_adjustment) and self.mom2_corpus == "task"
 
     def fit(self, backbone: Backbone, cases: Sequence[Case]) -> None:
         """Measures the second moments over the training questions."""
@@ -113,7 +110,7 @@ class Rome:
         """The Cholesky factor of the second moment of keys, [d_in, d_in] float64; None without the adjustment."""
         if not me.mom2_adjustment:
             return None
-        assert me.layer is not None and me.mom2_corpus is not None
+        assert me.layer is not None
         texts = corpus(me.mom2_corpus, self._questions, me.mom2_samples)
         moment = second_moment(backbone, [me.layer], texts)[me.layer].to(backbone.device)
         factor, failed = torch.linalg.cholesky_ex(moment)

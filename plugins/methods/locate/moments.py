@@ -79,23 +79,21 @@ def corpus(name: str, cases: Sequence[Case] | None, samples: int) -> list[str]:
 
     Args:
         name: ``task`` for the training questions that `fit` was given, a data set's name for its training questions in
-            all its languages, a text file with one text a line, or several of these joined by ``+``.
+            all its languages, or a text file with one text a line.
         cases: what `fit` was given, if it was.
-        samples: the first so many texts of each part.
+        samples: the first so many texts.
     """
-    return [text for part in name.split("+") for text in _texts(part, cases)[:samples]]
-
-
-def _texts(name: str, cases: Sequence[Case] | None) -> list[str]:
     if name == "task":
         if cases is None:
             raise RequestError("Second moments need text: call fit() with training cases, or name a mom2_corpus.")
-        return questions(cases)
-    if name in plugins().datasets:
+        texts = questions(cases)
+    elif name in plugins().datasets:
         dataset = plugins().datasets.get(name)
         by_language = [questions(dataset.training(language).cases) for language in sorted(dataset.training_files)]
-        return [text for row in zip(*by_language, strict=False) for text in row]
-    path = Path(name).expanduser()
-    if not path.is_file():
-        raise RequestError(f"mom2_corpus {name!r} is neither `task`, nor a data set, nor a text file.")
-    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        texts = [text for row in zip(*by_language, strict=False) for text in row]
+    else:
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise RequestError(f"mom2_corpus {name!r} is neither `task`, nor a data set, nor a text file.")
+        texts = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return texts[:samples]
