@@ -9,8 +9,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import (
+    BertWordPieceTokenizer,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from transformers import (
+    BertConfig,
+    BertModel,
+    BertTokenizerFast,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
     GPT2Config,
@@ -40,6 +52,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setenv("TOKENIZERS_PARALLELISM", "false")
         yield
+
+
+@pytest.fixture
+def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, for what must be learnt anew."""
+    monkeypatch.setenv("XKEB_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
 
 
 def corpus() -> list[str]:
@@ -134,6 +153,31 @@ def tiny_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         tokenizer.save_pretrained(folder)
         folders[family] = folder
     return folders
+
+
+def make_bert(folder: Path, seed: int) -> Path:
+    """A random BERT with a WordPiece tokenizer of its own, in a folder that is made."""
+    tokenizer = BertWordPieceTokenizer(lowercase=False)
+    tokenizer.train_from_iterator(corpus(), vocab_size=600, show_progress=False)
+    folder.mkdir()
+    tokenizer.save_model(str(folder))
+    BertTokenizerFast(vocab=str(folder / "vocab.txt"), do_lower_case=False).save_pretrained(folder)
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        initializer_range=0.1,
+    )
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bert(tmp_path_factory.mktemp("encoders") / "bert", seed=1)
 
 
 @pytest.fixture(scope="session", params=["llama", "gemma3", "gpt2"])

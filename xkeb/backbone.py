@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import nn
@@ -16,7 +16,11 @@ from xkeb.errors import RequestError
 from xkeb.layout import Layout, find_layout
 from xkeb.options import build
 from xkeb.plugins import plugins
-from xkeb.types import Edit, Language, Prediction
+from xkeb.types import REPLACEMENT, Edit, Language, Prediction
+
+if TYPE_CHECKING:
+    from xkeb.changes import Route
+    from xkeb.predict import Query
 
 
 class Source(Protocol):
@@ -51,6 +55,7 @@ class Backbone:
         self.sha256 = sha256
         self.layout: Layout = find_layout(model)
         self.context: Callable[[str], str] = no_context
+        self.routes: Callable[[Sequence[Query]], Sequence[Route | None]] = no_routes
         self._check_head()
 
     @property
@@ -105,6 +110,12 @@ class Backbone:
         """A reference text as an answer."""
         return encoding.gold(self.tokenizer, text)
 
+    def quote(self, answer: Prediction) -> Prediction:
+        """Another model's answer, its text counted in this backbone's tokens."""
+        if REPLACEMENT in answer.text:  # not to be encoded back, and equal to no answer of this backbone's
+            return Prediction(answer.text, tuple(-1 - i for i in answer.ids), answer.ids)
+        return Prediction(answer.text, self.gold(answer.text).tokens, answer.ids)
+
     # The forward pass in parts ----------------------------------------------------------------------------------------
 
     def hidden(self, ids: torch.Tensor, past: Cache | None = None, **kwargs: Any) -> torch.Tensor:
@@ -144,6 +155,11 @@ class Backbone:
 def no_context(language: str) -> str:
     """What stands before every prompt until a `ContextChange` says otherwise: nothing."""
     return ""
+
+
+def no_routes(queries: Sequence[Query]) -> Sequence[Route | None]:
+    """Who else answers, until a change with a memory says otherwise: nobody."""
+    return [None] * len(queries)
 
 
 def _language(language: str | Language) -> Language:

@@ -17,6 +17,16 @@ from xkeb.hashing import digest
 from xkeb.paths import cache_root
 
 
+def artefact_path(kind: str, key: Mapping[str, Any]) -> Path:
+    """Where the artefact of that key stands, or will."""
+    return cache_root() / kind / f"{digest(key)[:32]}.safetensors"
+
+
+def key_text(key: Mapping[str, Any]) -> str:
+    """The full key, as it stands inside an artefact."""
+    return json.dumps(dict(key), sort_keys=True, ensure_ascii=False, default=str)
+
+
 def cached_tensors(
     kind: str, key: Mapping[str, Any], make: Callable[[], dict[str, torch.Tensor]]
 ) -> dict[str, torch.Tensor]:
@@ -24,8 +34,7 @@ def cached_tensors(
 
     The full key stands in the file and is compared, so that a foreign artefact is never used.
     """
-    path = cache_root() / kind / f"{digest(key)[:32]}.safetensors"
-    text = json.dumps(dict(key), sort_keys=True, ensure_ascii=False, default=str)
+    path, text = artefact_path(kind, key), key_text(key)
     if path.is_file():
         try:
             with safe_open(path, "pt") as file:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
@@ -20,9 +21,11 @@ from safetensors.torch import save_file
 
 from xkeb.errors import RequestError
 from xkeb.layout import as_stored
+from xkeb.plugins import plugins
 
 if TYPE_CHECKING:
     from xkeb.backbone import Backbone
+    from xkeb.predict import Query
 
 
 @runtime_checkable
@@ -32,6 +35,16 @@ class Change(Protocol):
     def applied(self, backbone: Backbone) -> AbstractContextManager[None]:
         """A context in which `backbone` behaves as edited; on exit, exceptions included, it is as it was, to the bit."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A question that a change has another model answer."""
+
+    backbone: Backbone
+    """The model that answers, with a tokenizer of its own."""
+    context: str
+    """What it is shown before the prompt."""
 
 
 class Rows(ABC):
@@ -46,6 +59,10 @@ class Rows(ABC):
     def context(self, index: int, language: str) -> str:
         """What stands before a prompt asked under change `index`."""
         return ""
+
+    def routes(self, queries: Sequence[Query]) -> Sequence[Route | None]:
+        """For each question, who else answers it; None for the backbone itself."""
+        return [None] * len(queries)
 
     @abstractmethod
     def hooks(self, backbone: Backbone) -> Iterable[Any]:
@@ -273,15 +290,29 @@ KINDS: dict[str, type[LowRankChange | DenseChange | ContextChange]] = {
 }
 
 
+METHOD = "method:"
+"""Before a method's name: a kind of change of its own, which its editor's ``restore(tensors, data)`` makes again."""
+
+
 def _save(folder: Path, change: object, tensors: Mapping[str, torch.Tensor], data: Mapping[str, Any]) -> None:
+    save_change(folder, type(change).__name__, tensors, data)
+
+
+def save_change(folder: Path, kind: str, tensors: Mapping[str, torch.Tensor], data: Mapping[str, Any]) -> None:
+    """Writes a change as `load_change` reads it.
+
+    Args:
+        kind: ``method:NAME`` for a kind that the registered method of that name brings along.
+        data: JSON-able.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    metadata = {"kind": type(change).__name__, "data": json.dumps(data, ensure_ascii=False)}
+    metadata = {"kind": kind, "data": json.dumps(data, ensure_ascii=False)}
     # Copied: safetensors refuses tensors that share memory.
     own = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     save_file(own, folder / "change.safetensors", metadata)
 
 
-def load_change(folder: Path) -> LowRankChange | DenseChange | ContextChange:
+def load_change(folder: Path) -> Change:
     """A change written by its ``save``."""
     path = Path(folder) / "change.safetensors"
     if not path.is_file():
@@ -289,6 +320,14 @@ def load_change(folder: Path) -> LowRankChange | DenseChange | ContextChange:
     with safe_open(path, "pt") as file:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    if metadata.get("kind") not in KINDS:
+    restore = _restorer(metadata.get("kind", ""))
+    if restore is None:
         raise RequestError(f"{path} holds no change of a known kind ({', '.join(sorted(KINDS))}).")
-    return KINDS[metadata["kind"]].from_saved(tensors, json.loads(metadata["data"]))
+    return restore(tensors, json.loads(metadata["data"]))
+
+
+def _restorer(kind: str) -> Callable[[Mapping[str, torch.Tensor], Mapping[str, Any]], Change] | None:
+    """What makes a change of that kind from its tensors and data."""
+    if kind.startswith(METHOD):
+        return getattr(plugins().methods.get(kind.removeprefix(METHOD)), "restore", None)
+    return KINDS[kind].from_saved if kind in KINDS else None

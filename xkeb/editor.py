@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from xkeb.options import build
 from xkeb.plugins import plugins
-from xkeb.types import Case, Edit
+from xkeb.types import Case, Edit, Property
 
 if TYPE_CHECKING:
     from xkeb.backbone import Backbone
@@ -25,7 +25,11 @@ class Editor(Protocol):
 
 @runtime_checkable
 class Learner(Protocol):
-    """An editor that learns from the training set of the source language before its first edit."""
+    """An editor that learns from the training set of the source language before its first edit.
+
+    One that can only learn from facts with a rephrase or an unrelated question says so in a class attribute ``needs``,
+    a tuple of the properties in question; it is then given no others.
+    """
 
     def fit(self, backbone: Backbone, cases: Sequence[Case]) -> None:
         """Learns, or takes from the cache what it learnt before from the same data for the same weights.
@@ -71,6 +75,11 @@ def load_editor(name: str, **options: Any) -> Any:
 def settled(editor: Any, backbone: Backbone) -> Any:
     """`editor` with the options that depend on the backbone filled in."""
     return editor.settle(backbone) if isinstance(editor, Settling) else editor
+
+
+def needs_of(editor: Any) -> frozenset[Property]:
+    """Of which properties a training fact must have a probe for the editor to learn from it."""
+    return frozenset(getattr(editor, "needs", ()))
 
 
 def options_of(editor: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from xkeb.journal import Journal
 from xkeb.plan import AUTO_BATCH, Cell, Request, plan
 from xkeb.plugins import plugins
 from xkeb.predict import Query, predict
-from xkeb.progress import Listener
+from xkeb.progress import Listener, heard_by
 from xkeb.results import SCHEMA_VERSION, Result, summarise
 from xkeb.types import Case, Prediction
 
@@ -28,13 +28,15 @@ def run_cell(cell: Cell, backbone: Backbone, request: Request, listener: Listene
     started = time.perf_counter()
     listener.cell(cell)
     editor = settled(load_editor(cell.method, **cell.options), backbone)
+    listener.settled(cell, options_of(editor))
     about = describe(cell, backbone, editor, request)
     with Journal(cell.folder / "cases.jsonl", digest(about), fresh=request.fresh) as journal:
         todo = [case for case in cell.cases if case.id not in journal]
         before = predict_before(cell, backbone, request, listener)
         if todo and isinstance(editor, Learner) and editor.learns():
             listener.phase("fit")
-            editor.fit(backbone, cell.task.training.cases)
+            with heard_by(listener):
+                editor.fit(backbone, cell.training())
         listener.phase("edit", done=len(cell.cases) - len(todo), total=len(cell.cases))
         for cases in chunks(refuse(todo, editor, backbone, journal, listener), request.batch_size or AUTO_BATCH):
             edited = time.perf_counter()
@@ -171,6 +173,7 @@ def describe(cell: Cell, backbone: Backbone, editor: Any, request: Request) -> d
     """Everything the cases of a cell depend on. Two runs share a journal only where this is the same."""
     task, loaded = cell.task, cell.task.loaded
     learns = isinstance(editor, Learner) and editor.learns()
+    learnt_from = {"training_sha256": task.training.sha256, "train_size": len(cell.training())} if learns else {}
     return {
         "schema_version": SCHEMA_VERSION,
         "task": {
@@ -189,7 +192,7 @@ def describe(cell: Cell, backbone: Backbone, editor: Any, request: Request) -> d
         "method": {
             "name": cell.method,
             "params": options_of(editor),
-            "training_sha256": task.training.sha256 if learns else None,
+            **learnt_from,
         }
         if editor is not None
         else {},

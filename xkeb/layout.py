@@ -12,6 +12,7 @@ from transformers.pytorch_utils import Conv1D
 from xkeb.errors import RequestError
 
 ATTENTION = ("attn", "attention")
+MLP = ("mlp", "feedforward", "feed_forward", "ffn")
 DOWN = ("down_proj", "c_proj", "fc2", "fc_out", "dense_4h_to_h", "w2", "wo")
 """Names of the projection back to the model's width, for the rare model whose MLP is exactly as wide as the model."""
 
@@ -31,6 +32,9 @@ class Layout:
     head: str
     hidden_size: int
     intermediate_size: int
+    mlp_norm: str | None = None
+    """Norm that a layer puts on its MLP's output before adding it to the residual stream, relative to a layer; None where
+    it has none."""
 
     def layer(self, index: int) -> str:
         """Path of decoder layer `index`."""
@@ -39,6 +43,10 @@ class Layout:
     def down(self, index: int) -> str:
         """Path of layer `index`'s projection out of its MLP."""
         return f"{self.layers}.{index}.{self.down_proj}"
+
+    def after_mlp(self, index: int) -> str | None:
+        """Path of layer `index`'s norm on its MLP's output, if it has one."""
+        return None if self.mlp_norm is None else f"{self.layers}.{index}.{self.mlp_norm}"
 
     def ups(self, index: int) -> tuple[str, ...]:
         """Paths of layer `index`'s projections into its MLP."""
@@ -70,11 +78,7 @@ def find_layout(model: PreTrainedModel) -> Layout:
     ups, down, intermediate = _find_mlp(family, decoder.get_submodule(f"{stack}.0"), hidden_size)
     for i in range(n_layers):
         _refuse_experts(family, decoder.get_submodule(f"{stack}.{i}"))
-    norms = [
-        name
-        for name, child in decoder.named_children()
-        if "norm" in type(child).__name__.lower() and "embed" not in name
-    ]
+    norms = [name for name, child in decoder.named_children() if _is_norm(child) and "embed" not in name]
     if len(norms) != 1:
         raise RequestError(f"{family} should have one norm after its layers; found {', '.join(norms) or 'none'}.")
     prefix = paths[id(decoder)]
@@ -88,6 +92,7 @@ def find_layout(model: PreTrainedModel) -> Layout:
         head=paths[id(head)],
         hidden_size=hidden_size,
         intermediate_size=intermediate,
+        mlp_norm=_find_mlp_norm(decoder.get_submodule(f"{stack}.0")),
     )
 
 
@@ -110,6 +115,20 @@ def _find_mlp(family: str, layer: nn.Module, width: int) -> tuple[tuple[str, ...
     down = downs[0]
     ups = tuple(sorted(path for path, (d_in, _) in shapes.items() if path != down and d_in == width))
     return ups, down, shapes[down][0]
+
+
+def _find_mlp_norm(layer: nn.Module) -> str | None:
+    """The norm after a layer's MLP, told by its name from those before and from the one after the attention."""
+    after = [
+        name
+        for name, child in layer.named_children()
+        if _is_norm(child) and name.startswith("post") and any(part in name for part in MLP)
+    ]
+    return after[0] if after else None
+
+
+def _is_norm(module: nn.Module) -> bool:
+    return "norm" in type(module).__name__.lower()
 
 
 def _refuse_experts(family: str, layer: nn.Module) -> None:

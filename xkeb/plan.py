@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xkeb.backbone import pick_device, pick_dtype
-from xkeb.editor import Learner, load_editor
+from xkeb.datasets import Loaded
+from xkeb.editor import Learner, load_editor, needs_of
 from xkeb.errors import RequestError, unknown
 from xkeb.metrics import DEFAULT
 from xkeb.options import build
@@ -18,6 +19,10 @@ from xkeb.types import Case
 
 AUTO_BATCH = 8
 """Cases edited together when ``--batch-size`` is ``auto``."""
+
+
+NEEDED: dict[str, str] = {"generality": "a rephrase", "locality": "an unrelated question"}
+"""What a training fact must bring along, by the property that it teaches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,8 @@ class Request:
     metrics: Sequence[str] = DEFAULT
     protocol: Literal["teacher_forcing"] = "teacher_forcing"
     limit: int | None = None
+    train_size: int | None = None
+    """The first so many training facts; None for all."""
     cases: Sequence[str] = ()
     device: str = "auto"
     dtype: str = "auto"
@@ -58,7 +65,14 @@ class Cell:
     folder: Path
     """Where its files go; the method's name is the last part."""
     learns: bool
-    """Whether the method, with these options, learns from the training facts of the source language."""
+    """Whether the method, with these options, learns from the training facts of the source language. One that depends on
+    the backbone for it may do so although this says no."""
+    train_size: int | None = None
+    """The first so many of them; None for all."""
+
+    def training(self) -> Sequence[Case]:
+        """The facts that the method learns from."""
+        return training_facts(self.method, self.task.training, self.train_size)
 
     @property
     def name(self) -> str:
@@ -89,8 +103,11 @@ def plan(request: Request) -> list[Cell]:
             for method in _methods(request, source):
                 chosen = _with_seed(method, options.get(method, {}), request.seed)
                 folder = request.output / task.name / model / method
-                learns = _learns(method, chosen, task)
-                cells.append(Cell(task, model, method, chosen, selected[task.name], folder, learns))
+                learns = _learns(method, chosen)
+                cell = Cell(task, model, method, chosen, selected[task.name], folder, learns, request.train_size)
+                if learns:
+                    cell.training()  # read now, so that a missing file, or one that lacks something, is found at once
+                cells.append(cell)
     used = {cell.method for cell in cells}
     for method in options:
         if method not in used:
@@ -106,6 +123,8 @@ def _check_numbers(request: Request) -> None:
         raise RequestError(f"--limit must be at least 1, not {request.limit}.")
     if request.batch_size is not None and request.batch_size < 1:
         raise RequestError(f"--batch-size must be auto or at least 1, not {request.batch_size}.")
+    if request.train_size is not None and request.train_size < 1:
+        raise RequestError(f"--train-size must be at least 1, not {request.train_size}.")
     for flag, values in (("--tasks", request.tasks), ("--model", request.models), ("--metrics", request.metrics)):
         if not values:
             raise RequestError(f"{flag} names nothing.")
@@ -157,12 +176,25 @@ def _with_seed(method: str, options: Mapping[str, Any], seed: int) -> dict[str, 
     return {"seed": seed, **options} if hasattr(editor, "seed") else dict(options)
 
 
-def _learns(method: str, options: Mapping[str, Any], task: Task) -> bool:
-    """Whether the method needs training facts; if so they are read now, so that a missing file is found at once."""
+def _learns(method: str, options: Mapping[str, Any]) -> bool:
     editor = load_editor(method, **options)
-    if not (isinstance(editor, Learner) and editor.learns()):
-        return False
-    return len(task.training.cases) > 0
+    return isinstance(editor, Learner) and editor.learns()
+
+
+def training_facts(method: str, training: Loaded, size: int | None = None) -> Sequence[Case]:
+    """Of a training file the first `size` facts that the method can learn from.
+
+    Raises:
+        RequestError: there are none; says what they lack.
+    """
+    needs = needs_of(plugins().methods.get(method))
+    able = [case for case in training.cases if needs <= {probe.property for probe in case.probes}]
+    if not able:
+        wanted = " and ".join(NEEDED[name] for name in sorted(needs)) or "an answer"
+        raise RequestError(
+            f"Method {method!r} learns from facts with {wanted}; none of the {len(training.cases)} in {training.path} has that."
+        )
+    return able[:size]
 
 
 def _check_output(output: Path) -> None:

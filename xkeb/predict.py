@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import torch
 from transformers import DynamicCache
 
 from xkeb.backbone import Backbone
-from xkeb.changes import Rows
+from xkeb.changes import Route, Rows
 from xkeb.types import Prediction
 
 BATCH_TOKENS = 4096
@@ -39,10 +40,39 @@ def predict(
     prefixes of these ids. Queries of similar length share a batch; those of one row that begin with the same long
     context share one pass over it.
 
+    A question that a change has another model answer is put to that one, in its own tokens.
+
     Args:
         rows: the changes at work, one for each `Query.row`.
         batch_size: most rows of one forward pass.
     """
+    routes = rows.routes(queries) if rows else backbone.routes(queries)
+    answers: dict[int, Prediction] = {}
+    for other, indices in _by_model(backbone, routes).items():
+        asked = [_passed_on(queries[i], routes[i]) for i in indices]
+        if other is backbone:
+            answers.update(zip(indices, _predict(backbone, asked, rows, batch_size), strict=True))
+        else:
+            replies = predict(other, asked, batch_size=batch_size)
+            answers.update(zip(indices, map(backbone.quote, replies), strict=True))
+    return [answers[i] for i in range(len(queries))]
+
+
+def _by_model(backbone: Backbone, routes: Sequence[Route | None]) -> dict[Backbone, list[int]]:
+    """Which questions each model answers."""
+    indices: dict[Backbone, list[int]] = defaultdict(list)
+    for i, route in enumerate(routes):
+        indices[route.backbone if route else backbone].append(i)
+    return indices
+
+
+def _passed_on(query: Query, route: Route | None) -> Query:
+    """The question as the model that answers it sees it."""
+    return dataclasses.replace(query, prompt=route.context + query.prompt) if route else query
+
+
+def _predict(backbone: Backbone, queries: Sequence[Query], rows: Rows | None, batch_size: int) -> list[Prediction]:
+    """The backbone's own answers."""
     asking = _Asking(backbone, queries, rows, batch_size)
     answers: dict[int, list[int]] = {}
     for members, alike in asking.groups():

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xkeb.plan import Cell
@@ -18,8 +21,14 @@ class Listener:
     def cell(self, cell: Cell) -> None:
         """A cell begins."""
 
+    def settled(self, cell: Cell, options: Mapping[str, Any]) -> None:
+        """The backbone is there, and so the method's options that depend on it: all of them, as the result keeps them."""
+
     def phase(self, name: str, done: int = 0, total: int | None = None) -> None:
         """A phase of the cell begins: ``before``, ``fit`` or ``edit``; `total` cases, `done` of them from an earlier run."""
+
+    def learning(self, what: str, done: int, total: int) -> None:
+        """So much of what a method learns is learnt; `what` says in a few words what and how well."""
 
     def case_done(self) -> None:
         """One more case of the phase is on disk."""
@@ -29,3 +38,21 @@ class Listener:
 
     def cell_failed(self, cell: Cell, error: Exception) -> None:
         """A cell could not be finished; the run goes on with the next."""
+
+
+_listening: ContextVar[Listener] = ContextVar("listening")
+
+
+@contextlib.contextmanager
+def heard_by(listener: Listener) -> Iterator[None]:
+    """Whatever is learnt inside the block is told to `listener`."""
+    token = _listening.set(listener)
+    try:
+        yield
+    finally:
+        _listening.reset(token)
+
+
+def learning(what: str, done: int, total: int) -> None:
+    """Tells whoever watches how far a method's learning is; for use inside ``fit``."""
+    _listening.get(Listener()).learning(what, done, total)

@@ -21,13 +21,19 @@ from xkeb.errors import XkebError
 class _Prefix:
     """Keys and values of the tokens before the tail. Looks like a cache to an attention module, but keeps nothing new."""
 
-    def __init__(self, layers: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
-        self.layers = layers
+    def __init__(self, layers: list[tuple[torch.Tensor, torch.Tensor]], rows: torch.Tensor | None = None) -> None:
+        """
+        Args:
+            rows: indices of the rows that are passed; None for all.
+        """
+        self.layers, self.rows = layers, rows
 
     def update(
         self, keys: torch.Tensor, values: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         before_keys, before_values = self.layers[layer_idx]
+        if self.rows is not None:
+            before_keys, before_values = before_keys[self.rows], before_values[self.rows]
         return torch.cat([before_keys, keys], -2), torch.cat([before_values, values], -2)
 
 
@@ -131,5 +137,5 @@ def _take(value: Any, rows: torch.Tensor | None, size: int) -> Any:
     if isinstance(value, tuple | list):
         return type(value)(_take(item, rows, size) for item in value)
     if isinstance(value, _Prefix):
-        return _Prefix([(_take(keys, rows, size), _take(values, rows, size)) for keys, values in value.layers])
+        return _Prefix(value.layers, rows)
     return value

@@ -80,7 +80,7 @@ def command(**options: Any) -> None:
         **parse(options["model_args"], "--model-args"),
     )
     before = predict(backbone, queries)
-    change = make(editor, backbone, edit, options["task"], options["data_dir"])
+    change = make(options["method"], editor, backbone, edit, options["task"], options["data_dir"])
     after = alone(backbone, change, queries)
 
     out = console()
@@ -98,9 +98,10 @@ def visible(backbone: Backbone, answer: Prediction) -> str:
     return answer.text or repr(backbone.tokenizer.decode(list(answer.ids)))
 
 
-def make(editor: Any, backbone: Backbone, edit: Edit, task: str | None, data_dir: Path | None) -> Any:
+def make(method: str, editor: Any, backbone: Backbone, edit: Edit, task: str | None, data_dir: Path | None) -> Any:
     """The change of one edit, after whatever the method has to learn."""
     from xkeb.editor import Choosy, Learner, settled
+    from xkeb.plan import training_facts
     from xkeb.plugins import plugins
     from xkeb.tasks import load_task
 
@@ -112,7 +113,7 @@ def make(editor: Any, backbone: Backbone, edit: Edit, task: str | None, data_dir
             training = load_task(task, data_dir=data_dir).training
         else:
             training = plugins().datasets.get("bizsre_mini").training(edit.language)
-        editor.fit(backbone, training.cases)
+        editor.fit(backbone, training_facts(method, training))
     return editor.edit(backbone, [edit])[0]
 
 

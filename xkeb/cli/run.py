@@ -73,6 +73,7 @@ def _flat(value: Any) -> Any:
 @click.option("--metrics", metavar="M[,M]", help="Metrics (xkeb ls metrics).  [default: f1,em,f1_pr,f1_units]")
 @click.option("--limit", type=int, metavar="N", help="Only the first N cases of each task.")
 @click.option("--cases", metavar="ID,..", help="Only these cases.")
+@click.option("--train-size", type=int, metavar="N", help="Learn from the first N training facts only.")
 @click.option(
     "--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N", help="Where the model runs."
 )
@@ -129,6 +130,7 @@ def command(**options: Any) -> None:
         metrics=names(options["metrics"]) or DEFAULT,
         protocol=options["protocol"],
         limit=options["limit"],
+        train_size=options["train_size"],
         cases=names(options["cases"]),
         device=options["device"],
         dtype=options["dtype"],

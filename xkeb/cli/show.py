@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -21,8 +21,9 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from xkeb.editor import needs_of
 from xkeb.errors import RequestError
-from xkeb.plan import Cell
+from xkeb.plan import NEEDED, Cell
 from xkeb.plugins import plugins
 from xkeb.progress import Listener
 from xkeb.results import Result, Scores
@@ -57,7 +58,7 @@ def show_plan(cells: Sequence[Cell]) -> None:
         wanted = {case.id for case in cell.cases}
         done = len(wanted & _journaled(cell.folder / "cases.jsonl"))
         options = ", ".join(f"{name}={value}" for name, value in cell.options.items() if name != "seed")
-        facts = f"{len(cell.task.training.cases)} training facts" if cell.learns else ""
+        facts = f"{len(cell.training())} training facts{_with_needed(cell)}" if cell.learns else ""
         plan.add_row(cell.task.name, cell.model, cell.method, str(len(wanted)), str(done), facts, options)
     out.print(plan)
     for task in {cell.task.name: cell.task for cell in cells}.values():
@@ -66,6 +67,12 @@ def show_plan(cells: Sequence[Cell]) -> None:
                 f"{task.name}: {len(task.loaded.skipped)} of {len(task) + len(task.loaded.skipped)} records can't be run."
             )
     out.print()
+
+
+def _with_needed(cell: Cell) -> str:
+    """What the method needs of a fact that it learns from."""
+    needs = needs_of(plugins().methods.get(cell.method))
+    return f" with {' and '.join(NEEDED[name] for name in sorted(needs))}" if needs else ""
 
 
 def _journaled(path: Path) -> set[str]:
@@ -82,8 +89,8 @@ def _journaled(path: Path) -> set[str]:
 
 
 class _Pace(ProgressColumn):
-    """Seconds a case, or cases a second, and the time left, over the whole phase: cases end in batches, which would make
-    a moving average jump."""
+    """Seconds a case or step, or how many a second, and the time left, over the whole phase: cases end in batches, which
+    would make a moving average jump."""
 
     def render(self, task: Task) -> Text:
         done = task.completed - task.fields["before"]
@@ -91,7 +98,9 @@ class _Pace(ProgressColumn):
             return Text("")
         seconds = task.elapsed / done
         left = timedelta(seconds=round(seconds * (task.total - task.completed)))
-        return Text(f"{seconds:.1f} s/case, {left} left" if seconds >= 1 else f"{1 / seconds:.1f} cases/s, {left} left")
+        return Text(
+            f"{seconds:.1f} s each, {left} left" if seconds >= 1 else f"{1 / seconds:.1f} a second, {left} left"
+        )
 
 
 PHASES = {"before": "untouched model", "fit": "learning", "edit": "editing"}
@@ -113,6 +122,7 @@ class Live(Listener):
             transient=True,
         )
         self.name = ""
+        self.options = ""
         self.task: Any = None
 
     def __enter__(self) -> Self:
@@ -137,11 +147,24 @@ class Live(Listener):
     def phase(self, name: str, done: int = 0, total: int | None = None) -> None:
         self._begin(f"{self.name}: {PHASES[name]}", done, total)
 
+    def settled(self, cell: Cell, options: Mapping[str, Any]) -> None:
+        self.options = ", ".join(f"{name}={value}" for name, value in options.items() if value is not None)
+
+    def learning(self, what: str, done: int, total: int) -> None:
+        if self.task is None or self.progress.tasks[0].total != total:
+            self._begin(what, max(done - 1, 0), total)
+        self.progress.update(self.task, completed=done, description=f"{self.name}: {what}")
+
     def case_done(self) -> None:
         self.progress.advance(self.task)
 
+    def say(self, line: str) -> None:
+        """Prints a line above the bars."""
+        self.out.print(line)
+
     def cell_done(self, cell: Cell, result: Result) -> None:
         self.out.print(f"{cell.name}: {len(result.case_ids)} cases in {result.timing['wall_seconds']:.0f} s")
+        self.out.print(f"  {self.options}", style="dim")
 
     def cell_failed(self, cell: Cell, error: Exception) -> None:
         if not isinstance(error, RequestError):  # which is told whole, in one sentence, at the end

@@ -1,0 +1,187 @@
+"""The training loop, on a module small enough to follow by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from xkeb.errors import RequestError
+from xkeb.progress import Listener, heard_by
+from xkeb.training import Schedule, TrainingError, check_memory, hold_out, train
+from xkeb.types import Case, Edit
+
+FACTS = [Case(str(i), Edit(f"What is {i}?", str(i), "en"), ()) for i in range(10)]
+KEY = {"facts": "0 to 9"}
+
+
+class Number:
+    """Learns one number, the mean of what it is shown; remembers what that was."""
+
+    what = "a number"
+
+    def __init__(self, lr: float = 0.5) -> None:
+        self.module = nn.Linear(1, 1, bias=False)
+        nn.init.zeros_(self.module.weight)
+        self.optimisers = [torch.optim.SGD(self.module.parameters(), lr=lr)]
+        self.shown: list[list[int]] = []
+
+    def _loss(self, cases: Sequence[Case]) -> torch.Tensor:
+        answers = torch.tensor([[float(case.edit.target)] for case in cases])
+        return ((self.module(torch.ones(len(cases), 1)) - answers) ** 2).mean()
+
+    def backward(self, cases: Sequence[Case]) -> Mapping[str, float]:
+        self.shown.append([int(case.id) for case in cases])
+        loss = self._loss(cases)
+        loss.backward()
+        return {"loss": float(loss.detach())}
+
+    def validate(self, cases: Sequence[Case]) -> Mapping[str, float]:
+        return {"loss": float(self._loss(cases))}
+
+
+def schedule(**options: int | float) -> Schedule:
+    usual = {"steps": 6, "batch_size": 3, "validate_every": 2, "patience": 100, "grad_clip": 1e9, "seed": 0}
+    return Schedule(**{**usual, **options})  # type: ignore[arg-type]
+
+
+def test_every_epoch_shows_every_fact_once_in_an_order_of_its_own(fresh_cache: Path) -> None:
+    number = Number()
+    train("numbers", KEY, number, FACTS, FACTS, schedule(steps=20, batch_size=5))
+    epochs = [number.shown[i] + number.shown[i + 1] for i in range(0, 20, 2)]
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 10
+    other = Number()
+    train("numbers", KEY, other, FACTS, FACTS, schedule(steps=20, batch_size=5, seed=1))
+    assert other.shown != number.shown
+
+
+def test_keeps_the_state_with_the_lowest_validation_loss_and_stops_when_it_rises(fresh_cache: Path) -> None:
+    """Trained on 9, validated on 3: from 0 the number first nears 3, then leaves it for 9."""
+    number = Number(lr=0.05)
+    state = train("numbers", KEY, number, FACTS[9:], FACTS[3:4], schedule(steps=1000, validate_every=1, patience=5))
+    seen = [9 * (1 - 0.9**step) for step in range(1000)]
+    best = min(range(1000), key=lambda step: abs(seen[step] - 3))
+    assert state["weight"].item() == pytest.approx(seen[best], rel=1e-5)
+    assert number.module.weight.item() == pytest.approx(seen[best], rel=1e-5)
+    assert len(number.shown) == best + 5
+    (log,) = (fresh_cache / "numbers").glob("*.jsonl")
+    losses = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["step"] for line in losses] == list(range(best + 6))
+    assert losses[0]["loss"] == pytest.approx(9.0)
+
+
+def test_gradients_are_clipped(fresh_cache: Path) -> None:
+    number = Number(lr=1.0)
+    train("numbers", KEY, number, FACTS[9:], FACTS[9:], schedule(steps=1, validate_every=1, grad_clip=0.25))
+    assert number.module.weight.item() == pytest.approx(0.25, rel=1e-4)
+
+
+def test_the_same_training_is_done_once(fresh_cache: Path) -> None:
+    train("numbers", KEY, Number(), FACTS, FACTS, schedule())
+    again = Number()
+    state = train("numbers", KEY, again, FACTS, FACTS, schedule())
+    assert again.shown == [] and set(state) == {"weight"}
+    train("numbers", KEY, again, FACTS, FACTS, schedule(steps=4))
+    assert len(again.shown) == 4
+
+
+def test_a_checkpoint_that_is_cut_short_or_foreign_is_not_taken_up(fresh_cache: Path) -> None:
+    class Dies(Number):
+        def backward(self, cases: Sequence[Case]) -> Mapping[str, float]:
+            if len(self.shown) == 3:
+                raise KeyboardInterrupt
+            return super().backward(cases)
+
+    with pytest.raises(KeyboardInterrupt):
+        train("numbers", KEY, Dies(), FACTS, FACTS, schedule())
+    (checkpoint,) = (fresh_cache / "numbers").glob("*.checkpoint")
+    kept = torch.load(checkpoint, weights_only=True)
+    assert kept["step"] == 2
+    torch.save({**kept, "key": "another"}, checkpoint)
+    foreign = Number()
+    train("numbers", KEY, foreign, FACTS, FACTS, schedule())
+    assert len(foreign.shown) == 6
+    (artefact,) = (fresh_cache / "numbers").glob("*.safetensors")
+    artefact.unlink()
+    checkpoint.write_bytes(b"PK\x03\x04 cut short")
+    torn = Number()
+    train("numbers", KEY, torn, FACTS, FACTS, schedule())
+    assert len(torn.shown) == 6
+    assert not checkpoint.exists()
+
+
+def test_killed_after_patience_ran_out_it_trains_no_further(fresh_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = schedule(steps=1000, validate_every=1, patience=5)
+    whole = train("numbers", KEY, Number(lr=0.05), FACTS[9:], FACTS[3:4], plan)
+    for path in (fresh_cache / "numbers").iterdir():
+        path.unlink()
+
+    def killed(self: Path, missing_ok: bool = False) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", killed)  # what follows the last step
+        with pytest.raises(KeyboardInterrupt):
+            train("numbers", KEY, Number(lr=0.05), FACTS[9:], FACTS[3:4], plan)
+    again = Number(lr=0.05)
+    assert torch.equal(train("numbers", KEY, again, FACTS[9:], FACTS[3:4], plan)["weight"], whole["weight"])
+    assert again.shown == []
+
+
+def test_a_loss_that_is_no_number_ends_it(fresh_cache: Path) -> None:
+    class Breaks(Number):
+        def validate(self, cases: Sequence[Case]) -> Mapping[str, float]:
+            return {"loss": float("inf") if len(self.shown) == 4 else 1.0}
+
+    with pytest.raises(
+        TrainingError, match=r"a number: after step 4 its validation loss is inf\. The checkpoint of step 2"
+    ):
+        train("numbers", KEY, Breaks(), FACTS, FACTS, schedule())
+
+
+def test_out_of_memory_says_what_to_try(fresh_cache: Path) -> None:
+    class Big(Number):
+        def backward(self, cases: Sequence[Case]) -> Mapping[str, float]:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(TrainingError, match=r"a step over 3 facts does not fit into memory\. There is no checkpoint"):
+        train("numbers", KEY, Big(), FACTS, FACTS, schedule())
+
+
+def test_progress_is_told(fresh_cache: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+
+    class Ear(Listener):
+        def learning(self, what: str, done: int, total: int) -> None:
+            told.append((what, done, total))
+
+    with heard_by(Ear()):
+        train("numbers", KEY, Number(), FACTS, FACTS, schedule())
+    train("numbers", {"another": 1}, Number(), FACTS, FACTS, schedule())
+    assert [(done, total) for _, done, total in told] == [(i, 6) for i in range(1, 7)]
+    assert told[0][0].startswith("a number, loss ")
+
+
+def test_what_is_held_out() -> None:
+    facts, held = hold_out(FACTS * 10, 5)
+    assert (len(facts), len(held)) == (95, 5) and list(held) == (FACTS * 10)[-5:]
+    assert len(hold_out(FACTS * 2, 100)[1]) == 2
+    with pytest.raises(RequestError, match="9 training facts are too few"):
+        hold_out(FACTS[:9], 100)
+
+
+def test_schedules_that_make_no_sense() -> None:
+    with pytest.raises(ValueError, match="validate_every must be at least 1, not 0"):
+        schedule(validate_every=0)
+
+
+def test_memory_is_checked_beforehand() -> None:
+    device = torch.device("cpu")
+    check_memory("This", 1000, device, "less would.")
+    with pytest.raises(RequestError, match=r"This needs 1000000.0 GB of memory and .* GB are free: less would\."):
+        check_memory("This", 10**15, device, "less would.")

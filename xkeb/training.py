@@ -1,0 +1,270 @@
+"""Training of what a method learns: steps, validation, early stopping, checkpoints, and an artefact under its own hash."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import json
+import math
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from xkeb.cache import artefact_path, cached_tensors, key_text
+from xkeb.errors import RequestError, XkebError
+from xkeb.progress import learning
+from xkeb.types import Case
+
+
+class TrainingError(XkebError):
+    """Training can't go on. What was reached by then is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How long and how carefully to train."""
+
+    steps: int
+    """Most optimiser steps."""
+    batch_size: int
+    """Training facts of one optimiser step."""
+    validate_every: int
+    """Steps from one validation, and checkpoint, to the next."""
+    patience: int
+    """Steps without a lower validation loss after which training stops."""
+    grad_clip: float
+    """Largest norm of a step's gradient."""
+    seed: int
+    """Of the order of the facts."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "validate_every", "patience"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+
+
+class Trainee(Protocol):
+    """What is trained."""
+
+    @property
+    def what(self) -> str:
+        """In a few words, for whoever watches."""
+        ...
+
+    @property
+    def module(self) -> nn.Module:
+        """Its state dict, buffers included, is the artefact."""
+        ...
+
+    @property
+    def optimisers(self) -> Sequence[torch.optim.Optimizer]: ...
+
+    def backward(self, cases: Sequence[Case]) -> Mapping[str, float]:
+        """Adds the gradient of the mean loss of some facts to the module's. Returns the parts of that loss."""
+        ...
+
+    def validate(self, cases: Sequence[Case]) -> Mapping[str, float]:
+        """The parts of the mean loss of held-out facts; training keeps the state in which their ``loss`` is lowest."""
+        ...
+
+
+@dataclass
+class _State:
+    """How far a training is."""
+
+    step: int = 0
+    best_loss: float = math.inf
+    best_step: int = 0
+    best: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
+def train(
+    kind: str,
+    key: Mapping[str, Any],
+    trainee: Trainee,
+    cases: Sequence[Case],
+    validation: Sequence[Case],
+    schedule: Schedule,
+) -> dict[str, torch.Tensor]:
+    """The trained state, taken from the cache where this very training was done before.
+
+    Beside the artefact stands its log (``.jsonl``), a line a validation; while it is being made, a checkpoint, from
+    which a training that was cut short goes on.
+
+    Args:
+        kind: folder of the cache.
+        key: everything the artefact depends on; one made under another key is never used.
+
+    Raises:
+        TrainingError: the loss or its gradient is no number, or memory ran out.
+    """
+    whole = whole_key(key, schedule)
+    return cached_tensors(kind, whole, lambda: _Training(kind, whole, trainee, schedule).run(cases, validation))
+
+
+def whole_key(key: Mapping[str, Any], schedule: Schedule) -> dict[str, Any]:
+    """The key under which `train` keeps what it trained."""
+    return {**key, "schedule": {name: getattr(schedule, name) for name in Schedule.__slots__}}
+
+
+def hold_out(cases: Sequence[Case], wanted: int) -> tuple[Sequence[Case], Sequence[Case]]:
+    """Training facts, and the last `wanted` of them, a tenth at most, to validate on.
+
+    Raises:
+        RequestError: there are too few to do both.
+    """
+    held = min(wanted, len(cases) // 10)
+    if held < 1:
+        raise RequestError(f"{len(cases)} training facts are too few to learn from: at least 10 are needed.")
+    return cases[:-held], cases[-held:]
+
+
+class _Training:
+    """One training, from its last checkpoint on."""
+
+    def __init__(self, kind: str, key: Mapping[str, Any], trainee: Trainee, schedule: Schedule) -> None:
+        self.trainee, self.schedule, self.key = trainee, schedule, key_text(key)
+        self.path = artefact_path(kind, key)
+        self.checkpoint = self.path.with_suffix(".checkpoint")
+        self.state = _State()
+        self.kept_step = 0
+        """Of the last checkpoint."""
+
+    def run(self, cases: Sequence[Case], validation: Sequence[Case]) -> dict[str, torch.Tensor]:
+        self._resume()
+        if self.state.step == 0:
+            self._validate(validation)
+        while not self._is_done():
+            self._step(cases)
+            if self.state.step % self.schedule.validate_every == 0 or self.state.step == self.schedule.steps:
+                self._validate(validation)
+        self.trainee.module.load_state_dict(self.state.best)
+        self.checkpoint.unlink(missing_ok=True)
+        return self.state.best
+
+    def _is_done(self) -> bool:
+        """After the last step, or, seen at a validation, when patience has run out."""
+        waited = self.state.step - self.state.best_step
+        at_validation = self.state.step % self.schedule.validate_every == 0
+        return self.state.step >= self.schedule.steps or (at_validation and waited >= self.schedule.patience)
+
+    def _step(self, cases: Sequence[Case]) -> None:
+        try:
+            self._step_in_memory(cases)
+        except torch.OutOfMemoryError as error:
+            raise TrainingError(
+                f"{self.trainee.what}: a step over {self.schedule.batch_size} facts does not fit into memory. "
+                f"{self._kept()} Try half the batch_size."
+            ) from error
+
+    def _step_in_memory(self, cases: Sequence[Case]) -> None:
+        for optimiser in self.trainee.optimisers:
+            optimiser.zero_grad()
+        losses = self.trainee.backward(_batch(cases, self.state.step, self.schedule))
+        norm = nn.utils.clip_grad_norm_(self.trainee.module.parameters(), self.schedule.grad_clip)
+        for name, value in {**losses, "gradient": float(norm)}.items():
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"{self.trainee.what}: at step {self.state.step + 1} its {name} is {value}. {self._kept()} "
+                    f"Try a lower lr."
+                )
+        for optimiser in self.trainee.optimisers:
+            optimiser.step()
+        self.state.step += 1
+        learning(f"{self.trainee.what}, loss {losses['loss']:.3f}", self.state.step, self.schedule.steps)
+
+    def _kept(self) -> str:
+        if self.kept_step:
+            return f"The checkpoint of step {self.kept_step} is kept: {self.checkpoint}."
+        return "There is no checkpoint before it."
+
+    @torch.no_grad()
+    def _validate(self, validation: Sequence[Case]) -> None:
+        losses = self.trainee.validate(validation)
+        state = self.state
+        if not math.isfinite(losses["loss"]):
+            raise TrainingError(
+                f"{self.trainee.what}: after step {state.step} its validation loss is {losses['loss']}. {self._kept()} "
+                f"Try a lower lr."
+            )
+        if losses["loss"] < state.best_loss:
+            state.best_loss, state.best_step = losses["loss"], state.step
+            state.best = {name: value.detach().clone() for name, value in self.trainee.module.state_dict().items()}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.with_suffix(".jsonl").open("a" if state.step else "w", encoding="utf-8") as log:
+            log.write(json.dumps({"step": state.step, **losses}) + "\n")
+        if state.step:
+            self._save()
+
+    def _save(self) -> None:
+        kept = {
+            "key": self.key,
+            "step": self.state.step,
+            "best_loss": self.state.best_loss,
+            "best_step": self.state.best_step,
+            "best": self.state.best,
+            "module": self.trainee.module.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.trainee.optimisers],
+        }
+        part = self.checkpoint.with_suffix(".part")
+        torch.save(kept, part)
+        part.replace(self.checkpoint)
+        self.kept_step = self.state.step
+
+    def _resume(self) -> None:
+        """Takes up the checkpoint, if it is one of this very training and whole."""
+        kept: Any = None
+        with contextlib.suppress(OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError):
+            kept = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        if kept is None or kept.get("key") != self.key:
+            return
+        self.state = _State(kept["step"], kept["best_loss"], kept["best_step"], kept["best"])
+        self.kept_step = kept["step"]
+        self.trainee.module.load_state_dict(kept["module"])
+        for optimiser, state in zip(self.trainee.optimisers, kept["optimisers"], strict=True):
+            optimiser.load_state_dict(copy.deepcopy(state))
+
+
+def _batch(cases: Sequence[Case], step: int, schedule: Schedule) -> list[Case]:
+    """The facts of a step: each epoch goes through all of them in an order of its own, a function of seed and epoch, so
+    that a training that was cut short goes on with the very facts that were next."""
+    start = step * schedule.batch_size
+    chosen = []
+    for i in range(start, start + schedule.batch_size):
+        epoch, place = divmod(i, len(cases))
+        chosen.append(cases[_order(len(cases), schedule.seed, epoch)[place]])
+    return chosen
+
+
+@functools.lru_cache(maxsize=2)  # of this epoch, and of the next
+def _order(n: int, seed: int, epoch: int) -> list[int]:
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    order: list[int] = torch.randperm(n, generator=generator).tolist()
+    return order
+
+
+def check_memory(what: str, n_bytes: int, device: torch.device, hint: str) -> None:
+    """Refuses at once what can't fit.
+
+    Raises:
+        RequestError: says how much is needed, how much there is, and `hint`.
+    """
+    free = free_memory(device)
+    if free is not None and n_bytes > free:
+        raise RequestError(f"{what} needs {n_bytes / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free: {hint}")
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Free bytes where tensors of `device` live; None where the system doesn't say."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) * 1024
+    return None
