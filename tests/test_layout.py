@@ -55,7 +55,10 @@ def qwen2() -> PreTrainedModel:
     ("model", "expected"),
     [
         (tiny_model("llama", 50), Layout(**GATED, n_layers=6, intermediate_size=80)),
-        (tiny_model("gemma3", 50), Layout(**GATED, n_layers=6, intermediate_size=80)),
+        (
+            tiny_model("gemma3", 50),
+            Layout(**GATED, n_layers=6, intermediate_size=80, mlp_norm="post_feedforward_layernorm"),
+        ),
         (qwen2(), Layout(**GATED, n_layers=3, intermediate_size=72)),
         (tiny_model("gpt2", 50), Layout(**GPT2, n_layers=4, intermediate_size=128)),
     ],

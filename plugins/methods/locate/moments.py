@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from xkeb_plugins.methods.locate.partial import run_up_to
+from xkeb_plugins.methods.locate.wikipedia import wikipedia
 
 from xkeb.backbone import Backbone
 from xkeb.cache import cached_tensors
@@ -16,6 +19,8 @@ from xkeb.plugins import plugins
 from xkeb.predict import BATCH_TOKENS, pad
 from xkeb.types import Case
 
+_LOG = logging.getLogger(__name__)
+
 
 def second_moment(backbone: Backbone, layers: Sequence[int], texts: Sequence[str]) -> dict[int, torch.Tensor]:
     """``E[k k^T]`` for each layer, over every token of `texts`: [d_in, d_in] in float64.
@@ -24,6 +29,8 @@ def second_moment(backbone: Backbone, layers: Sequence[int], texts: Sequence[str
     before every prompt as well: an update that its key is not protected from changes every answer. Kept under the
     hashes of the weights and of the corpus.
     """
+    if not texts:
+        raise RequestError("Second moments need text, and the corpus holds none: name another mom2_corpus.")
     key = {
         "backbone": backbone.sha256,
         "dtype": str(backbone.dtype),
@@ -59,7 +66,7 @@ def _measure(backbone: Backbone, layers: Sequence[int], texts: Sequence[str]) ->
             ids = pad([text.ids for text in batch], backbone.pad_id, backbone.device)
             counted = pad([[1] * len(text.ids) for text in batch], 0, backbone.device).bool()
             count += int(counted.sum())
-            backbone.hidden(ids)
+            run_up_to(backbone, max(layers), ids)
     finally:
         for handle in handles:
             handle.remove()
@@ -74,26 +81,56 @@ def questions(cases: Iterable[Case]) -> list[str]:
     return list(texts)
 
 
-def corpus(name: str, cases: Sequence[Case] | None, samples: int) -> list[str]:
+def corpus(name: str, cases: Sequence[Case] | None, samples: int, languages: Sequence[str] = ()) -> list[str]:
     """The texts that statistics are taken over.
 
     Args:
-        name: ``task`` for the training questions that `fit` was given, a data set's name for its training questions in
-            all its languages, or a text file with one text a line.
+        name: ``task`` for the training questions that `fit` was given, ``wikipedia``, a data set's name for its training
+            questions in all its languages, or a text file with one text a line.
         cases: what `fit` was given, if it was.
         samples: the first so many texts.
+        languages: those that Wikipedia is taken in, in turn.
     """
     if name == "task":
         if cases is None:
             raise RequestError("Second moments need text: call fit() with training cases, or name a mom2_corpus.")
         texts = questions(cases)
+    elif name == "wikipedia":
+        texts = _in_turn([wikipedia(language, samples) for language in languages])
     elif name in plugins().datasets:
         dataset = plugins().datasets.get(name)
-        by_language = [questions(dataset.training(language).cases) for language in sorted(dataset.training_files)]
-        texts = [text for row in zip(*by_language, strict=False) for text in row]
+        texts = _in_turn([questions(dataset.training(language).cases) for language in sorted(dataset.training_files)])
     else:
-        path = Path(name).expanduser()
-        if not path.is_file():
-            raise RequestError(f"mom2_corpus {name!r} is neither `task`, nor a data set, nor a text file.")
+        path = corpus_file(name)
+        if path is None:
+            raise RequestError(
+                f"mom2_corpus {name!r} is neither `task`, nor `wikipedia`, nor a data set, nor a text file."
+            )
         texts = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    _LOG.info("Second moments over the first %d of %d texts of %s %s", samples, len(texts), name, " ".join(languages))
     return texts[:samples]
+
+
+def corpus_file(name: str) -> Path | None:
+    """The text file that a corpus is, where it is one."""
+    path = Path(name).expanduser()
+    return path if name not in ("task", "wikipedia", *plugins().datasets) and path.is_file() else None
+
+
+def _in_turn(by_language: Sequence[Sequence[str]]) -> list[str]:
+    """One text of each language after the other."""
+    return [text for row in zip(*by_language, strict=False) for text in row]
+
+
+def factor(moment: torch.Tensor, samples: int) -> torch.Tensor:
+    """The Cholesky factor of a second moment, [d_in, d_in] float64.
+
+    Raises:
+        RequestError: it is singular: too few of `samples` texts.
+    """
+    lower, failed = torch.linalg.cholesky_ex(moment)
+    if int(failed):
+        raise RequestError(
+            f"The second moment of {len(moment)} keys over {samples} texts is singular: give mom2_corpus more text."
+        )
+    return lower

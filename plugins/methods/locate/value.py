@@ -33,10 +33,10 @@ class ValueOptions:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Key and value of one edit at the subject's last token."""
+    """Key and value of one edit at the subject's last token: what enters a module there, and what should leave it."""
 
     key: torch.Tensor
-    """[d_in] Mean input of the down-projection over the context prefixes, the empty one among them."""
+    """[d_in] Mean input of the module over the context prefixes, the empty one among them."""
     bare_key: torch.Tensor
     """[d_in] Its input in the prompt without a prefix."""
     old_value: torch.Tensor
@@ -48,14 +48,23 @@ class Found:
 
 
 def find_values(
-    backbone: Backbone, edits: Sequence[Edit], layer: int, prefixes: Sequence[str], options: ValueOptions
+    backbone: Backbone,
+    edits: Sequence[Edit],
+    layer: int,
+    prefixes: Sequence[str],
+    options: ValueOptions,
+    module: str | None = None,
 ) -> list[Found]:
-    """Key and optimised value of each edit at a layer's down-projection.
+    """Key and optimised value of each edit at a layer's down-projection, or at another module of that layer.
 
-    The value is what leaves the down-projection, before any norm that the block puts on its MLP's output, so that a
+    The value of a down-projection is what leaves it, before any norm that the block puts on its MLP's output, so that a
     change of that matrix can write it.
+
+    Args:
+        module: path of the module whose output is the value: the decoder layer itself, say, for the residual stream that
+            leaves it. None: the layer's down-projection.
     """
-    search = _Search(backbone, edits, layer, prefixes, options)
+    search = _Search(backbone, edits, layer, prefixes, options, module or backbone.layout.down(layer))
     deltas = [torch.zeros_like(value, requires_grad=True) for value in search.old]
     optimiser = torch.optim.Adam(deltas, lr=options.lr)
     losses: list[list[float]] = [[] for _ in edits]
@@ -90,7 +99,13 @@ class _Search:
     """
 
     def __init__(
-        self, backbone: Backbone, edits: Sequence[Edit], layer: int, prefixes: Sequence[str], options: ValueOptions
+        self,
+        backbone: Backbone,
+        edits: Sequence[Edit],
+        layer: int,
+        prefixes: Sequence[str],
+        options: ValueOptions,
+        module: str,
     ) -> None:
         self.backbone, self.options = backbone, options
         self.ids: list[tuple[int, ...]] = []
@@ -111,7 +126,7 @@ class _Search:
         device = backbone.device
         self.owner = torch.tensor(owners, device=device)  # (rows,) which edit a row belongs to
         self.first = torch.tensor([owners.index(i) for i in range(len(edits))], device=device)
-        self.module = backbone.module(backbone.layout.down(layer))
+        self.module = backbone.module(module)
         self.tail = Tail(backbone, layer, self.ids, self.sites)
         self.keys, values = self._at_site()
         self.old = values[self.first].float()  # (n, d_out) in the bare prompt
@@ -135,11 +150,12 @@ class _Search:
 
     @torch.no_grad()
     def _at_site(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Input and output of the down-projection at each row's site: [rows, d_in], [rows, d_out]."""
+        """Input and output of the module at each row's site: [rows, d_in], [rows, d_out]."""
         seen: list[torch.Tensor] = []
 
-        def keep(_: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-            seen.extend((inputs[0][:, 0], output[:, 0]))
+        def keep(_: Any, inputs: tuple[torch.Tensor, ...], output: Any) -> None:
+            hidden = output[0] if isinstance(output, tuple) else output
+            seen.extend((inputs[0][:, 0], hidden[:, 0]))
 
         handle = self.module.register_forward_hook(keep)
         try:
@@ -184,9 +200,11 @@ class _Search:
         """Final hidden states of the given rows, each with its edit's delta added at its site."""
         chosen = torch.tensor(rows, device=deltas.device)
 
-        def add(_: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
-            at_site = output[:, :1] + deltas[self.owner[chosen]].unsqueeze(1).to(output)
-            return torch.cat([at_site, output[:, 1:]], 1)
+        def add(_: Any, inputs: tuple[torch.Tensor, ...], output: Any) -> Any:
+            hidden = output[0] if isinstance(output, tuple) else output
+            at_site = hidden[:, :1] + deltas[self.owner[chosen]].unsqueeze(1).to(hidden)
+            changed = torch.cat([at_site, hidden[:, 1:]], 1)
+            return (changed, *output[1:]) if isinstance(output, tuple) else changed
 
         handle = self.module.register_forward_hook(add)
         try:

@@ -1,0 +1,73 @@
+"""Openings of Wikipedia articles, the text over which MEMIT's paper takes second moments (Meng et al., 2023, Section 5.1)."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import requests
+import torch
+from huggingface_hub import constants
+
+from xkeb.cache import artefact_path, cached_tensors
+from xkeb.errors import RequestError
+
+HUB_ID = "wikimedia/wikipedia"
+DUMP = "20231101"
+CHARACTERS = 1000
+"""Of each article: enough for every word of its opening, and some 200 to 700 tokens."""
+PATIENCE = 3.0
+"""Seconds that the hub has to answer."""
+LANGUAGES = ("en", "zh")
+"""Those whose texts must be kept for Wikipedia to count as at hand without the hub."""
+
+
+def wikipedia(language: str, samples: int) -> list[str]:
+    """The openings of the first articles of a language's dump, streamed from the hub once and kept.
+
+    Raises:
+        RequestError: the hub can't be reached, or has no such dump.
+    """
+    key = _key(language, samples)
+    # As bytes in a tensor: texts are kept like every other artefact, whole, and under all they depend on.
+    kept = cached_tensors("corpora", key, lambda: {"texts": _as_bytes(_stream(language, samples))})
+    return list(json.loads(bytes(kept["texts"].tolist())))
+
+
+def at_hand(samples: int) -> bool:
+    """Whether so many texts are kept in both languages of the paper, or the hub answers."""
+    return all(artefact_path("corpora", _key(language, samples)).is_file() for language in LANGUAGES) or _hub_answers()
+
+
+def _key(language: str, samples: int) -> dict[str, Any]:
+    return {"corpus": HUB_ID, "config": f"{DUMP}.{language}", "samples": samples, "characters": CHARACTERS}
+
+
+def _as_bytes(texts: list[str]) -> torch.Tensor:
+    return torch.tensor(list(json.dumps(texts, ensure_ascii=False).encode()), dtype=torch.uint8)
+
+
+def _stream(language: str, samples: int) -> list[str]:
+    config = f"{DUMP}.{language}"
+    advice = "name another mom2_corpus: `task`, a data set, or a text file"
+    if not _hub_answers():
+        raise RequestError(
+            f"Wikipedia ({HUB_ID}, {config}) is streamed from {constants.ENDPOINT}, which can't be reached: {advice}."
+        )
+    from datasets import load_dataset
+
+    try:
+        articles = load_dataset(HUB_ID, config, split="train", streaming=True)
+        return [article["text"][:CHARACTERS] for article in articles.take(samples)]
+    except Exception as error:  # of whatever the hub is spoken to through: it has changed with its releases
+        raise RequestError(f"Wikipedia ({HUB_ID}, {config}) can't be read ({error}): {advice}.") from error
+
+
+def _hub_answers() -> bool:
+    if constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE", "").upper() in constants.ENV_VARS_TRUE_VALUES:
+        return False
+    try:
+        return requests.head(f"{constants.ENDPOINT}/datasets/{HUB_ID}", timeout=PATIENCE).status_code < 500
+    except requests.RequestException:
+        return False
