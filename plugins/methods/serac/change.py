@@ -1,0 +1,110 @@
+"""What an edit becomes: an entry in a memory, and a router that knows when to consult it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from xkeb_plugins.methods.serac.artefact import Artefact
+from xkeb_plugins.methods.serac.counterfactual import shown
+from xkeb_plugins.methods.serac.scope import Encoder, Measure
+
+from xkeb.backbone import Backbone
+from xkeb.changes import Route, Rows, save_change
+from xkeb.predict import Query
+from xkeb.types import Edit
+
+KIND = "method:serac"
+
+
+@dataclass(frozen=True)
+class Router:
+    """The two networks, trained, and what makes a question theirs."""
+
+    encoder: Encoder
+    measure: Measure
+    counterfactual: Backbone
+    threshold: float
+    """Least similarity of a question in scope."""
+    options: Mapping[str, Any]
+    """The editor's."""
+    artefacts: tuple[Artefact, Artefact]
+    """Of the encoder, and of the counterfactual model."""
+
+    def record(self) -> dict[str, Any]:
+        """What a saved change says, so that this very router is found again."""
+        return {"options": dict(self.options), "artefacts": [artefact.record() for artefact in self.artefacts]}
+
+    def to(self, device: torch.device) -> None:
+        """Brings the networks to where the edited model is."""
+        self.encoder.model.to(device)
+        self.counterfactual.model.to(device)
+
+    def routes(self, memories: Sequence[Sequence[Edit]], queries: Sequence[Query]) -> list[Route | None]:
+        """Who answers each question: the counterfactual model, shown the edit of its memory that is most similar, where
+        that one is similar enough; else the backbone."""
+        prompts = [edit.prompt for memory in memories for edit in memory]
+        vectors = self.encoder.embed([*(query.prompt for query in queries), *prompts])
+        return [
+            self._route(memory, vectors[query.prompt], vectors) for memory, query in zip(memories, queries, strict=True)
+        ]
+
+    def _route(
+        self, memory: Sequence[Edit], question: torch.Tensor, vectors: Mapping[str, torch.Tensor]
+    ) -> Route | None:
+        edits = torch.stack([vectors[edit.prompt] for edit in memory])  # (n, d)
+        similarities = torch.exp(-self.measure.distance(edits, question))
+        best = int(similarities.argmax())
+        inside = float(similarities[best]) >= self.threshold
+        return Route(self.counterfactual, shown(memory[best])) if inside else None
+
+
+class MemoryChange:
+    """Facts in a memory; no weight is touched."""
+
+    def __init__(self, facts: Sequence[Edit], router: Router) -> None:
+        """
+        Args:
+            facts: what is remembered, at least one.
+        """
+        self.facts, self.router = tuple(facts), router
+
+    @contextmanager
+    def applied(self, backbone: Backbone) -> Iterator[None]:
+        self.router.to(backbone.device)
+        outer = backbone.routes
+        backbone.routes = lambda queries: self.router.routes([self.facts] * len(queries), queries)
+        try:
+            yield
+        finally:
+            backbone.routes = outer
+
+    @classmethod
+    def together(cls, backbone: Backbone, changes: Sequence[MemoryChange]) -> Rows | None:
+        """None where the changes were made by different routers."""
+        if any(change.router is not changes[0].router for change in changes):
+            return None
+        changes[0].router.to(backbone.device)
+        return _MemoryRows(changes)
+
+    def save(self, folder: Path) -> None:
+        """Writes the facts, and which trained networks they need; these stay in the cache."""
+        names = ("prompt", "target", "language", "subject")
+        facts = [{name: getattr(fact, name) for name in names} for fact in self.facts]
+        save_change(folder, KIND, {}, {"facts": facts, "router": self.router.record()})
+
+
+class _MemoryRows(Rows):
+    def __init__(self, changes: Sequence[MemoryChange]) -> None:
+        super().__init__()
+        self.changes = changes
+
+    def routes(self, queries: Sequence[Query]) -> Sequence[Route | None]:
+        return self.changes[0].router.routes([self.changes[query.row].facts for query in queries], queries)
+
+    def hooks(self, backbone: Backbone) -> Iterable[Any]:
+        return ()

@@ -1,0 +1,242 @@
+"""SERAC (Mitchell et al., 2022, https://arxiv.org/abs/2206.06520): the model stays as it is, edits go into a memory.
+
+A scope classifier g compares a question x' with the edits z in memory. The edited model answers (Section 3)
+
+    f(x') = h(z*, x')  where g(z*, x') >= 0.5,  z* = argmax_z g(z, x'),  else the model's own answer,
+
+where h is a small language model that is shown the edit before the question. Beforehand, over training facts z with
+questions in and out of their scope, g learns binary cross-entropy, ``-log g(z, x_in) - log(1 - g(z, x_out))``, and h the
+negative log-likelihood ``-log h(y_in | z, x_in)``. ``g(z, x) = exp(-|e(z) - e(x)|^2)``, e the embedding of an encoder.
+
+We follow the paper where EasyEdit, with which the published table was made, does not:
+
+- A question is routed whole. EasyEdit mixes the two models' probabilities token by token, which ties h to the model's
+  vocabulary; here h has a tokenizer of its own, and its answer is compared as text.
+- g and h learn their own objectives. EasyEdit trains both through the mixture, by two of MEND's losses (cedit, cloc),
+  and shows them the edit's question and the unrelated one, never the rephrase.
+- z is compared by the edit's question. EasyEdit means to do the same for LLaMA-type models, but cuts off only what
+  follows the last space, so that all but the last word of a longer answer stays.
+
+Neither network depends on the edited model, so what is trained serves every backbone.
+
+Of EasyEdit's settings, these have no meaning here: edit_lr and lr_lr (nothing is edited by gradients), cedit, cloc and cbase
+(weights of the mixture's losses), dropout (0), a similarity scale (1) and several distance heads (1), cross-attention,
+soft weighting, LoRA.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+import torch
+from xkeb_plugins.methods.serac.artefact import Artefact, digest_facts, learn
+from xkeb_plugins.methods.serac.change import MemoryChange, Router
+from xkeb_plugins.methods.serac.counterfactual import CounterfactualTrainee, load_counterfactual
+from xkeb_plugins.methods.serac.scope import Encoder, Measure, ScopeTrainee, load_encoder
+
+from xkeb.backbone import Backbone, pick_device
+from xkeb.editor import options_of
+from xkeb.errors import RequestError
+from xkeb.plugins import plugins
+from xkeb.training import Schedule, hold_out
+from xkeb.types import Case, Edit, Property
+
+VERSION = 1
+"""Of the training: artefacts of another are not used."""
+
+SMALL: dict[str, Any] = {
+    # Sized for a CPU: some minutes of training. A model that already copies from its context learns in a few steps to do
+    # so after an edit, and the longer it is trained, the worse it answers what doesn't ask for the copy.
+    "classifier": "all-MiniLM-L6-v2",
+    "classifier_lr": 3e-5,
+    "classifier_steps": 60,
+    "lr": 1e-5,
+    "steps": 10,
+    "accumulate": 1,
+    "validate_every": 5,
+    "patience": 60,
+    "validation": 20,
+    "freeze_embeddings": True,
+}
+TUNED: dict[str, dict[str, Any]] = {
+    "gemma3-270m": {**SMALL, "counterfactual": "gemma3-270m"},
+    "smollm2-135m": {**SMALL, "counterfactual": "smollm2-135m"},
+}
+USUAL: dict[str, Any] = {
+    "classifier": "distilbert-base-cased",
+    "counterfactual": "JackFram/llama-160m",
+    "lr": 1e-5,
+    "steps": 10_000,
+    "accumulate": 10,
+    "validate_every": 100,
+    "patience": 3000,
+    "validation": 500,
+    "freeze_embeddings": False,
+}
+"""EasyEdit's settings for LLaMA, which the paper used. It counts batches, ten of them to an optimiser step."""
+
+
+@dataclass
+class Serac:
+    """SERAC: a memory of edits, a classifier that says which questions they concern, and a small model to answer those."""
+
+    in_paper: ClassVar[bool] = True
+    needs: ClassVar[tuple[Property, ...]] = ("generality", "locality")
+
+    classifier: str | None = None
+    """Encoder of the scope classifier: one that is installed, a local folder, or a hub id. None: the tuned one, or
+    distilbert-base-cased."""
+    counterfactual: str | None = None
+    """Counterfactual model: a backbone's name, a local folder, or a hub id. None: the tuned one, or
+    JackFram/llama-160m."""
+    threshold: float = 0.5
+    """Least similarity of a question in an edit's scope."""
+    cos: bool = False
+    """Compare embeddings by cosine, not by Euclidean distance."""
+    square: bool = True
+    """Square the Euclidean distance."""
+    bound_embeds: bool = False
+    """Pass embeddings through tanh first."""
+    lr: float | None = None
+    """Of Adam. None: the tuned one, or 1e-5."""
+    classifier_lr: float | None = None
+    """For the classifier. None: `lr` where that is given, else the tuned one."""
+    steps: int | None = None
+    """Most optimiser steps of each network. None: the tuned number, or 10,000."""
+    classifier_steps: int | None = None
+    """For the classifier. None: `steps` where that is given, else the tuned number."""
+    batch_size: int = 10
+    """Training facts that are passed together; to the classifier, each is out of the others' scope."""
+    accumulate: int | None = None
+    """Batches of one optimiser step. None: the tuned number, or 10."""
+    validate_every: int | None = None
+    """Optimiser steps from one validation to the next. None: the tuned number, or 100."""
+    patience: int | None = None
+    """Optimiser steps without a lower validation loss after which training stops. None: the tuned number, or 3000."""
+    grad_clip: float = 100.0
+    """Largest norm of a step's gradient."""
+    validation: int | None = None
+    """Training facts held out to decide when to stop, at most a tenth. None: the tuned number, or 500."""
+    freeze_embeddings: bool | None = None
+    """Leave token embeddings, and the counterfactual model's head, as they are. None: the tuned choice, or no."""
+    seed: int = 0
+    """Of the order of the facts."""
+
+    _router: Router | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold <= 1:
+            raise ValueError(f"threshold is a similarity, above 0 and at most 1, not {self.threshold}")
+        for name in ("batch_size", "accumulate", "validation"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, not {value}")
+
+    def settle(self, backbone: Backbone) -> Self:
+        """Options that depend on the backbone, filled in."""
+        usual = USUAL | TUNED.get(backbone.name, {})
+        for each in ("lr", "steps"):  # one that is given goes for both networks, unless the classifier's own is
+            given = getattr(self, each)
+            usual[f"classifier_{each}"] = given or usual.get(f"classifier_{each}", usual[each])
+        editor = dataclasses.replace(
+            self, **{name: value for name, value in usual.items() if getattr(self, name) is None}
+        )
+        editor._router = self._router
+        return editor
+
+    def learns(self) -> bool:
+        """Whether it needs training facts: always."""
+        return True
+
+    def fit(self, backbone: Backbone, cases: Sequence[Case]) -> None:
+        """Trains both networks, or takes them from the cache."""
+        me = self.settle(backbone)
+        needed = set(self.needs)
+        able = [case for case in cases if needed <= {probe.property for probe in case.probes}]
+        assert me.validation is not None
+        facts, held = hold_out(able, me.validation)
+        assert me.classifier and me.counterfactual
+        encoder = load_encoder(me.classifier, backbone.device)
+        model = load_counterfactual(me.counterfactual, backbone.device)
+        artefacts = me._learn_scope(encoder, facts, held), me._learn_counterfactual(model, facts, held)
+        self._router = Router(encoder, me.measure, model, me.threshold, options_of(me), artefacts)
+
+    def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[MemoryChange]:
+        """A memory of one fact for each edit."""
+        if self._router is None:
+            raise RequestError("SERAC answers with networks that it trains: call fit() first.")
+        for edit in edits:
+            plugins().languages.get(edit.language)  # an unknown one is refused now, not when a question is asked
+        return [MemoryChange([edit], self._router) for edit in edits]
+
+    @classmethod
+    def restore(cls, tensors: Mapping[str, torch.Tensor], data: Mapping[str, Any]) -> MemoryChange:
+        """A saved change.
+
+        Raises:
+            RequestError: the trained networks that it needs are not in the cache, or others stand there.
+        """
+        record = data["router"]
+        for artefact in record["artefacts"]:
+            Artefact.recorded(artefact)
+        router = _restored_router(json.dumps(record, sort_keys=True))
+        return MemoryChange([Edit(**fact) for fact in data["facts"]], router)
+
+    @property
+    def measure(self) -> Measure:
+        return Measure(self.cos, self.square, self.bound_embeds)
+
+    def _learn_scope(self, encoder: Encoder, facts: Sequence[Case], held: Sequence[Case]) -> Artefact:
+        assert self.classifier_lr and self.classifier_steps and self.freeze_embeddings is not None
+        trainee = ScopeTrainee(
+            encoder, self.measure, self.classifier_lr, self.batch_size, freeze_embeddings=self.freeze_embeddings
+        )
+        key = {
+            **self._key(encoder.sha256, facts, held),
+            "lr": self.classifier_lr,
+            "measure": dataclasses.asdict(self.measure),
+        }
+        schedule = self._schedule(self.classifier_steps)
+        return learn("serac-scope", key, trainee, facts, held, schedule, encoder.model.device)
+
+    def _learn_counterfactual(self, model: Backbone, facts: Sequence[Case], held: Sequence[Case]) -> Artefact:
+        assert self.lr and self.steps and self.freeze_embeddings is not None
+        trainee = CounterfactualTrainee(model, self.lr, self.batch_size, freeze_embeddings=self.freeze_embeddings)
+        key = {**self._key(model.sha256, facts, held), "lr": self.lr}
+        return learn("serac-counterfactual", key, trainee, facts, held, self._schedule(self.steps), model.device)
+
+    def _key(self, pretrained: str, facts: Sequence[Case], held: Sequence[Case]) -> dict[str, Any]:
+        """What both networks depend on, the schedule aside. Not the edited model: neither of them ever sees it."""
+        return {
+            "method": "serac",
+            "version": VERSION,
+            "pretrained": pretrained,
+            "facts": digest_facts(facts),
+            "held": digest_facts(held),
+            "batch_size": self.batch_size,
+            "freeze_embeddings": self.freeze_embeddings,
+        }
+
+    def _schedule(self, steps: int) -> Schedule:
+        assert self.accumulate and self.validate_every and self.patience
+        size = self.batch_size * self.accumulate
+        return Schedule(steps, size, self.validate_every, self.patience, self.grad_clip, self.seed)
+
+
+@functools.lru_cache(maxsize=1)  # many saved changes share one
+def _restored_router(record: str) -> Router:
+    """The router of a saved change, on the CPU until it is needed elsewhere."""
+    data = json.loads(record)
+    me = Serac(**data["options"])
+    assert me.classifier and me.counterfactual
+    encoder = load_encoder(me.classifier, pick_device("cpu"))
+    model = load_counterfactual(me.counterfactual, pick_device("cpu"))
+    scope, counterfactual = (Artefact.recorded(artefact) for artefact in data["artefacts"])
+    scope.load_into(encoder.model, encoder.sha256)
+    counterfactual.load_into(model.model, model.sha256)
+    return Router(encoder, me.measure, model, me.threshold, data["options"], (scope, counterfactual))
