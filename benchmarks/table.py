@@ -1,6 +1,6 @@
 """The table of docs/results.md from result.json files, as Markdown.
 
-    python benchmarks/table.py OUT [OUT..]
+python benchmarks/table.py OUT [OUT..]
 """
 
 from __future__ import annotations

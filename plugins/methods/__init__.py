@@ -8,7 +8,16 @@ from xkeb.hookspecs import hookimpl
 
 @hookimpl
 def register_editors(register: Callable[[str, type[Any] | str], None]) -> None:
+    register("easyeditor-ft", "xkeb_plugins.methods.easyeditor.ft:EasyEditorFineTuning")
+    register("easyeditor-ike", "xkeb_plugins.methods.easyeditor.ike:EasyEditorInContext")
+    register("easyeditor-kn", "xkeb_plugins.methods.easyeditor.kn:EasyEditorKnowledgeNeurons")
+    register("easyeditor-memit", "xkeb_plugins.methods.easyeditor.memit:EasyEditorMemit")
+    register("easyeditor-rome", "xkeb_plugins.methods.easyeditor.rome:EasyEditorRome")
     register("ft", "xkeb_plugins.methods.ft:FineTuning")
     register("ike", "xkeb_plugins.methods.ike:InContext")
     register("ike-published", "xkeb_plugins.methods.ike:PublishedInContext")
+    register("kn", "xkeb_plugins.methods.kn:KnowledgeNeurons")
+    register("mend", "xkeb_plugins.methods.mend.editor:Mend")
+    register("memit", "xkeb_plugins.methods.memit:Memit")
     register("rome", "xkeb_plugins.methods.rome:Rome")
+    register("serac", "xkeb_plugins.methods.serac.editor:Serac")

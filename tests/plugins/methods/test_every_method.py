@@ -12,8 +12,8 @@ import pytest
 import torch
 
 import xkeb
-from xkeb.backbone import Backbone
-from xkeb.changes import Change, ContextChange, load_change, together
+from xkeb.backbone import Backbone, no_routes
+from xkeb.changes import Change, ContextChange, WeightChange, load_change, together
 from xkeb.editor import Learner, load_editor, options_of, settled
 from xkeb.evaluation import alone, predict_after, queries
 from xkeb.metrics import f1
@@ -21,6 +21,11 @@ from xkeb.plugins import plugins
 from xkeb.types import Case, Edit, Prediction
 
 METHODS = list(plugins().methods)
+SHORT: dict[str, dict[str, Any]] = {
+    "mend": {"rank": 6, "steps": 2, "batch_size": 4, "validate_every": 1, "validation": 3},
+    "serac": {"steps": 2, "batch_size": 4, "accumulate": 1, "validate_every": 1, "validation": 3},
+}
+"""Trainings of a few steps, for methods that train networks."""
 
 
 @pytest.fixture(scope="module", params=METHODS)
@@ -58,7 +63,14 @@ def learned_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-def ready(method: str, backbone: Backbone, training: Sequence[Case], **options: Any) -> Any:
+@pytest.fixture(scope="module")
+def chosen(method: str, tiny_folders: dict[str, Path], tiny_bert: Path) -> dict[str, Any]:
+    """Options with which the method runs on tiny models, in a moment."""
+    networks = {"classifier": str(tiny_bert), "counterfactual": str(tiny_folders["gpt2"])}
+    return {**SHORT.get(method, {}), **(networks if method == "serac" else {})}
+
+
+def ready(method: str, backbone: Backbone, training: Sequence[Case], options: dict[str, Any]) -> Any:
     """The editor, with whatever it has to learn learnt."""
     editor = settled(load_editor(method, **options), backbone)
     if isinstance(editor, Learner) and editor.learns():
@@ -68,9 +80,14 @@ def ready(method: str, backbone: Backbone, training: Sequence[Case], **options: 
 
 @pytest.fixture(scope="module")
 def changes(
-    method: str, backbone: Backbone, cases: list[Case], training: list[Case], learned_in: Path
+    method: str,
+    backbone: Backbone,
+    cases: list[Case],
+    training: list[Case],
+    chosen: dict[str, Any],
+    learned_in: Path,
 ) -> Sequence[Change]:
-    return ready(method, backbone, training).edit(backbone, [case.edit for case in cases])
+    return ready(method, backbone, training, chosen).edit(backbone, [case.edit for case in cases])
 
 
 def fingerprint(backbone: Backbone) -> str:
@@ -83,7 +100,7 @@ def fingerprint(backbone: Backbone) -> str:
 
 
 def state(backbone: Backbone) -> tuple[Any, ...]:
-    """All that an edit must leave as it was: parameters, hooks, context, gradients, training mode."""
+    """All that an edit must leave as it was: parameters, hooks, context, routes, gradients, training mode."""
     model = backbone.model
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return (
@@ -94,6 +111,7 @@ def state(backbone: Backbone) -> tuple[Any, ...]:
         [path for path, module in model.named_modules() if "forward" in vars(module)],
         backbone.context("en"),
         backbone.context("zh"),
+        backbone.routes is no_routes,
     )
 
 
@@ -101,6 +119,8 @@ def content(change: Any) -> Any:
     """A change as data that can be compared."""
     if isinstance(change, ContextChange):
         return {language: change.context(language) for language in ("en", "zh")}
+    if not isinstance(change, WeightChange):
+        return change.facts
     return {name: delta.tolist() for name, delta in change.deltas().items()}
 
 
@@ -109,11 +129,16 @@ def ids(answers: Sequence[Sequence[Prediction]]) -> list[list[tuple[int, ...]]]:
 
 
 def test_editing_leaves_the_model_as_it_was(
-    method: str, backbone: Backbone, cases: list[Case], training: list[Case], learned_in: Path
+    method: str,
+    backbone: Backbone,
+    cases: list[Case],
+    training: list[Case],
+    chosen: dict[str, Any],
+    learned_in: Path,
 ) -> None:
     before = state(backbone)
     assert before[1:5] == ([], [], [], [])
-    editor = ready(method, backbone, training)
+    editor = ready(method, backbone, training, chosen)
     assert state(backbone) == before
     changes = editor.edit(backbone, [case.edit for case in cases])
     assert len(changes) == len(cases)
@@ -121,10 +146,10 @@ def test_editing_leaves_the_model_as_it_was(
 
 
 def test_an_edit_that_fails_leaves_the_model_as_it_was(
-    method: str, llama: Backbone, cases: list[Case], training: list[Case], learned_in: Path
+    method: str, llama: Backbone, cases: list[Case], training: list[Case], chosen: dict[str, Any], learned_in: Path
 ) -> None:
     """An exception from the middle of the model, whatever the method was doing then."""
-    editor = ready(method, llama, training)
+    editor = ready(method, llama, training, chosen)
     before = state(llama)
     if method.startswith("ike"):
         bad: Any = [Edit("Who?", "Ada", "no-such-language", "Who")]
@@ -181,16 +206,17 @@ def test_row_by_row_is_one_at_a_time(
 
 
 def test_an_edit_in_a_batch_is_the_same_edit_alone(
-    method: str, llama: Backbone, cases: list[Case], training: list[Case], learned_in: Path
+    method: str, llama: Backbone, cases: list[Case], training: list[Case], chosen: dict[str, Any], learned_in: Path
 ) -> None:
-    editor = ready(method, llama, training)
+    editor = ready(method, llama, training, chosen)
     batch = editor.edit(llama, [case.edit for case in cases])
     for change, case in zip(batch, cases, strict=True):
         (lone,) = editor.edit(llama, [case.edit])
         assert type(lone) is type(change)
-        if isinstance(change, ContextChange):
+        if not isinstance(change, WeightChange):
             assert content(change) == content(lone)
             continue
+        assert isinstance(lone, WeightChange)
         deltas = lone.deltas()
         assert deltas.keys() == change.deltas().keys()
         for name, delta in change.deltas().items():
@@ -212,6 +238,9 @@ def test_changes_are_finite_and_do_something(backbone: Backbone, changes: Sequen
         if isinstance(change, ContextChange):
             assert change.context("en").endswith("Prompt: ")
             continue
+        if not isinstance(change, WeightChange):
+            assert [fact.prompt for fact in change.facts]
+            continue
         for name, delta in change.deltas().items():
             assert torch.isfinite(delta).all() and delta.any(), name
             assert sorted(delta.shape) == sorted(backbone.parameter(name).shape)
@@ -223,17 +252,18 @@ def test_the_same_seed_gives_the_same_changes(
     changes: Sequence[Any],
     cases: list[Case],
     training: list[Case],
+    chosen: dict[str, Any],
     empty_cache: None,
 ) -> None:
     """From an empty cache, and whatever state the global generator is in."""
     torch.manual_seed(99)
-    again = ready(method, backbone, training).edit(backbone, [case.edit for case in cases])
+    again = ready(method, backbone, training, chosen).edit(backbone, [case.edit for case in cases])
     for one, other in zip(again, changes, strict=True):
         assert content(one) == content(other)
 
 
-def test_options_are_data(method: str, llama: Backbone) -> None:
-    editor = settled(load_editor(method), llama)
+def test_options_are_data(method: str, llama: Backbone, chosen: dict[str, Any]) -> None:
+    editor = settled(load_editor(method, **chosen), llama)
     options = options_of(editor)
     assert all(value is not None or name for name, value in options.items())
     assert not [name for name in options if name.startswith("_")]
@@ -271,7 +301,7 @@ def test_it_edits_the_embedded_model(
 ) -> None:
     cases = [Case(case.id, case.edit, case.probes[:1]) for case in real[0]]
     training = real[1]
-    changes = ready(name, gemma, training).edit(gemma, [case.edit for case in cases])
+    changes = ready(name, gemma, training, {}).edit(gemma, [case.edit for case in cases])
     english = plugins().languages.get("en")
     scores = [
         f1(answers[0], gemma.gold(case.edit.target), english)

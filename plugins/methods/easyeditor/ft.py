@@ -1,0 +1,67 @@
+"""FT by EasyEdit's own code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from xkeb_plugins.methods.easyeditor.package import module, require
+from xkeb_plugins.methods.easyeditor.requests import COMMON, module_paths, request
+from xkeb_plugins.methods.easyeditor.stage import stage
+from xkeb_plugins.methods.easyeditor.tokens import Tokens, given, plain
+from xkeb_plugins.methods.ft import FineTuning
+
+from xkeb.backbone import Backbone
+from xkeb.changes import DenseChange
+from xkeb.layout import as_stored
+from xkeb.types import Edit
+
+
+@dataclass
+class EasyEditorFineTuning(FineTuning):
+    """FT by EasyEdit's own code; needs `pip install --no-deps easyeditor==0.0.1.dev0 einops`.
+
+    Options are those of `FineTuning`. Where the down-projection has a bias, that is tuned as well.
+    """
+
+    in_paper: ClassVar[bool] = False
+
+    tokens: Tokens = "easyeditor"
+    """Whose token ids it works on: its own, or (``xkeb``) those of this suite."""
+
+    def __post_init__(self) -> None:
+        require()
+        if self.objective != "prompt_last":
+            raise ValueError(f"objective is prompt_last in this version of EasyEdit, not {self.objective}")
+        if self.stop_loss != 1e-2:
+            raise ValueError("stop_loss is 0.01 in EasyEdit's code, whatever is asked for")
+
+    def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[DenseChange]:
+        """One dense change of a down-projection for each edit, one after the other."""
+        me = self.settle(backbone)
+        return [me._edit_one(backbone, edit) for edit in edits]
+
+    def _edit_one(self, backbone: Backbone, edit: Edit) -> DenseChange:
+        asked = request(edit)
+        tokenizer = plain(backbone) if self.tokens == "easyeditor" else given(backbone, [edit])
+        assert self.layer is not None
+        path = backbone.layout.down(self.layer)
+        own = [f"{path}.{name}" for name, _ in backbone.module(path).named_parameters()]
+        with stage(backbone, own):
+            found = module("models.ft.ft_main").execute_ft(
+                backbone.model, tokenizer, [asked], self._hyper_parameters(backbone)
+            )
+        return DenseChange({name: as_stored(backbone.module(path), delta) for name, delta in found.items()})
+
+    def _hyper_parameters(self, backbone: Backbone) -> Any:
+        return module("models.ft.ft_hparams").FTHyperParams(
+            layers=[self.layer],
+            num_steps=self.steps,
+            lr=self.lr,
+            weight_decay=0,
+            kl_factor=0,
+            norm_constraint=self.norm_constraint,
+            **module_paths(backbone),
+            **COMMON,
+        )

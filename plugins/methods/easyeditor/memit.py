@@ -1,0 +1,126 @@
+"""MEMIT by EasyEdit's own code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from xkeb_plugins.methods.easyeditor.package import having, module, require
+from xkeb_plugins.methods.easyeditor.requests import (
+    COMMON,
+    module_paths,
+    request,
+    statistics,
+    templates,
+    unlocatable,
+)
+from xkeb_plugins.methods.easyeditor.stage import stage, tuples
+from xkeb_plugins.methods.easyeditor.tokens import Tokens, given, plain
+from xkeb_plugins.methods.locate.moments import corpus, second_moment
+from xkeb_plugins.methods.locate.value import Found
+from xkeb_plugins.methods.memit import Memit
+
+from xkeb.backbone import Backbone
+from xkeb.changes import LowRankChange
+from xkeb.errors import RequestError
+from xkeb.types import Edit
+
+
+@dataclass
+class EasyEditorMemit(Memit):
+    """MEMIT by EasyEdit's own code; needs `pip install --no-deps easyeditor==0.0.1.dev0 einops`.
+
+    Options, sampled prefixes and second moments are those of `Memit`. It knows no norm after the MLP: it writes what such a
+    norm makes of its update, not what it asked for.
+    """
+
+    in_paper: ClassVar[bool] = False
+
+    tokens: Tokens = "easyeditor"
+    """Whose token ids it works on: its own, or (``xkeb``) those of this suite."""
+
+    def __post_init__(self) -> None:
+        require()
+        if self.stop_loss != 5e-2:
+            raise ValueError("stop_loss is 0.05 in EasyEdit's code, whatever is asked for")
+
+    def refuses(self, backbone: Backbone, edit: Edit) -> str | None:
+        """An edit whose subject it can't find, or whose texts it can't format."""
+        return super().refuses(backbone, edit) or unlocatable(edit)
+
+    def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[LowRankChange]:
+        """One change of some down-projections for each edit, one after the other."""
+        me = self.settle(backbone)
+        return [me._run(backbone, [edit]) for edit in edits]
+
+    def edit_together(self, backbone: Backbone, edits: Sequence[Edit]) -> LowRankChange:
+        """One change that makes all the edits."""
+        return self.settle(backbone)._run(backbone, edits)
+
+    def find(self, backbone: Backbone, edits: Sequence[Edit]) -> list[Found]:
+        """Its code finds values and writes them in one go."""
+        raise RequestError("EasyEdit's MEMIT finds values and writes them in one go: use edit_together().")
+
+    def write(self, backbone: Backbone, edits: Sequence[Edit], found: Sequence[Found]) -> LowRankChange:
+        """See `find`."""
+        raise RequestError("EasyEdit's MEMIT finds values and writes them in one go: use edit_together().")
+
+    def _run(self, backbone: Backbone, edits: Sequence[Edit]) -> LowRankChange:
+        assert self.layers is not None
+        asked = [request(edit, template=True) for edit in edits]
+        groups = self._prefixes(backbone)
+        prefixes = [prefix for group in groups for prefix in group]
+        tokenizer = plain(backbone) if self.tokens == "easyeditor" else given(backbone, edits, prefixes, located=True)
+        moments = self._moments(backbone, sorted({edit.language for edit in edits}))
+        main = module("models.memit.memit_main")
+        with (
+            stage(backbone, [f"{backbone.layout.down(layer)}.weight" for layer in self.layers]),
+            tuples(backbone),
+            having(
+                main,
+                CONTEXT_TEMPLATES_CACHE=[templates(group) for group in groups],
+                COV_CACHE={},
+                layer_stats=statistics(moments),
+            ),
+        ):
+            found = main.execute_memit(backbone.model, tokenizer, asked, self._hyper_parameters(backbone))
+        return LowRankChange(
+            {
+                name.removesuffix(".weight"): (
+                    residual.float().to(backbone.device),
+                    keys.T.float().to(backbone.device),
+                )
+                for name, (keys, residual) in found.items()
+            }
+        )
+
+    def _moments(self, backbone: Backbone, languages: Sequence[str]) -> dict[str, torch.Tensor]:
+        """The second moments of each edited layer's keys, by module path."""
+        assert self.layers is not None
+        texts = corpus(self.mom2_corpus, self._questions, self.mom2_samples, languages)
+        moments = second_moment(backbone, self.layers, texts)
+        return {backbone.layout.down(layer): moment for layer, moment in moments.items()}
+
+    def _hyper_parameters(self, backbone: Backbone) -> Any:
+        assert self.layers is not None
+        return module("models.memit.memit_hparams").MEMITHyperParams(
+            layers=list(self.layers),
+            layer_selection="all",
+            fact_token="subject_last",
+            v_num_grad_steps=self.steps,
+            v_lr=self.lr,
+            v_loss_layer=backbone.n_layers - 1,
+            v_weight_decay=self.weight_decay,
+            clamp_norm_factor=self.clamp,
+            kl_factor=self.kl_factor,
+            mom2_adjustment=True,
+            mom2_update_weight=self.mom2_update_weight,
+            mom2_dataset="",
+            mom2_n_samples=self.mom2_samples,
+            mom2_dtype="float32",
+            stats_dir="",
+            **module_paths(backbone),
+            **COMMON,
+        )

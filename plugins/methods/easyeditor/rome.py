@@ -1,0 +1,106 @@
+"""ROME by EasyEdit's own code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from xkeb_plugins.methods.easyeditor.package import having, module, require
+from xkeb_plugins.methods.easyeditor.requests import (
+    COMMON,
+    module_paths,
+    request,
+    statistics,
+    templates,
+    unlocatable,
+)
+from xkeb_plugins.methods.easyeditor.stage import stage
+from xkeb_plugins.methods.easyeditor.tokens import Tokens, given, plain
+from xkeb_plugins.methods.locate.contexts import context_prefixes
+from xkeb_plugins.methods.locate.moments import corpus, second_moment
+from xkeb_plugins.methods.rome import Rome
+
+from xkeb.backbone import Backbone
+from xkeb.changes import LowRankChange
+from xkeb.types import Edit
+
+
+@dataclass
+class EasyEditorRome(Rome):
+    """ROME by EasyEdit's own code; needs `pip install --no-deps easyeditor==0.0.1.dev0 einops`.
+
+    Options, sampled prefixes and second moments are those of `Rome`.
+    """
+
+    in_paper: ClassVar[bool] = False
+
+    tokens: Tokens = "easyeditor"
+    """Whose token ids it works on: its own, or (``xkeb``) those of this suite."""
+
+    def __post_init__(self) -> None:
+        require()
+        if self.stop_loss != 5e-2:
+            raise ValueError("stop_loss is 0.05 in EasyEdit's code, whatever is asked for")
+
+    def refuses(self, backbone: Backbone, edit: Edit) -> str | None:
+        """An edit whose subject it can't find, or whose texts it can't format."""
+        return super().refuses(backbone, edit) or unlocatable(edit)
+
+    def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[LowRankChange]:
+        """One rank-one change of a down-projection for each edit, one after the other."""
+        me = self.settle(backbone)
+        assert me.layer is not None and me.contexts is not None
+        prefixes = (
+            ("", *me.context_templates)
+            if me.context_templates is not None
+            else context_prefixes(backbone, me.contexts, me.seed)
+        )
+        moments = me._moments(backbone)
+        return [me._edit_one(backbone, edit, prefixes, moments) for edit in edits]
+
+    def _moments(self, backbone: Backbone) -> dict[str, torch.Tensor]:
+        """The second moment of the edited layer's keys, by module path."""
+        if not self.mom2_adjustment:
+            return {}
+        assert self.layer is not None
+        texts = corpus(self.mom2_corpus, self._questions, self.mom2_samples)
+        return {backbone.layout.down(self.layer): second_moment(backbone, [self.layer], texts)[self.layer]}
+
+    def _edit_one(
+        self, backbone: Backbone, edit: Edit, prefixes: Sequence[str], moments: dict[str, torch.Tensor]
+    ) -> LowRankChange:
+        asked = request(edit, template=True)
+        tokenizer = plain(backbone) if self.tokens == "easyeditor" else given(backbone, [edit], prefixes, located=True)
+        main, compute_u = module("models.rome.rome_main"), module("models.rome.compute_u")
+        with (
+            stage(backbone, [f"{backbone.layout.down(self.layer or 0)}.weight"]),
+            having(main, CONTEXT_TEMPLATES_CACHE=templates(prefixes)),
+            having(compute_u, inv_mom2_cache={}, layer_stats=statistics(moments)),
+        ):
+            found = main.execute_rome(backbone.model, tokenizer, asked, self._hyper_parameters(backbone))
+        # Its left vector is the key's side.
+        return LowRankChange(
+            {name.removesuffix(".weight"): (v.unsqueeze(1), u.unsqueeze(0)) for name, (u, v) in found.items()}
+        )
+
+    def _hyper_parameters(self, backbone: Backbone) -> Any:
+        return module("models.rome.rome_hparams").ROMEHyperParams(
+            layers=[self.layer],
+            fact_token="subject_last",
+            v_num_grad_steps=self.steps,
+            v_lr=self.lr,
+            v_loss_layer=backbone.n_layers - 1,
+            v_weight_decay=self.weight_decay,
+            clamp_norm_factor=self.clamp,
+            kl_factor=self.kl_factor,
+            mom2_adjustment=self.mom2_adjustment,
+            context_template_length_params=[],
+            mom2_dataset="",
+            mom2_n_samples=self.mom2_samples,
+            mom2_dtype="float64",
+            stats_dir="",
+            **module_paths(backbone),
+            **COMMON,
+        )

@@ -1,0 +1,108 @@
+"""The tokenizer that EasyEdit's code is handed: the backbone's own, or one that knows which ids this suite would use.
+
+Left to itself it tokenises the answer apart from the question, with a space before it in every language, and a BOS token
+that some of its methods then train as part of the answer; it appends decoded ids to texts and tokenises those anew; and it
+counts the tokens up to the subject's end in a text that stops there. `Given` answers such calls with the ids of question
+and answer tokenised once.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from transformers import BatchEncoding
+
+from xkeb.backbone import Backbone
+from xkeb.errors import RequestError
+from xkeb.types import Edit
+
+Tokens = Literal["easyeditor", "xkeb"]
+"""Whose ids its code works on: those that it makes itself, or those of this suite's protocol."""
+
+FIRST, SIZE = 0xE000, 6400
+"""The characters of Unicode's private use area, in which `Given` writes ids."""
+
+
+def plain(backbone: Backbone) -> Any:
+    """The backbone's tokenizer as EasyEdit sets it up: rows filled up on the right, with the end token."""
+    tokenizer: Any = copy.deepcopy(backbone.tokenizer)
+    tokenizer.pad_token_id = backbone.pad_id
+    tokenizer.padding_side = "right"
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    return tokenizer
+
+
+class Given:
+    """Looks like a tokenizer. Known texts have given ids; ids that it decoded come back as they were."""
+
+    bos_token_id = unk_token_id = -1  # none of the given ids is to be dropped as special
+
+    def __init__(self, backbone: Backbone, known: Mapping[str, Sequence[int]]) -> None:
+        self.backbone, self.known = backbone, dict(known)
+        self.eos_token_id = self.pad_token_id = backbone.pad_id
+
+    def encode(self, text: str) -> list[int]:
+        head = text.rstrip("".join(map(chr, range(FIRST, FIRST + SIZE))))
+        digits = [ord(character) - FIRST for character in text[len(head) :]]
+        ids = [high * SIZE + low for high, low in zip(digits[::2], digits[1::2], strict=True)]
+        return [*(self.known[head] if head in self.known else self.backbone.encode(head).ids), *ids]
+
+    def decode(self, ids: Any) -> str:
+        """Two characters an id, which `encode` reads back."""
+        numbers = torch.as_tensor(ids).reshape(-1).tolist()
+        return "".join(chr(FIRST + digit) for number in numbers for digit in divmod(int(number), SIZE))
+
+    def __call__(
+        self, texts: str | Sequence[str], return_tensors: str | None = None, padding: bool = False
+    ) -> BatchEncoding:
+        rows = [self.encode(text) for text in ([texts] if isinstance(texts, str) else texts)]
+        if return_tensors is None:
+            return BatchEncoding({"input_ids": rows[0] if isinstance(texts, str) else rows})
+        width = max(map(len, rows))
+        return BatchEncoding(
+            {
+                "input_ids": torch.tensor([row + [self.pad_token_id] * (width - len(row)) for row in rows]),
+                "attention_mask": torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows]),
+            }
+        )
+
+
+def given(
+    backbone: Backbone, edits: Sequence[Edit], prefixes: Sequence[str] = ("",), *, located: bool = False
+) -> Given:
+    """The tokenizer for some edits, with this suite's ids.
+
+    Args:
+        prefixes: what its code will put before a prompt.
+        located: it will look for the subject as well.
+
+    Raises:
+        RequestError: one text would need two tokenisations.
+    """
+    known: dict[str, tuple[int, ...]] = {}
+
+    def learn(text: str, ids: tuple[int, ...]) -> None:
+        if known.setdefault(text, ids) != ids:
+            raise RequestError(f"EasyEdit's code asks for the tokens of {text!r} in two roles, in which they differ.")
+
+    def learn_subject(edit: Edit, prefix: str, ids: tuple[int, ...]) -> None:
+        end = edit.prompt.find(edit.subject) + len(edit.subject)
+        learn(prefix + edit.prompt[:end], ids[: backbone.subject_last(edit, prefix) + 1])
+
+    for edit in edits:
+        for prefix in prefixes:
+            encoded = backbone.encode(prefix + edit.prompt, edit.target, edit.language)
+            learn(prefix + edit.prompt, encoded.ids[: encoded.target])
+            if located:
+                learn_subject(edit, prefix, encoded.ids)
+        target_ids = backbone.encode(edit.prompt, edit.target, edit.language).target_ids
+        learn(edit.target, target_ids)
+        learn(f" {edit.target}", target_ids)
+        if located:
+            essence = Edit(f"{edit.subject} is a", "", edit.language, edit.subject)  # where the drift is measured
+            learn(essence.prompt, backbone.encode(essence.prompt).ids)
+            learn_subject(essence, "", backbone.encode(essence.prompt).ids)
+    return Given(backbone, known)
