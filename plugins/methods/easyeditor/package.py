@@ -22,6 +22,9 @@ ALIAS = "_xkeb_easyeditor"
 """The name under which the package is imported here. It imports its own modules relatively, so any name will do, and an
 ordinary import of it elsewhere finds nothing half-made."""
 
+BYPASSED: tuple[tuple[str, ...], ...] = ((), ("models",), ("trainer",), ("trainer", "algs"))
+"""Packages inside it whose own files import all that there is, torchvision included."""
+
 
 def require(packages: Sequence[str] = (PACKAGE, "einops")) -> None:
     """
@@ -48,11 +51,11 @@ def module(name: str) -> Any:
     spec = importlib.util.find_spec(PACKAGE)
     assert spec is not None and spec.submodule_search_locations is not None
     root = Path(next(iter(spec.submodule_search_locations)))
-    # These two import all that there is, torchvision included.
-    for package, folder in ((ALIAS, root), (f"{ALIAS}.models", root / "models")):
+    for folders in BYPASSED:
+        package = ".".join((ALIAS, *folders))
         if package not in sys.modules:
             sys.modules[package] = ModuleType(package)
-            sys.modules[package].__path__ = [str(folder)]
+            sys.modules[package].__path__ = [str(root.joinpath(*folders))]
     with _stand_ins():
         return importlib.import_module(f"{ALIAS}.{name}")
 
