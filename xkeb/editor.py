@@ -32,7 +32,8 @@ class Learner(Protocol):
     """
 
     def fit(self, backbone: Backbone, cases: Sequence[Case]) -> None:
-        """Learns, or takes from the cache what it learnt before from the same data for the same weights.
+        """Learns, or takes from the cache what it learnt before from the same data for the same weights; or does nothing,
+        where these options want nothing learnt.
 
         Args:
             cases: training records as cases in the source language, each with a generality and a locality probe where

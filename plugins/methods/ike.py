@@ -50,6 +50,8 @@ class InContext:
 
     def fit(self, backbone: Backbone, cases: Sequence[Case]) -> None:
         """Embeds the training facts; kept under the hash of their text, for every backbone alike."""
+        if self.k == 0:
+            return
         self._demonstrations = demonstrations(cases)
         key = {"encoder": self.encoder, "texts": digest_texts(self._demonstrations)}
         self._index = cached_tensors("ike", key, lambda: {"index": self._embed(self._demonstrations)})["index"]

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 
 import torch
 from xkeb_plugins.methods.locate.contexts import context_prefixes
-from xkeb_plugins.methods.locate.moments import corpus, corpus_file, factor, second_moment
+from xkeb_plugins.methods.locate.moments import checked_hash, corpus, factor, second_moment
 from xkeb_plugins.methods.locate.normed import writable
 from xkeb_plugins.methods.locate.sites import Seen, Sites
 from xkeb_plugins.methods.locate.value import Found, ValueOptions, find_values
@@ -20,7 +20,6 @@ from xkeb.backbone import Backbone
 from xkeb.changes import LowRankChange
 from xkeb.editor import scaled
 from xkeb.errors import RequestError
-from xkeb.hashing import digest_file
 from xkeb.types import Case, Edit
 
 TUNED: dict[str, dict[str, Any]] = {
@@ -82,7 +81,7 @@ class Memit:
         tuned |= TUNED.get(backbone.name, {})
         chosen = {name: value for name, value in tuned.items() if getattr(self, name) is None}
         chosen["mom2_corpus"] = self._corpus()
-        chosen["mom2_sha256"] = _checked_hash(chosen["mom2_corpus"], self.mom2_sha256)
+        chosen["mom2_sha256"] = checked_hash(chosen["mom2_corpus"], self.mom2_sha256)
         editor = dataclasses.replace(self, **chosen)
         editor._questions, editor._factors = self._questions, self._factors
         layers = editor.layers or ()
@@ -213,15 +212,6 @@ class Memit:
         if self.mom2_corpus != "auto":
             return self.mom2_corpus
         return "wikipedia" if at_hand(self.mom2_samples) else "task"
-
-
-def _checked_hash(name: str, expected: str | None) -> str | None:
-    """The hash of a corpus that is a text file."""
-    path = corpus_file(name)
-    found = digest_file(path) if path else None
-    if expected is not None and found != expected:
-        raise RequestError(f"mom2_corpus {name!r} should have the sha256 {expected}, and has {found or 'none'}.")
-    return found
 
 
 def _under(backbone: Backbone, changes: Sequence[LowRankChange], sites: Sites, layer: int, last: int) -> Seen:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 import torch
 from xkeb_plugins.methods.locate.contexts import context_prefixes
-from xkeb_plugins.methods.locate.moments import corpus, second_moment
+from xkeb_plugins.methods.locate.moments import checked_hash, corpus, factor, second_moment
 from xkeb_plugins.methods.locate.value import Found, ValueOptions, find_values
 
 from xkeb.backbone import Backbone
@@ -50,9 +50,12 @@ class Rome:
     """Whether the key is decorrelated by the inverse second moment of keys (Eq. 2). None: the tuned choice, or no, as in
     EasyEdit's settings for LLaMA."""
     mom2_corpus: str = "task"
-    """Text for the second moments: ``task`` (its training questions), a data set, or a file with one text a line."""
+    """Text for the second moments: ``task`` (its training questions), ``wikipedia`` (in the languages of the edits), a data
+    set, or a file with one text a line."""
     mom2_samples: int = 3000
     """Most texts of that corpus."""
+    mom2_sha256: str | None = None
+    """Hash that a text file given as `mom2_corpus` must have. None: of what it holds; the result says which."""
     seed: int = 0
     """Of the sampled prefixes."""
 
@@ -66,9 +69,9 @@ class Rome:
             "mom2_adjustment": False,
         }
         tuned |= TUNED.get(backbone.name, {})
-        editor = dataclasses.replace(
-            self, **{name: value for name, value in tuned.items() if getattr(self, name) is None}
-        )
+        chosen = {name: value for name, value in tuned.items() if getattr(self, name) is None}
+        chosen["mom2_sha256"] = checked_hash(self.mom2_corpus, self.mom2_sha256)
+        editor = dataclasses.replace(self, **chosen)
         editor._questions = self._questions
         if not 0 <= (editor.layer or 0) < backbone.n_layers:
             raise RequestError(
@@ -81,9 +84,9 @@ class Rome:
         return bool(self.mom2_adjustment) and self.mom2_corpus == "task"
 
     def fit(self, backbone: Backbone, cases: Sequence[Case]) -> None:
-        """Measures the second moments over the training questions."""
+        """Measures the second moments, where they are wanted, over the corpus in question."""
         self._questions = cases
-        self._inverse_moment(self.settle(backbone), backbone)
+        self.settle(backbone)._cholesky(backbone, sorted({case.edit.language for case in cases}))
 
     def refuses(self, backbone: Backbone, edit: Edit) -> str | None:
         """An edit whose prompt doesn't hold its subject can't be located."""
@@ -102,37 +105,36 @@ class Rome:
         )
         options = ValueOptions(me.steps, me.lr, me.kl_factor, me.weight_decay, me.clamp, me.stop_loss)
         found = find_values(backbone, edits, me.layer, prefixes, options)
-        inverse = self._inverse_moment(me, backbone)
+        lower = me._cholesky(backbone, sorted({edit.language for edit in edits}))
         path = backbone.layout.down(me.layer)
-        return [LowRankChange({path: rank_one(fact, inverse)}) for fact in found]
+        return [LowRankChange({path: rank_one(fact, lower)}) for fact in found]
 
-    def _inverse_moment(self, me: Self, backbone: Backbone) -> torch.Tensor | None:
-        """The Cholesky factor of the second moment of keys, [d_in, d_in] float64; None without the adjustment."""
-        if not me.mom2_adjustment:
+    def _cholesky(self, backbone: Backbone, languages: Sequence[str]) -> torch.Tensor | None:
+        """Of the second moment of keys, [d_in, d_in] float64; None without the adjustment.
+
+        Args:
+            languages: those that Wikipedia is taken in.
+        """
+        if not self.mom2_adjustment:
             return None
-        assert me.layer is not None
-        texts = corpus(me.mom2_corpus, self._questions, me.mom2_samples)
-        moment = second_moment(backbone, [me.layer], texts)[me.layer].to(backbone.device)
-        factor, failed = torch.linalg.cholesky_ex(moment)
-        if int(failed):
-            raise RequestError(
-                f"The second moment of {len(moment)} keys over {len(texts)} texts is singular: give rome.mom2_corpus more text."
-            )
-        return factor
+        assert self.layer is not None
+        texts = corpus(self.mom2_corpus, self._questions, self.mom2_samples, languages)
+        moment = second_moment(backbone, [self.layer], texts)[self.layer]
+        return factor(moment.to(backbone.device), len(texts))
 
 
-def rank_one(fact: Found, factor: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+def rank_one(fact: Found, lower: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
     """The update ``left @ right`` after which the bare key gives the new value (Eq. 2).
 
     ``u = C^-1 k / |C^-1 k|`` and ``W + (v* - v) u^T / (k_bare . u)``, where k is the mean key over the prefixes.
 
     Args:
-        factor: Cholesky factor of C, [d_in, d_in]; None takes C = I.
+        lower: Cholesky factor of C, [d_in, d_in]; None takes C = I.
 
     Returns:
         left [d_out, 1], right [1, d_in], float32.
     """
-    u = fact.key if factor is None else torch.cholesky_solve(fact.key.double().unsqueeze(1), factor).squeeze(1)
+    u = fact.key if lower is None else torch.cholesky_solve(fact.key.double().unsqueeze(1), lower).squeeze(1)
     u = (u / u.norm()).float()
     left = (fact.new_value - fact.old_value) / (fact.bare_key @ u)
     return left.unsqueeze(1), u.unsqueeze(0)

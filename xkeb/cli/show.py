@@ -164,7 +164,7 @@ class Live(Listener):
 
     def cell_done(self, cell: Cell, result: Result) -> None:
         self.out.print(f"{cell.name}: {len(result.case_ids)} cases in {result.timing['wall_seconds']:.0f} s")
-        self.out.print(f"  {self.options}", style="dim")
+        self.out.print(f"  {self.options}", style="dim", soft_wrap=True)
 
     def cell_failed(self, cell: Cell, error: Exception) -> None:
         if not isinstance(error, RequestError):  # which is told whole, in one sentence, at the end

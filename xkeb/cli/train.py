@@ -73,8 +73,8 @@ def command(**options: Any) -> None:
             for cell in group:
                 editor = settled(load_editor(cell.method, **cell.options), backbone)
                 listener.cell(cell)
-                if not (isinstance(editor, Learner) and editor.learns()):
-                    listener.say(f"{cell.name}: learns nothing with these options.")
+                if not isinstance(editor, Learner):
+                    listener.say(f"{cell.name}: learns nothing.")
                     continue
                 listener.settled(cell, options_of(editor))
                 listener.phase("fit")

@@ -14,7 +14,7 @@ from xkeb_plugins.methods.locate.wikipedia import wikipedia
 from xkeb.backbone import Backbone
 from xkeb.cache import cached_tensors
 from xkeb.errors import RequestError
-from xkeb.hashing import digest_texts
+from xkeb.hashing import digest_file, digest_texts
 from xkeb.plugins import plugins
 from xkeb.predict import BATCH_TOKENS, pad
 from xkeb.types import Case
@@ -134,3 +134,12 @@ def factor(moment: torch.Tensor, samples: int) -> torch.Tensor:
             f"The second moment of {len(moment)} keys over {samples} texts is singular: give mom2_corpus more text."
         )
     return lower
+
+
+def checked_hash(name: str, expected: str | None) -> str | None:
+    """The hash of a corpus that is a text file."""
+    path = corpus_file(name)
+    found = digest_file(path) if path else None
+    if expected is not None and found != expected:
+        raise RequestError(f"mom2_corpus {name!r} should have the sha256 {expected}, and has {found or 'none'}.")
+    return found
