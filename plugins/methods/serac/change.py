@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,9 +70,10 @@ class MemoryChange:
     def __init__(self, facts: Sequence[Edit], router: Router) -> None:
         """
         Args:
-            facts: what is remembered, at least one.
+            facts: what is remembered, at least one; of each, what it says in its own language.
         """
-        self.facts, self.router = tuple(facts), router
+        self.facts = tuple(dataclasses.replace(fact, translations={}) for fact in facts)
+        self.router = router
 
     @contextmanager
     def applied(self, backbone: Backbone) -> Iterator[None]:

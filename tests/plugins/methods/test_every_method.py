@@ -21,11 +21,15 @@ from xkeb.plugins import plugins
 from xkeb.types import Case, Edit, Prediction
 
 METHODS = list(plugins().methods)
+ONE_PREFIX = {"steps": 3, "context_templates": ("In short. ",)}
 SHORT: dict[str, dict[str, Any]] = {
+    "easyeditor-ft": {"steps": 3},
+    "easyeditor-memit": ONE_PREFIX,
+    "easyeditor-rome": ONE_PREFIX,
     "mend": {"rank": 6, "steps": 2, "batch_size": 4, "validate_every": 1, "validation": 3},
     "serac": {"steps": 2, "batch_size": 4, "accumulate": 1, "validate_every": 1, "validation": 3},
 }
-"""Trainings of a few steps, for methods that train networks."""
+"""Few steps, for methods that train networks, and for EasyEdit's code, which takes its time."""
 
 
 @pytest.fixture(scope="module", params=METHODS)
