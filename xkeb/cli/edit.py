@@ -86,16 +86,16 @@ def command(**options: Any) -> None:
     out = console()
     rows = table(None, ["Language", "Question", "Expected", "Before", "After"], out)
     for query, old, new in zip(queries, before, after, strict=True):
-        rows.add_row(query.language, query.prompt, query.target, visible(backbone, old), visible(backbone, new))
+        rows.add_row(query.language, query.prompt, query.target, visible(old), visible(new))
     out.print(rows)
     if options["save"]:
         save(change, backbone, options["save"], options["save_as"])
         out.print(f"Saved the {options['save_as']} in {options['save']}")
 
 
-def visible(backbone: Backbone, answer: Prediction) -> str:
-    """An answer as text; one that is nothing but space, a line break say, as it would be typed."""
-    return answer.text or repr(backbone.tokenizer.decode(list(answer.ids)))
+def visible(answer: Prediction) -> str:
+    """An answer as text; one that is nothing but space is said to be so."""
+    return answer.text or "(blank)"
 
 
 def make(method: str, editor: Any, backbone: Backbone, edit: Edit, task: str | None, data_dir: Path | None) -> Any:
