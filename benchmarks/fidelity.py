@@ -186,7 +186,8 @@ def demonstrations(pairs: Sequence[Pair]) -> list[str]:
         same += ours[:-1] == list(dict.fromkeys(its[:-2]))[:NEAREST]
         literally += ours[:-1] == its[:NEAREST]
     return [
-        f"same demonstrations in the same order: {same} of {len(pairs)}; with those that it repeats: {literally} of {len(pairs)}"
+        f"same demonstrations in the same order: {same} of {len(pairs)}; "
+        f"with those that it repeats: {literally} of {len(pairs)}"
     ]
 
 

@@ -53,9 +53,7 @@ def test_mends_transform(combine: bool, norm: bool) -> None:
             assert torch.allclose(mine, its, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("cos", "square", "bound"), [(False, True, False), (True, False, False), (False, False, True)]
-)
+@pytest.mark.parametrize(("cos", "square", "bound"), [(False, True, False), (True, False, False), (False, False, True)])
 def test_seracs_similarity(tiny_bert: Path, cos: bool, square: bool, bound: bool) -> None:
     """``exp(-distance)`` of CLS embeddings, for every pair of a remembered question and a new one."""
     remembered = ["What is the capital of France?", "法国的首都是哪里？"]
