@@ -30,9 +30,9 @@ def test_what_is_saved_is_loaded(tiny: Backbone, tmp_path: Path, make: Callable[
     assert all(torch.equal(loaded.deltas()[name], delta) for name, delta in change.deltas().items())
 
 
-def test_a_context_for_each_language_survives(tmp_path: Path) -> None:
-    ContextChange({"en": "one “two”", "zh": "甲\n乙"}).save(tmp_path)
-    loaded = load_change(tmp_path)
+def test_a_context_for_each_language_survives_in_a_folder_named_by_a_string(tmp_path: Path) -> None:
+    ContextChange({"en": "one “two”", "zh": "甲\n乙"}).save(str(tmp_path))
+    loaded = load_change(str(tmp_path))
     assert isinstance(loaded, ContextChange) and loaded.text == {"en": "one “two”", "zh": "甲\n乙"}
 
 

@@ -105,7 +105,7 @@ class WeightChange(ABC):
                 for name, original in reversed(originals.items()):  # of two names of one tensor, the first is right
                     backbone.parameter(name).copy_(original)
 
-    def export(self, backbone: Backbone, folder: Path) -> None:
+    def export(self, backbone: Backbone, folder: Path | str) -> None:
         """Writes the edited model as a checkpoint of its own."""
         with self.applied(backbone):
             backbone.model.save_pretrained(folder)
@@ -134,7 +134,7 @@ class LowRankChange(WeightChange):
     def together(cls, backbone: Backbone, changes: Sequence[LowRankChange]) -> Rows:
         return _LowRankRows(changes)
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path | str) -> None:
         sides = {"left": 0, "right": 1}
         tensors = {f"{path}.{side}": pair[i] for path, pair in self.factors.items() for side, i in sides.items()}
         save_change(folder, type(self).__name__, tensors, {})
@@ -167,7 +167,7 @@ class DenseChange(WeightChange):
         inside = all(name.startswith(f"{backbone.layout.layers}.") for name in names)
         return _DenseRows(changes, sorted(names)) if linear and inside else None
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path | str) -> None:
         save_change(folder, type(self).__name__, self.updates, {})
 
     @classmethod
@@ -206,7 +206,7 @@ class ContextChange:
     def together(cls, backbone: Backbone, changes: Sequence[ContextChange]) -> Rows:
         return _ContextRows(changes)
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path | str) -> None:
         save_change(folder, type(self).__name__, {}, {"text": self.text})
 
     @classmethod

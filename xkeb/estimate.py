@@ -22,6 +22,7 @@ from xkeb.changes import Change
 from xkeb.editor import Choosy, Rehearsing, settled
 from xkeb.errors import RequestError
 from xkeb.evaluation import chunks, predict_after, queries
+from xkeb.kernels import use_onednn
 from xkeb.meter import Work
 from xkeb.outline import Outline
 from xkeb.plan import AUTO_BATCH
@@ -73,7 +74,7 @@ class Speed:
     """Of a machine."""
 
     flops: float
-    """A second, in one large product of matrices."""
+    """A second, in a large linear layer."""
     moved: float
     """Bytes a second, read and written."""
     overhead: float
@@ -86,10 +87,14 @@ class Speed:
 def measure_speed(device: torch.device, dtype: torch.dtype) -> Speed:
     """Tries what the machine does in a fifth of a second."""
     one = torch.ones(1024, 1024, device=device, dtype=dtype)
+    layers = torch.nn.Sequential(torch.nn.Linear(1024, 1024, bias=False, device=device, dtype=dtype)).requires_grad_(
+        False
+    )
+    use_onednn(layers)  # as a backbone's are
     large = torch.ones(2**23, device=device, dtype=dtype)
     small = torch.ones(8, device=device)
     return Speed(
-        2 * 1024**3 * _rate(lambda: one @ one, device),
+        2 * 1024**3 * _rate(lambda: layers(one), device),
         2 * large.nbytes * _rate(lambda: large.neg(), device),
         1 / _rate(lambda: small.neg(), device),
     )

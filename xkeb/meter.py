@@ -17,9 +17,17 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 aten = torch.ops.aten
+
+
+def _of_linear(input: torch.Tensor, weight: torch.Tensor, *_: Any, out_val: torch.Tensor) -> int:
+    """weight: [d_out, d_in]."""
+    return 2 * out_val.numel() * weight.shape[-1]
+
+
 FLOPS = {
     **flop_registry,
     aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[aten._scaled_dot_product_flash_attention],
+    torch.ops.mkldnn._linear_pointwise: _of_linear,
 }
 """Of an operation: how many there are, from the shapes of what it is given."""
 

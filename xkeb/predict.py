@@ -13,10 +13,13 @@ from transformers import DynamicCache
 
 from xkeb.backbone import Backbone
 from xkeb.changes import Route, Rows
+from xkeb.packing import by_length
+from xkeb.shortage import Shortage, ShortageError, tried
 from xkeb.types import Prediction
 
 BATCH_TOKENS = 4096
-"""Padded tokens of one forward pass. Bounds its memory whatever the number of rows."""
+"""Padded tokens of one forward pass. Bounds its memory whatever the number of rows. Where even that is too much, the batch is
+halved, down to one row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,28 +117,40 @@ class _Asking:
             )
         answers: dict[int, list[int]] = {}
         for batch in self._batches(members, prefix):
-            kept = copy.deepcopy(past)
-            if kept is not None:
-                kept.batch_repeat_interleave(len(batch))
-            answers.update(self._pass(batch, prefix, kept))
+            answers.update(self._halving(batch, prefix, past))
         return answers
 
+    def _halving(self, batch: Sequence[int], prefix: int, past: DynamicCache | None) -> dict[int, list[int]]:
+        """Of a batch in one pass, or in as many as memory takes; those to come are no larger."""
+        found = tried(self._pass, batch, prefix, past)
+        if not isinstance(found, Shortage):
+            return found
+        if len(batch) == 1:
+            raise ShortageError(
+                f"Memory ran out with one question of {len(self.encoded[batch[0]].ids)} tokens: {found.told}"
+            )
+        self.batch_size = half = len(batch) // 2
+        return self._halving(batch[:half], prefix, past) | self._halving(batch[half:], prefix, past)
+
     def _batches(self, members: Sequence[int], prefix: int) -> Iterator[list[int]]:
-        """Members by falling length, in batches of at most `batch_size` rows and `BATCH_TOKENS` padded tokens after the
+        """Members of similar length, in batches of at most `batch_size` rows and `BATCH_TOKENS` padded tokens after the
         first `prefix`."""
-        order = sorted(members, key=lambda i: -len(self.encoded[i].ids))
-        while order:
-            size = max(1, min(self.batch_size, BATCH_TOKENS // (len(self.encoded[order[0]].ids) - prefix)))
-            yield order[:size]
-            order = order[size:]
+        lengths = [len(self.encoded[i].ids) - prefix for i in members]
+        for group in by_length(lengths, self.backbone.device, most_tokens=BATCH_TOKENS):
+            while group:
+                batch, group = group[: self.batch_size], group[self.batch_size :]
+                yield [members[i] for i in batch]
 
     def _pass(self, batch: Sequence[int], prefix: int, past: DynamicCache | None) -> dict[int, list[int]]:
         """Argmax ids of one batch. `past` holds the first `prefix` tokens, which are the same in all its rows."""
         backbone, encoded = self.backbone, self.encoded
+        kept = copy.deepcopy(past)
+        if kept is not None:
+            kept.batch_repeat_interleave(len(batch))
         # The last token predicts nothing.
         ids = pad([encoded[i].ids[prefix:-1] for i in batch], backbone.pad_id, backbone.device)
         self._select(batch)
-        hidden = backbone.hidden(ids, past)  # (B, T, D)
+        hidden = backbone.hidden(ids, kept)  # (B, T, D)
         where = [
             (row, position - 1 - prefix)
             for row, i in enumerate(batch)

@@ -23,13 +23,14 @@ METHOD = "method:"
 """Before a method's name: a kind of change of its own, which its editor's ``restore(tensors, data)`` makes again."""
 
 
-def save_change(folder: Path, kind: str, tensors: Mapping[str, torch.Tensor], data: Mapping[str, Any]) -> None:
+def save_change(folder: Path | str, kind: str, tensors: Mapping[str, torch.Tensor], data: Mapping[str, Any]) -> None:
     """Writes a change as `load_change` reads it.
 
     Args:
         kind: ``method:NAME`` for a kind that the registered method of that name brings along.
         data: JSON-able.
     """
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     metadata = {"kind": kind, "data": json.dumps(data, ensure_ascii=False)}
     # Copied: safetensors refuses tensors that share memory.
@@ -37,7 +38,7 @@ def save_change(folder: Path, kind: str, tensors: Mapping[str, torch.Tensor], da
     save_file(own, folder / FILE, metadata)
 
 
-def load_change(folder: Path) -> Change:
+def load_change(folder: Path | str) -> Change:
     """A change written by its ``save``."""
     path = Path(folder) / FILE
     if not path.is_file():

@@ -114,12 +114,14 @@ class Tail:
             raise XkebError(f"{type(backbone.model).__name__} hands more from layer to layer than hidden states.")
 
     def run(self, rows: torch.Tensor | None = None) -> torch.Tensor:
-        """Final hidden states, after the last norm, of all rows or of those at the indices `rows`: [b, S, D].
+        """Final hidden states, after the last norm, of all rows or of those at the rising indices `rows`: [b, S, D].
 
         Hooks on modules of these layers see the same rows in the same order.
         """
         layout = self.backbone.layout
         size = len(self.entering)
+        if rows is not None and len(rows) == size:
+            rows = None  # all of them: nothing to pick
         hidden = _take(self.entering, rows, size)
         for index, call in zip(range(self.layer, self.backbone.n_layers), self.calls, strict=True):
             args = tuple(_take(value, rows, size) for value in call.args)

@@ -58,7 +58,7 @@ class FineTuning:
         tail = Tail(backbone, me.layer, rows)
         place = backbone.parameter(f"{path}.weight").device
         deltas = [torch.zeros(d_out, d_in, device=place, requires_grad=True) for _ in edits]
-        optimiser = torch.optim.Adam(deltas, lr=me.lr, foreach=False)  # one change at a time in memory
+        optimiser = torch.optim.Adam(deltas, lr=me.lr, fused=True)  # nothing of the size of all changes beside them
         active = list(range(len(edits)))
         for _ in range(me.steps):
             optimiser.zero_grad()

@@ -22,7 +22,7 @@ ALIAS = "_xkeb_easyeditor"
 """The name under which the package is imported here. It imports its own modules relatively, so any name will do, and an
 ordinary import of it elsewhere finds nothing half-made."""
 
-BYPASSED: tuple[tuple[str, ...], ...] = ((), ("models",), ("trainer",), ("trainer", "algs"))
+BYPASSED: tuple[tuple[str, ...], ...] = ((), ("models",), ("trainer",), ("trainer", "algs"), ("evaluate",))
 """Packages inside it whose own files import all that there is, torchvision included."""
 
 

@@ -11,6 +11,7 @@ from xkeb_plugins.methods.locate.partial import run_up_to
 
 from xkeb.backbone import Backbone
 from xkeb.changes import Rows
+from xkeb.packing import by_length
 from xkeb.predict import BATCH_TOKENS, pad
 from xkeb.types import Edit
 
@@ -43,7 +44,8 @@ class Sites:
                     ids = backbone.encode(prefix + edit.prompt, edit.target, edit.language).ids
                     row = ids[: backbone.subject_last(edit, prefix) + 1]
                     texts.append((row, i, 1 / (len(groups) * len(group)), g == 0))
-        texts.sort(key=lambda text: -len(text[0]))
+        self.batches = by_length([len(text[0]) for text in texts], backbone.device, most_tokens=BATCH_TOKENS)
+        texts = [texts[i] for batch in self.batches for i in batch]
         self.n = len(edits)
         self.rows, self.owners, self.weights, self.bare = (list(column) for column in zip(*texts, strict=True))
 
@@ -78,8 +80,8 @@ class Sites:
         columns: list[list[torch.Tensor]] = []
         try:
             start = 0
-            while start < len(self.rows):
-                batch = slice(start, start + max(1, BATCH_TOKENS // len(self.rows[start])))
+            for size in map(len, self.batches):
+                batch = slice(start, start + size)
                 rows = self.rows[batch]
                 ends = torch.tensor([len(row) - 1 for row in rows], device=backbone.device)
                 if changes:
@@ -87,7 +89,7 @@ class Sites:
                 seen.clear()
                 run_up_to(backbone, last, pad(rows, backbone.pad_id, backbone.device))
                 columns.append(list(seen))
-                start += len(rows)
+                start += size
         finally:
             for handle in handles:
                 handle.remove()

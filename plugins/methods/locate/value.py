@@ -16,6 +16,7 @@ from xkeb_plugins.methods.locate.refusals import unreachable
 
 from xkeb.backbone import Backbone
 from xkeb.errors import RequestError
+from xkeb.packing import by_length
 from xkeb.tail import Tail
 from xkeb.types import Edit
 
@@ -76,26 +77,29 @@ def find_values(
     for edit in edits:
         if reason := unreachable(backbone, edit, layer):
             raise RequestError(f"The edit to {edit.target!r} can't be made: {reason}.")
-    size = _at_once(backbone, edits, layer, len(prefixes) + 1)
-    groups = [edits[start : start + size] for start in range(0, len(edits), size)]
     path = module or backbone.layout.down(layer)
-    return [found for group in groups for found in _find_together(backbone, group, layer, prefixes, options, path)]
+    found: dict[int, Found] = {}
+    for group in _groups(backbone, edits, layer, len(prefixes) + 1):
+        values = _find_together(backbone, [edits[i] for i in group], layer, prefixes, options, path)
+        found.update(zip(group, values, strict=True))
+    return [found[i] for i in range(len(edits))]
 
 
-def _at_once(backbone: Backbone, edits: Sequence[Edit], layer: int, rows: int) -> int:
-    """How many edits' values are optimised in one batch, so that about `SAVED` bytes are kept for the backward pass.
+def _groups(backbone: Backbone, edits: Sequence[Edit], layer: int, rows: int) -> list[list[int]]:
+    """Which edits' values are optimised in one batch: those with about as many tokens from the subject's last on, and so many
+    that about `SAVED` bytes are kept for the backward pass.
 
     Args:
         rows: texts of each edit.
     """
     texts = [backbone.encode(edit.prompt, edit.target, edit.language).ids for edit in edits]
-    tokens = max(len(ids) - 1 - backbone.subject_last(edit) for ids, edit in zip(texts, edits, strict=True))
+    tokens = [rows * (len(ids) - 1 - backbone.subject_last(edit)) for ids, edit in zip(texts, edits, strict=True)]
     layout = backbone.layout
     # Of a token and a layer: both norms, some of them in float32, what enters and leaves the projections of the attention,
     # and the MLP's inner states.
     numbers = 16 * layout.hidden_size + 5 * layout.intermediate_size
-    each = rows * tokens * (backbone.n_layers - layer) * numbers * backbone.dtype.itemsize
-    return max(1, SAVED // each)
+    each = (backbone.n_layers - layer) * numbers * backbone.dtype.itemsize
+    return by_length(tokens, backbone.device, most_tokens=SAVED // each)
 
 
 def _find_together(

@@ -94,7 +94,7 @@ class MemoryChange:
         changes[0].router.to(backbone.device)
         return _MemoryRows(changes)
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path | str) -> None:
         """Writes the facts, and which trained networks they need; these stay in the cache."""
         names = ("prompt", "target", "language", "subject")
         facts = [{name: getattr(fact, name) for name in names} for fact in self.facts]

@@ -1,0 +1,295 @@
+"""A whole single-edit case, here and by EasyEdit's own code: seconds, memory, and whether the answers are the same.
+
+Same model, same records, same hyper-parameters, same token ids, ten prefixes given by hand to ROME and MEMIT. A case is the
+edit and all its probes before and after. Ours runs as the suite does, `--batch` cases at a time; its code runs one case after
+the other, as it always does: its `execute_*`, then its `compute_edit_quality` (for IKE `compute_icl_edit_quality`) for every
+probe, before and after. The two take turns, a batch at a time. Its model runs on PyTorch's own linear layers, ours on those of
+`xkeb.kernels`; the weights are the same.
+
+What neither is charged for: loading, embedding the training facts (IKE), sampling prefixes, second moments.
+
+    pip install --no-deps easyeditor==0.0.1.dev0 einops nltk
+    OMP_NUM_THREADS=2 python benchmarks/vs_easyeditor.py --data-dir DIR [--model M] [--methods M,M] [--limit 20] [--batch 8]
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import click
+import torch
+from fidelity import COMPARISONS, NEAREST, ready
+from xkeb_plugins.methods.easyeditor.package import module
+from xkeb_plugins.methods.easyeditor.requests import request
+from xkeb_plugins.methods.easyeditor.stage import stage
+
+import xkeb
+from xkeb.backbone import Backbone
+from xkeb.changes import Change, ContextChange
+from xkeb.evaluation import predict_after, queries
+from xkeb.kernels import use_default
+from xkeb.predict import predict
+from xkeb.types import Case, Prediction, Probe
+
+AIMS = {"ft": 4, "rome": 5, "ike": 5, "kn": 10, "memit": 5}
+"""How many times as fast at least; 6 for the geometric mean of the five."""
+
+SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "kn": ({}, {"answer": None, "tokens": "xkeb"}),
+    "ike": ({"k": NEAREST}, {"k": NEAREST}),
+}
+"""Options of ours and of its, where they aren't those that `fidelity.py` compares."""
+
+
+@dataclass
+class Seconds:
+    """Of each case."""
+
+    before: list[float] = field(default_factory=list)
+    edit: list[float] = field(default_factory=list)
+    after: list[float] = field(default_factory=list)
+
+    def whole(self) -> list[float]:
+        return [sum(parts) for parts in zip(self.before, self.edit, self.after, strict=True)]
+
+    def line(self) -> str:
+        parts = {
+            name: statistics.median(getattr(self, name)) for name in (field.name for field in dataclasses.fields(self))
+        }
+        return (
+            f"{statistics.median(self.whole()):7.3f} s a case ({', '.join(f'{k} {v:.3f}' for k, v in parts.items())})"
+        )
+
+
+class Ours:
+    """The suite, a batch of cases at a time."""
+
+    def __init__(self, backbone: Backbone, editor: Any) -> None:
+        self.backbone, self.editor, self.seconds = backbone, editor, Seconds()
+
+    def run(self, cases: Sequence[Case]) -> tuple[list[Change], list[list[Prediction]]]:
+        asked = [query for case in cases for query in queries(case, 0)]
+        timed(self.seconds.before, len(cases), lambda: predict(self.backbone, asked))
+        edits = [case.edit for case in cases]
+        changes = timed(self.seconds.edit, len(cases), lambda: self.editor.edit(self.backbone, edits))
+        after = timed(self.seconds.after, len(cases), lambda: predict_after(self.backbone, changes, cases))
+        return changes, after
+
+
+class Its:
+    """EasyEdit's code, a case at a time."""
+
+    def __init__(self, backbone: Backbone, editor: Any, method: str) -> None:
+        self.backbone, self.editor, self.method, self.seconds = backbone, editor, method, Seconds()
+        if backbone.tokenizer.pad_token_id is None:
+            backbone.tokenizer.pad_token_id = backbone.pad_id
+
+    def run(self, case: Case) -> Change:
+        shown = [""]
+        timed(self.seconds.before, 1, lambda: self.ask(case, shown, before=True))
+        (change,) = timed(self.seconds.edit, 1, lambda: self.editor.edit(self.backbone, [case.edit]))
+        if self.method == "ike":  # its evaluation puts the new fact before each question by itself
+            shown = [change.context("").rpartition("New Fact: ")[0]]
+            timed(self.seconds.after, 1, lambda: self.ask(case, shown, before=False))
+        else:
+            with change.applied(self.backbone):
+                timed(self.seconds.after, 1, lambda: self.ask(case, shown, before=False))
+        result: Change = change
+        return result
+
+    def ask(self, case: Case, shown: list[str], *, before: bool) -> None:
+        code = module("evaluate.evaluate")
+        model, tokenizer = self.backbone.model, self.backbone.tokenizer
+        settings = SimpleNamespace(max_length=1024, device=0)  # its default of 40 would cut Chinese questions off
+        with stage(self.backbone), torch.no_grad():  # its in-context evaluation would keep all activations
+            if self.method == "ike":
+                code.compute_icl_edit_quality(
+                    model, "", settings, tokenizer, shown, record(case), device=0, pre_edit=before
+                )
+            else:
+                code.compute_edit_quality(model, "", settings, tokenizer, record(case), device=0)
+
+
+def record(case: Case) -> dict[str, Any]:
+    """A case as its evaluation takes it in: the edit itself, a rephrase, and all other probes by name."""
+    asked: dict[str, Any] = {**request(case.edit), "ground_truth": "", "locality": {}, "portability": {}}
+    for i, probe in enumerate(case.probes):
+        if probe.property == "reliability":
+            continue
+        if probe.property == "generality" and probe.language == case.edit.language:
+            asked["rephrase_prompt"] = probe.prompt
+        else:
+            kind = "locality" if probe.property == "locality" else "portability"
+            asked[kind][f"{i}"] = {"prompt": probe.prompt, "ground_truth": probe.reference}
+    return asked
+
+
+def timed(seconds: list[float], cases: int, work: Any) -> Any:
+    started = time.perf_counter()
+    result = work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    seconds += [(time.perf_counter() - started) / cases] * cases
+    return result
+
+
+def chunks(cases: Sequence[Case], size: int) -> Iterator[Sequence[Case]]:
+    return (cases[start : start + size] for start in range(0, len(cases), size))
+
+
+# Answers -------------------------------------------------------------------------------------------------------------
+
+
+class Agreement:
+    """Tokens predicted after our edit, and after its edit of the same case, both asked by our evaluation.
+
+    Its IKE shows the new fact once more, as a last demonstration, so that the two are asked different things. There, our
+    context is asked once more instead: each probe alone, in one plain pass of its model.
+    """
+
+    def __init__(self, ours: Backbone, its: Backbone) -> None:
+        self.ours, self.its = ours, its
+        self.tokens = 0
+        self.flips: list[str] = []
+
+    def compare(self, case: Case, ours: Change, its: Change, answers: Sequence[Prediction]) -> None:
+        if isinstance(ours, ContextChange):
+            its = ours
+            others = [tuple(logits(self.its, ours, probe).argmax(-1).tolist()) for probe in case.probes]
+        else:
+            others = [answer.ids for answer in predict_after(self.ours, [its], [case])[0]]
+        for probe, mine, other in zip(case.probes, answers, others, strict=True):
+            self.tokens += len(mine.ids)
+            for at, (a, b) in enumerate(zip(mine.ids, other, strict=True)):
+                if a != b:
+                    sides = ((self.ours, ours), (self.its, its))
+                    ahead = [logits(backbone, change, probe)[at] for backbone, change in sides]
+                    gaps = " and ".join(f"{float(row[a] - row[b]):+.5f}" for row in ahead)
+                    named = [repr(self.ours.tokenizer.decode([token])) for token in (a, b)]
+                    self.flips.append(
+                        f"{case.id} {probe.property} {probe.language}: {named[0]} here, {named[1]} there; "
+                        f"the first is ahead by {gaps}"
+                    )
+
+
+@torch.no_grad()
+def logits(backbone: Backbone, change: Change, probe: Probe) -> torch.Tensor:
+    """[answer, vocabulary] of one probe under a change, in one pass of its own."""
+    with change.applied(backbone):
+        encoded = backbone.encode(backbone.context(probe.language) + probe.prompt, probe.reference, probe.language)
+        whole = backbone.model(torch.tensor([encoded.ids], device=backbone.device), use_cache=False).logits[0]
+    asked: torch.Tensor = whole[encoded.target - 1 : len(encoded.ids) - 1]
+    return asked
+
+
+# Memory --------------------------------------------------------------------------------------------------------------
+
+
+def peak(side: str, arguments: Sequence[str]) -> float:
+    """Bytes that one side takes for its first batch, in a process of its own, above those with the model loaded."""
+    found = subprocess.run(
+        [sys.executable, __file__, *arguments, "--memory-of", side], check=True, capture_output=True, text=True
+    )
+    return float(json.loads(found.stdout.splitlines()[-1]))
+
+
+def resident(key: str) -> int:
+    """Bytes now (``VmRSS``) or at most so far (``VmHWM``): of the process, or of what PyTorch has on the card."""
+    if torch.cuda.is_initialized():
+        return torch.cuda.memory_allocated() if key == "VmRSS" else torch.cuda.max_memory_allocated()
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
+
+
+# The comparison ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Setting:
+    model: str
+    task: str
+    data_dir: Path | None
+    limit: int
+    batch: int
+    train_size: int
+    device: str
+    dtype: str
+
+    def sides(self, method: str) -> tuple[Ours, Its, list[Case]]:
+        task = xkeb.load_task(self.task, data_dir=self.data_dir)
+        training = list(task.training.cases)[: self.train_size]
+        here, there = (xkeb.load_backbone(self.model, device=self.device, dtype=self.dtype) for _ in range(2))
+        use_default(there.model)
+        comparison = COMPARISONS[method]
+        options = SETTINGS.get(method, (comparison.both | comparison.ours, comparison.both | comparison.its))
+        ours = ready(here, method, options[0], training)
+        its = ready(there, f"easyeditor-{method}", options[1], training)
+        refuses = getattr(its, "refuses", lambda backbone, edit: None)
+        cases = [case for case in list(task)[: self.limit] if not refuses(there, case.edit)]
+        return Ours(here, ours), Its(there, its, method), cases
+
+    def run(self, method: str) -> float:
+        ours, its, cases = self.sides(method)
+        ours.run(cases[:1]), its.run(cases[0])  # warm
+        ours.seconds, its.seconds = Seconds(), Seconds()
+        agreement = Agreement(ours.backbone, its.backbone)
+        for chunk in chunks(cases, self.batch):
+            changes, answers = ours.run(chunk)
+            for case, change, mine in zip(chunk, changes, answers, strict=True):
+                agreement.compare(case, change, its.run(case), mine)
+        ratio = statistics.median(its.seconds.whole()) / statistics.median(ours.seconds.whole())
+        click.echo(f"{method} ({self.model}, {self.task}, {len(cases)} records, {self.batch} at a time)")
+        click.echo(f"  here   {ours.seconds.line()}")
+        click.echo(f"  there  {its.seconds.line()}")
+        click.echo(f"  {ratio:.1f} times as fast (aim: {AIMS[method]})")
+        click.echo(f"  {len(agreement.flips)} of {agreement.tokens} tokens differ")
+        for flip in agreement.flips:
+            click.echo(f"    {flip}")
+        return ratio
+
+
+@click.command()
+@click.option("--data-dir", type=Path)
+@click.option("--model", default="smollm2-135m", show_default=True)
+@click.option("--task", default="bizsre_en2zh", show_default=True)
+@click.option("--methods", default="ft,rome,ike,kn,memit", show_default=True)
+@click.option("--limit", default=20, show_default=True, help="Records.")
+@click.option("--batch", default=8, show_default=True, help="Cases that ours edits and evaluates at a time.")
+@click.option("--train-size", default=2000, show_default=True, help="Training facts for IKE's demonstrations.")
+@click.option("--device", default="cpu", show_default=True)
+@click.option(
+    "--dtype", default="float32", show_default=True, help="EasyEdit's code edits a copy in float32 in any case."
+)
+@click.option("--memory/--no-memory", default=False, help="Peak memory as well, each side in a process of its own.")
+@click.option("--memory-of", type=click.Choice(["ours", "its"]), hidden=True)
+def main(methods: str, memory: bool, memory_of: str | None, **options: Any) -> None:
+    setting = Setting(**options)
+    if memory_of:
+        ours, its, cases = setting.sides(methods)
+        loaded = resident("VmRSS")
+        ours.run(cases[: setting.batch]) if memory_of == "ours" else its.run(cases[0])
+        click.echo(json.dumps(resident("VmHWM") - loaded))
+        return
+    ratios = []
+    for method in methods.split(","):
+        ratios.append(setting.run(method))
+        if memory:
+            given = [*sys.argv[1:], "--methods", method]
+            ours_bytes, its_bytes = (peak(side, given) for side in ("ours", "its"))
+            click.echo(f"  above the loaded models: {ours_bytes / 1e6:.0f} MB here, {its_bytes / 1e6:.0f} MB there")
+    click.echo(f"geometric mean: {math.prod(ratios) ** (1 / len(ratios)):.1f}")
+
+
+if __name__ == "__main__":
+    main()
