@@ -22,6 +22,8 @@ from typing import Any
 
 import click
 
+from xkeb.results import SCHEMA_VERSION
+
 WORDS = (
     *("the", "of", "in", "city", "river", "大", "学", "国", "年", "城市", "company", "album"),
     *("series", "north", "school", "band", "author", "league", "film"),
@@ -105,7 +107,7 @@ def make(folder: Path, n_results: int, n_cases: int, seed: int) -> int:
     for i in range(n_results):
         (task, source, target), model, method = combinations[i % len(combinations)]
         made = {
-            "schema_version": 1,
+            "schema_version": SCHEMA_VERSION,
             "task": {
                 "name": task, "version": 1, "source": source, "target": target,
                 "dataset": {"name": "bizsre", "sha256": "1" * 64, "n_cases": n_cases},
@@ -113,6 +115,8 @@ def make(folder: Path, n_results: int, n_cases: int, seed: int) -> int:
             "model": {"name": model, "dtype": "bfloat16", "n_parameters": 7 * 10**9, "sha256": "2" * 64},
             "method": {"name": method, "params": {"layer": 5, "lr": 0.5, "steps": 25}},
             "protocol": "teacher_forcing",
+            "metrics": list(METRICS),
+            "seed": 0,
             "scores": scores(draw, n_cases, source, target),
             "scores_before": scores(draw, n_cases, source, target),
             "skipped": [],
@@ -120,6 +124,7 @@ def make(folder: Path, n_results: int, n_cases: int, seed: int) -> int:
             "timing": {
                 "edit_seconds": draw.uniform(100, 9000), "evaluate_seconds": 500.0, "wall_seconds": 9999.0,
                 "peak_memory_bytes": 2**34,
+                "phases": {"load": 9.0, "before": 99.0, "fit": 0.0, "edit": 9000.0, "evaluate": 500.0, "suite": 99.0},
             },
             "environment": {"xkeb": "0.1.0", "device": "NVIDIA H100", "date": "2026-11-22", "packages": {"torch": "2.13"}},
             "command": f"xkeb run --tasks {task} --model {model} --methods {method}",

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from xkeb.results import SCHEMA_VERSION
+
 Json = dict[str, Any]
 Cell = tuple[str, str]
 
@@ -57,7 +59,7 @@ def result(
         return found
 
     return {
-        "schema_version": 1,
+        "schema_version": SCHEMA_VERSION,
         "task": {
             "name": task,
             "version": 1,
@@ -68,11 +70,19 @@ def result(
         "model": {"name": model, "dtype": "float32", "n_parameters": 7, "sha256": "2" * 64},
         "method": {"name": method, "params": {"layer": 5}},
         "protocol": "teacher_forcing",
+        "metrics": ["f1", "em"],
+        "seed": 0,
         "scores": scores(50.0, f1 or {}),
         "scores_before": scores(20.0, {}),
         "skipped": [],
         "case_ids": [str(i) for i in range(n_cases)],
-        "timing": {"edit_seconds": 8.0, "evaluate_seconds": 4.0, "wall_seconds": 13.0, "peak_memory_bytes": 5},
+        "timing": {
+            "edit_seconds": 8.0,
+            "evaluate_seconds": 4.0,
+            "wall_seconds": 14.0,
+            "peak_memory_bytes": 5,
+            "phases": {"load": 2.0, "before": 1.0, "fit": 0.0, "edit": 8.0, "evaluate": 4.0, "suite": 1.0},
+        },
         "environment": {"device": "cpu", "date": "2026-11-22"},
         "command": "xkeb run",
         "settings": "3" * 64,
@@ -132,11 +142,13 @@ def put_hostile(folder: Path) -> None:
             protocol=text,
             skipped=[{"case_id": text, "reason": text}],
             command=text,
+            metrics=[text],
             settings=text,
             environment={"device": text, "date": text, text: {text: [text]}},
             case_ids=[text, *"123"],
         )
         made["method"]["params"] = {text: text}
+        made["timing"]["phases"] = {text: 1.0}
         made["task"]["dataset"]["name"] = text
         lines = [case(k, text, f"{text}a", f"{text}b", text) for k in range(4)]
         lines[0]["case_id"] = text

@@ -263,7 +263,7 @@ def test_what_can_t_be_read_is_refused(runs: Runs, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"case '7' is missing from cases\.jsonl\."):
         compare(ft, rome)
     (rome / "result.json").write_text(json.dumps({"schema_version": 3}), encoding="utf-8")
-    with pytest.raises(RequestError, match="is of schema version 3, newer than the 1"):
+    with pytest.raises(RequestError, match="is of schema version 3, newer than the 2"):
         compare(ft, rome)
     (rome / "cases.jsonl").unlink()
     with pytest.raises(RequestError, match="rome"):

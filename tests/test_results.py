@@ -45,7 +45,9 @@ def made(**changes: Any) -> Result:
         "scores_before": summarise([entry("0", f1=0.0, em=0.0)]),
         "skipped": [{"case_id": "3", "reason": "zh: empty alt"}],
         "case_ids": ["0", "1", "2"],
-        "timing": {"edit_seconds": 1.0, "evaluate_seconds": 0.5, "wall_seconds": 2.0, "peak_memory_bytes": 1},
+        "metrics": ["f1", "em"],
+        "seed": 3,
+        "timing": {"edit_seconds": 1.0, "wall_seconds": 2.0, "phases": {"load": 0.5, "edit": 1.0}},
         "environment": {"python": "3.11"},
         "command": "xkeb run --tasks 中文",
         "settings": "hash",
@@ -155,7 +157,10 @@ def test_what_is_no_result_is_refused_by_its_path(tmp_path: Path, text: str) -> 
 
 def test_a_result_of_another_schema_version_is_refused(tmp_path: Path) -> None:
     made(schema_version=SCHEMA_VERSION + 1).save(tmp_path)
-    with pytest.raises(RequestError, match=f"is not a result of schema version {SCHEMA_VERSION}"):
+    with pytest.raises(RequestError, match=f"it is of schema version {SCHEMA_VERSION + 1}, newer than"):
+        Result.load(tmp_path / "result.json")
+    made(schema_version=SCHEMA_VERSION - 1).save(tmp_path)
+    with pytest.raises(RequestError, match="the command that made it, given again, writes it anew from its cases"):
         Result.load(tmp_path / "result.json")
 
 

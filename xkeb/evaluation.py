@@ -2,58 +2,75 @@
 
 from __future__ import annotations
 
-import time
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from xkeb.backbone import Backbone
 from xkeb.changes import Change, together
+from xkeb.clock import Clock
 from xkeb.editor import Choosy, Learner, load_editor, options_of, settled
 from xkeb.environment import environment, peak_memory, today
 from xkeb.errors import PluginError
 from xkeb.hashing import digest
-from xkeb.journal import Journal
+from xkeb.journal import LINES_VERSION, Journal
 from xkeb.plan import AUTO_BATCH, Cell, Request, plan
 from xkeb.plugins import plugins
 from xkeb.predict import Query, predict
 from xkeb.progress import Listener, heard_by
 from xkeb.results import SCHEMA_VERSION, Result, summarise
+from xkeb.shortage import in_batches
 from xkeb.types import Case, Prediction
 
 
-def run_cell(cell: Cell, backbone: Backbone, request: Request, listener: Listener) -> Result:
-    """Runs what is missing of a cell and writes its result.json. Killed at any moment, it goes on where it was."""
-    started = time.perf_counter()
+def run_cell(cell: Cell, backbone: Backbone, request: Request, listener: Listener, *, load: float = 0.0) -> Result:
+    """Runs what is missing of a cell and writes its result.json. Killed at any moment, it goes on where it was.
+
+    Args:
+        load: seconds that loading the backbone took, where it was loaded for this cell.
+    """
+    clock = Clock(backbone.device, load)
     listener.cell(cell)
     editor = settled(load_editor(cell.method, **cell.options), backbone)
     listener.settled(cell, options_of(editor))
     about = describe(cell, backbone, editor, request)
     with Journal(cell.folder / "cases.jsonl", digest(about), fresh=request.fresh) as journal:
         todo = [case for case in cell.cases if case.id not in journal]
-        before = predict_before(cell, backbone, request, listener)
+        before = predict_before(cell, backbone, request, listener, clock)
         if todo and isinstance(editor, Learner) and editor.learns():
             listener.phase("fit")
-            with heard_by(listener):
+            with heard_by(listener), clock.phase("fit"):
                 editor.fit(backbone, cell.training())
         listener.phase("edit", done=len(cell.cases) - len(todo), total=len(cell.cases))
-        for cases in chunks(refuse(todo, editor, backbone, journal, listener), request.batch_size or AUTO_BATCH):
-            edited = time.perf_counter()
-            changes = edit(editor, backbone, cases)
-            predicted = time.perf_counter()
-            after = predict_after(backbone, changes, cases)
-            seconds = {
-                "edit": (predicted - edited) / len(cases),
-                "evaluate": (time.perf_counter() - predicted) / len(cases),
-            }
+        batches = in_batches(
+            refuse(todo, editor, backbone, journal, listener),
+            request.batch_size or AUTO_BATCH,
+            lambda cases: answer(editor, backbone, cases, clock),
+            listener,
+            fixed=request.batch_size is not None,
+        )
+        for cases, (after, seconds) in batches:
             for case, answers in zip(cases, after, strict=True):
                 journal.append(score_case(case, before[case.id], answers, backbone, request.metrics, seconds))
                 listener.case_done()
-            del changes  # else those of two batches would be alive at once
-        result = conclude(cell, journal, about, backbone, request, time.perf_counter() - started)
+        result = conclude(cell, journal, about, backbone, request, clock)
     result.save(cell.folder)
     return result
+
+
+def answer(
+    editor: Any, backbone: Backbone, cases: Sequence[Case], clock: Clock
+) -> tuple[list[list[Prediction]], dict[str, float]]:
+    """Each case's answers under its own edit, and the seconds of one case. The changes are gone by then, so that those of two
+    batches are never alive at once."""
+    start = clock.read()
+    with clock.phase("edit"):
+        changes = edit(editor, backbone, cases)
+    with clock.phase("evaluate"):
+        after = predict_after(backbone, changes, cases)
+    end = clock.read()
+    return after, {name: (end[name] - start[name]) / len(cases) for name in ("edit", "evaluate")}
 
 
 def edit(editor: Any, backbone: Backbone, cases: Sequence[Case]) -> Sequence[Change]:
@@ -64,7 +81,9 @@ def edit(editor: Any, backbone: Backbone, cases: Sequence[Case]) -> Sequence[Cha
     return changes
 
 
-def predict_before(cell: Cell, backbone: Backbone, request: Request, listener: Listener) -> dict[str, list[Prediction]]:
+def predict_before(
+    cell: Cell, backbone: Backbone, request: Request, listener: Listener, clock: Clock
+) -> dict[str, list[Prediction]]:
     """The untouched model's answers: made once for a model and a task, and shared by every method."""
     about = {
         key: value
@@ -76,9 +95,12 @@ def predict_before(cell: Cell, backbone: Backbone, request: Request, listener: L
         if todo:
             listener.phase("before", done=len(cell.cases) - len(todo), total=len(cell.cases))
         for cases in chunks(todo, 2 * AUTO_BATCH):
-            answers = iter(predict(backbone, [query for case in cases for query in queries(case, 0)]))
+            with clock.phase("before"):
+                answers = iter(predict(backbone, [query for case in cases for query in queries(case, 0)]))
             for case in cases:
-                journal.append({"case_id": case.id, "answers": [asdict(next(answers)) for _ in case.probes]})
+                told = itertools.islice(answers, len(case.probes))
+                entry = [{"text": a.text, "tokens": a.tokens, "ids": a.ids} for a in told]
+                journal.append({"case_id": case.id, "answers": entry})
                 listener.case_done()
         return {
             case.id: [
@@ -127,16 +149,9 @@ def score_case(
         scores = {name: measure(new, expected, language) for name, measure in measures.items()}
         untouched = {name: measure(old, expected, language) for name, measure in measures.items()}
         tokens = {"reference": gold.tokens, "before": old.tokens, "after": new.tokens}
-        probes.append(
-            {
-                **asdict(probe),
-                "before": old.text,
-                "after": new.text,
-                "scores": scores,
-                "scores_before": untouched,
-                "tokens": tokens,
-            }
-        )
+        asked = {name: getattr(probe, name) for name in ("property", "language", "prompt", "reference")}
+        found = {"before": old.text, "after": new.text, "scores": scores, "scores_before": untouched, "tokens": tokens}
+        probes.append({**asked, **found})
     return {
         "case_id": case.id,
         "status": "ok",
@@ -176,7 +191,7 @@ def describe(cell: Cell, backbone: Backbone, editor: Any, request: Request) -> d
     learns = isinstance(editor, Learner) and editor.learns()
     learnt_from = {"training_sha256": task.training.sha256, "train_size": len(cell.training())} if learns else {}
     return {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": LINES_VERSION,
         "task": {
             "name": task.name,
             "version": task.version,
@@ -204,7 +219,7 @@ def describe(cell: Cell, backbone: Backbone, editor: Any, request: Request) -> d
 
 
 def conclude(
-    cell: Cell, journal: Journal, about: Mapping[str, Any], backbone: Backbone, request: Request, wall: float
+    cell: Cell, journal: Journal, about: Mapping[str, Any], backbone: Backbone, request: Request, clock: Clock
 ) -> Result:
     """The result of the cases asked for; the journal may hold more."""
     entries = [journal.lines[case.id] for case in cell.cases]
@@ -214,20 +229,25 @@ def conclude(
         {"case_id": entry["case_id"], "reason": entry["reason"]} for entry in entries if entry["status"] == "skipped"
     ]
     task = {**about["task"], "dataset": {**about["task"]["dataset"], "n_cases": len(entries)}}
+    scores, scores_before = summarise(ran), summarise(ran, "scores_before")
+    phases = clock.read()
     timing = {
         "edit_seconds": sum(entry["seconds"]["edit"] for entry in ran),
         "evaluate_seconds": sum(entry["seconds"]["evaluate"] for entry in ran),
-        "wall_seconds": wall,
+        "wall_seconds": sum(phases.values()) - phases["load"],
         "peak_memory_bytes": peak_memory(backbone.device),
+        "phases": phases,
     }
     return Result(
         schema_version=SCHEMA_VERSION,
         task=task,
         model=about["model"],
         method=about["method"],
-        protocol=request.protocol,
-        scores=summarise(ran),
-        scores_before=summarise(ran, "scores_before"),
+        protocol=about["protocol"],
+        metrics=about["metrics"],
+        seed=about["seed"],
+        scores=scores,
+        scores_before=scores_before,
         skipped=skipped,
         case_ids=[entry["case_id"] for entry in ran],
         timing=timing,

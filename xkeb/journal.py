@@ -12,6 +12,10 @@ from typing import Any, Self
 
 from xkeb.errors import RequestError, XkebError
 
+LINES_VERSION = 1
+"""Of what stands in a line of ``cases.jsonl`` and ``before.jsonl``. A part of their settings, unlike the version of
+result.json, which can be made again from the lines."""
+
 
 class Journal:
     """An append-only file of JSON lines, each with a ``case_id`` and the ``settings`` hash it was made under.

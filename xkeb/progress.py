@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from xkeb.plan import Cell
     from xkeb.results import Result
+
+Phase = Literal["load", "before", "fit", "edit", "evaluate", "suite"]
+"""What a cell's time goes to: loading the model (told of the first cell that needed it), its answers before any edit, learning,
+editing, its answers after the edits, and all else."""
 
 
 class Listener:
@@ -29,6 +33,9 @@ class Listener:
 
     def learning(self, what: str, done: int, total: int) -> None:
         """So much of what a method learns is learnt; `what` says in a few words what and how well."""
+
+    def smaller(self, size: int) -> None:
+        """Memory ran out: from here on no more than `size` cases of the cell are edited together."""
 
     def case_done(self) -> None:
         """One more case of the phase is on disk."""

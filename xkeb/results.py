@@ -17,7 +17,8 @@ from xkeb.errors import RequestError
 from xkeb.journal import write_whole
 from xkeb.types import Score
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Of result.json. 2 brought `seed`, `metrics` and the phases of `timing`."""
 RESAMPLES = 2000
 """Bootstrap resamples of an interval; the generator's seed is fixed, so that a result is a function of its cases."""
 
@@ -37,6 +38,10 @@ class Result:
     method: Mapping[str, Any]
     """name, params."""
     protocol: str
+    metrics: Sequence[str]
+    """In the order asked for."""
+    seed: int
+    """Of the run; a method that draws has it among its params."""
     scores: Scores
     scores_before: Scores
     """The same of the untouched model, on the same cases: what an edit has to be measured against."""
@@ -44,8 +49,9 @@ class Result:
     """case_id and reason of each case that could not be run."""
     case_ids: Sequence[str]
     """The cases behind `scores`; the journal may hold more, from a run with a higher limit."""
-    timing: Mapping[str, float]
-    """edit_seconds, evaluate_seconds, wall_seconds, peak_memory_bytes."""
+    timing: Mapping[str, Any]
+    """edit_seconds and evaluate_seconds of `case_ids`, whichever run made them; wall_seconds, peak_memory_bytes and phases
+    {`xkeb.progress.Phase`: seconds} of the last run. The phases but ``load`` add up to wall_seconds."""
     environment: Mapping[str, Any]
     command: str
     settings: str
@@ -61,12 +67,22 @@ class Result:
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             if values["schema_version"] != SCHEMA_VERSION:
-                raise ValueError(f"its schema version is {values['schema_version']}")
+                raise ValueError("it " + other_version(values["schema_version"]))
             for key in ("scores", "scores_before"):
                 values[key] = _read_scores(values[key])
             return cls(**values)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise RequestError(f"{path} is not a result of schema version {SCHEMA_VERSION}: {error}.") from error
+
+
+def other_version(version: int) -> str:
+    """What is to be said of a file of another schema version, after its name."""
+    if version > SCHEMA_VERSION:
+        return f"is of schema version {version}, newer than the {SCHEMA_VERSION} that this xkeb reads"
+    return (
+        f"is of schema version {version}, older than the {SCHEMA_VERSION} that this xkeb reads: the command that made it, "
+        "given again, writes it anew from its cases"
+    )
 
 
 def _read_scores(values: Any) -> Scores:

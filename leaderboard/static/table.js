@@ -13,7 +13,7 @@ function Board(section, number) {
   this.body = section.querySelector("tbody");
   this.rows = [...this.body.rows].map((row, place) => {
     const cells = [...row.cells];
-    const fields = cells.slice(0, 4).map((cell) => cell.textContent.replace(/\s+/g, " ").trim());
+    const fields = cells.slice(0, 4).map((cell) => cell.firstElementChild.textContent.replace(/\s+/g, " ").trim());
     const interval = (cell) => cell.querySelector("[data-i]")?.dataset.i.split(",").map(Number);
     return {
       row, place, cells,

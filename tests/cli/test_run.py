@@ -92,8 +92,15 @@ def test_the_result_is_where_and_what_the_contract_says(finished: tuple[Path, An
     assert found["method"]["params"]["layer"] is not None
     assert found["protocol"] == "teacher_forcing"
     assert found["skipped"] == []
-    assert {"edit_seconds", "evaluate_seconds", "wall_seconds", "peak_memory_bytes"} <= set(found["timing"])
-    assert all(isinstance(value, int | float) and value > 0 for value in found["timing"].values())
+    assert found["metrics"] == ["f1", "em", "f1_pr", "f1_units"] and found["seed"] == 0
+    timing = dict(found["timing"])
+    phases = timing.pop("phases")
+    assert set(timing) == {"edit_seconds", "evaluate_seconds", "wall_seconds", "peak_memory_bytes"}
+    assert all(isinstance(value, int | float) and value > 0 for value in timing.values())
+    assert set(phases) == {"load", "before", "fit", "edit", "evaluate", "suite"}
+    assert sum(phases.values()) - phases["load"] == pytest.approx(timing["wall_seconds"])
+    assert phases["edit"] == pytest.approx(timing["edit_seconds"])  # all of it by this run
+    assert phases["evaluate"] == pytest.approx(timing["evaluate_seconds"])
     assert found["environment"]
     assert found["command"].startswith("xkeb run --tasks bizsre_mini_en2zh ")
     assert set(found["scores"]) == {"reliability", "generality", "locality", "portability"}
@@ -178,6 +185,38 @@ def test_the_same_command_again_computes_nothing(run: Callable[..., Any], output
     assert contents(output) == before
     assert scores(output / CELL / "rome") == scored
     assert re.search(r"rome +3 +3 ", outcome.out), "the plan says what is done"
+
+
+def test_a_result_of_the_schema_before_is_written_anew_from_its_lines(
+    run: Callable[..., Any], xkeb_cli: Callable[..., Any], output: Path
+) -> None:
+    path = output / CELL / "ft" / "result.json"
+    before, now = contents(output), read(path)
+    older = {key: value for key, value in now.items() if key not in ("seed", "metrics")} | {"schema_version": 1}
+    older["timing"] = {key: value for key, value in now["timing"].items() if key != "phases"}
+    path.write_text(json.dumps(older), encoding="utf-8")
+    outcome = xkeb_cli("leaderboard", "check", path)
+    assert (
+        outcome.status != 0 and "older than the 2 that this xkeb reads: the command that made it, given" in outcome.err
+    )
+    outcome = run("--verbose")
+    assert outcome.status == 0, outcome.err
+    assert contents(output) == before
+    found = read(path)
+    assert (found["scores"], found["settings"], found["seed"]) == (now["scores"], now["settings"], 0)
+    assert found["timing"]["phases"]["edit"] == 0 < found["timing"]["edit_seconds"] == now["timing"]["edit_seconds"]
+
+
+def test_verbose_says_at_the_end_where_the_time_went(run: Callable[..., Any], output: Path) -> None:
+    assert "Seconds by phase" not in run().out
+    told = run("--verbose", "--fresh", limit="1").out.split("Seconds by phase")[1].splitlines()
+    assert told[1].split() == ["Task", "Model", "Method", "load", "before", "fit", "edit", "evaluate", "suite", "all"]
+    first, second = (read(output / CELL / method / "result.json")["timing"]["phases"] for method in ("ft", "rome"))
+    for line, phases in ((told[2], first), (told[3], second)):
+        whole = sum(phases.values())
+        shown = [f"{seconds:.1f} ({100 * seconds / whole:.0f}%)" for seconds in phases.values()]
+        assert line.split("  ", 1)[1].split() == ["hf", line.split()[2], *" ".join(shown).split(), f"{whole:.1f}"]
+    assert first["load"] > 0 == second["load"]  # loaded once, for the first of them
 
 
 def test_a_higher_limit_keeps_the_lines_and_a_lower_one_counts_only_its_own(

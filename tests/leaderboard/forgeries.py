@@ -42,11 +42,8 @@ def consistent(result: Json, cases: list[Json]) -> None:
 def rehash(result: Json, cases: list[Json]) -> None:
     """The hash of the settings, as a run computes it, in every place."""
     dataset = {key: value for key, value in result["task"]["dataset"].items() if key != "n_cases"}
-    about = {key: result[key] for key in ("schema_version", "model", "method", "protocol")}
-    metrics = list(ran(result, cases)[0]["probes"][0]["scores"])
-    result["settings"] = digest(
-        {**about, "task": {**result["task"], "dataset": dataset}, "metrics": metrics, "seed": 0}
-    )
+    about = {key: result[key] for key in ("model", "method", "protocol", "metrics", "seed")}
+    result["settings"] = digest({**about, "task": {**result["task"], "dataset": dataset}, "schema_version": 1})
     for case in cases:
         case["settings"] = result["settings"]
 
@@ -132,6 +129,11 @@ FORGERIES: dict[str, tuple[Forgery, str]] = {
         "scores.reliability.zh.em is stated, and no case has it.",
     ),
     "time": (add("timing.edit_seconds", -0.001), "timing.edit_seconds is stated as "),
+    "time of the suite": (add("timing.phases.suite", -0.001), "timing.wall_seconds is stated as "),
+    "a phase of no run": (
+        set_result("timing.phases.sleep", 1.0),
+        "timing.phases.sleep is not a field of this schema version.",
+    ),
     "a mean that is impossible": (
         set_result("scores.locality.zh.em.mean", 101),
         "scores.locality.zh.em.mean should be less than or equal to 100.000000001, not 101.",
@@ -212,11 +214,19 @@ FORGERIES: dict[str, tuple[Forgery, str]] = {
     ),
     "another model": (
         set_result("model.name", "a-larger-one"),
-        "settings is not the hash of its task, model, method, protocol and metrics",
+        "settings is not the hash of its task, model, method, protocol, metrics and seed.",
     ),
     "other options": (
         set_result("method.params.steps", 9),
-        "settings is not the hash of its task, model, method, protocol and metrics",
+        "settings is not the hash of its task, model, method, protocol, metrics and seed.",
+    ),
+    "another seed": (
+        set_result("seed", 7),
+        "settings is not the hash of its task, model, method, protocol, metrics and seed.",
+    ),
+    "a metric untold": (
+        lambda r, c: r["metrics"].remove("em"),
+        "settings is not the hash of its task, model, method, protocol, metrics and seed.",
     ),
     "an easier question": (set_in("probes.4.prompt", "1 + 1 = ?"), "case '3': probes.4.prompt is '1 + 1 = ?', and "),
     "an easier answer": (set_in("probes.1.reference", "yes"), "case '3': probes.1.reference is 'yes', and "),
@@ -269,15 +279,15 @@ FORGERIES: dict[str, tuple[Forgery, str]] = {
     "a field more": (set_result("best", True), "best is not a field of this schema version."),
     "a field less": (lambda r, c: r.pop("timing"), "timing is missing."),
     "a newer version": (
-        set_result("schema_version", 2),
-        "is of schema version 2, newer than the 1 that this xkeb reads.",
+        set_result("schema_version", 3),
+        "is of schema version 3, newer than the 2 that this xkeb reads.",
     ),
     "an older version": (
-        set_result("schema_version", 0),
-        "is of schema version 0, older than the 1 that this xkeb reads.",
+        set_result("schema_version", 1),
+        "is of schema version 1, older than the 2 that this xkeb reads: the command that made it, given again, ",
     ),
     "a version that is none": (
-        set_result("schema_version", "1"),
+        set_result("schema_version", "2"),
         "is not a result: it has no schema_version that is a number.",
     ),
 }

@@ -46,6 +46,10 @@ def test_a_real_run_is_shown_with_its_cases(finished_runs: Runs, tmp_path: Path)
         (page,) = [page for page in result_pages(tmp_path / "site") if f"--{method}--" in str(page)]
         text = Page(page).text
         assert raw["settings"] in text
+        assert "metrics f1, em, f1_pr, f1_units seed 0 hash" in text
+        phases = raw["timing"]["phases"]
+        share = 100 * phases["edit"] / sum(phases.values())
+        assert f"edit {phases['edit']:.1f} s, {share:.0f}%" in text
         made = date.fromisoformat(raw["environment"]["date"])
         assert timedelta(0) <= datetime.now(UTC).date() - made <= timedelta(1)  # a run may go on over midnight
         assert f"Result {made} " in text
@@ -187,14 +191,21 @@ def test_a_spreadsheet_takes_no_name_for_a_formula(tmp_path: Path) -> None:
 
 
 def test_seconds_a_case_and_training_facts_are_those_of_the_result(tmp_path: Path) -> None:
-    for size in (100, 500):
+    for size in (1000, 100, 500):
         made = result(method="mend", settings=str(size))
         made["method"]["train_size"] = size
         put(tmp_path / str(size), made)
+    put(tmp_path / "single", result(method="rome"))
     build([tmp_path], tmp_path / "site", with_published=False)
     own = [row for row in records(tmp_path / "site") if row["badge"] == "reproduced"]
-    assert [row["seconds_a_case"] for row in own] == [3.0, 3.0]  # 8 + 4 seconds, 4 cases
-    assert sorted(row["train_size"] for row in own) == [100, 500]
+    assert [row["seconds_a_case"] for row in own] == [3.0] * 4  # 8 + 4 seconds, 4 cases
+    assert [(row["method"], row["train_size"]) for row in own] == [
+        *(("mend", size) for size in (100, 500, 1000)),
+        ("rome", None),
+    ]
+    rows = Page(tmp_path / "site" / "index.html").rows
+    shown = [row[0] for row in rows if row[3:4] == ["reproduced"] and len(row) == 11]  # others are of the pictures
+    assert shown == ["mend 100 facts", "mend 500 facts", "mend 1,000 facts", "rome"]  # what they differ in
     page = Page(tmp_path / "site" / "methods" / "mend.html")
     assert "F1 against the number of training facts" in page.text
     assert ["mend, chinese-llama-2-7b, bizsre_en2zh: zh", "locality", "500", "50.0"] in page.rows

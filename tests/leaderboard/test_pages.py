@@ -100,6 +100,9 @@ def test_filters_hide_rows_and_columns_and_mark_anew(browser: Browser) -> None:
     assert [text.split()[0].lower() for text in shown] == ["method", "model", "edited", "kind", "locality", "locality"]
     counted = browser.driver.find_element("css selector", "#all--en-zh .count").text
     assert counted.startswith("1 of ")
+    for field, value in (("model", "gemma3-270m"), ("method", "mend"), ("badge", "reproduced")):
+        choose(browser, field, value)
+    assert column(browser, 0) == ["mend", "mend"]  # whatever stands beside the name
     browser.driver.find_element("css selector", "#all--en-zh button[type=reset]").click()
     browser.js("return new Promise((done) => setTimeout(done, 20))")
     assert len(column(browser, 0)) > 48

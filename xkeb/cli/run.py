@@ -6,14 +6,17 @@ import json
 import shlex
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import yaml
 
 from xkeb.errors import RequestError, XkebError
+
+if TYPE_CHECKING:
+    from xkeb.results import Result
 
 
 def names(text: str | None) -> list[str]:
@@ -95,7 +98,13 @@ def _flat(value: Any) -> Any:
 @click.option(
     "--dtype", default="auto", show_default=True, metavar="auto|float32|bfloat16", help="Precision of the weights."
 )
-@click.option("--batch-size", default="auto", show_default=True, metavar="auto|N", help="Cases edited together.")
+@click.option(
+    "--batch-size",
+    default="auto",
+    show_default=True,
+    metavar="auto|N",
+    help="Cases edited together. Where memory runs out, auto goes on with half as many; N is kept, and the cell fails.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything that is drawn at random.")
 @click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where the data sets' folders are.")
 @click.option(
@@ -109,6 +118,7 @@ def _flat(value: Any) -> Any:
 @click.option(
     "--plan", "only_plan", is_flag=True, help="Say what the run needs and what of it is missing here; run nothing."
 )
+@click.option("--verbose", is_flag=True, help="Say at the end where the time of each cell went.")
 @click.option("--fresh", is_flag=True, help="Discard the cases that are there, instead of going on.")
 @click.option(
     "--executor", type=click.Choice(["local"]), default="local", show_default=True, help="What runs the cells."
@@ -134,7 +144,7 @@ def command(**options: Any) -> None:
     xkeb run --tasks TASK --model MODEL --methods METHOD,METHOD
     """
     from xkeb.cli.needs import show_needs
-    from xkeb.cli.show import Live, show_plan, show_table
+    from xkeb.cli.show import Live, show_plan
     from xkeb.executors.local import CellError, run
     from xkeb.metrics import DEFAULT
     from xkeb.options import parse
@@ -171,7 +181,7 @@ def command(**options: Any) -> None:
         with Live() as listener:
             results = run(cells, request, listener)
     except CellError as error:
-        show_table(error.results, request.output)
+        _show(error.results, request.output, verbose=options["verbose"])
         told: dict[str, list[str]] = {}
         for cell, problem in error.failed:
             kind = "" if isinstance(problem, XkebError) else f"{type(problem).__name__}: "
@@ -181,7 +191,16 @@ def command(**options: Any) -> None:
         for sentence, names_of_cells in told.items():
             click.echo(f"xkeb: {', '.join(names_of_cells)}: {sentence}", err=True)
         sys.exit(2 if error.wrong_request else 1)
-    show_table(results, request.output)
+    _show(results, request.output, verbose=options["verbose"])
+
+
+def _show(results: Sequence[Result], output: Path, *, verbose: bool) -> None:
+    from xkeb.cli.phases import show_phases
+    from xkeb.cli.show import show_table
+
+    show_table(results, output)
+    if verbose:
+        show_phases(results)
 
 
 def _batch_size(text: str) -> int | None:

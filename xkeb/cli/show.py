@@ -155,6 +155,9 @@ class Live(Listener):
             self._begin(what, max(done - 1, 0), total)
         self.progress.update(self.task, completed=done, description=f"{self.name}: {what}")
 
+    def smaller(self, size: int) -> None:
+        self.say(f"{self.name}: memory ran out; from here on at most {size} of its cases at once")
+
     def case_done(self) -> None:
         self.progress.advance(self.task)
 

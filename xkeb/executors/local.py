@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import itertools
+import time
+import traceback
 from collections.abc import Sequence
 
 from xkeb.backbone import Backbone, load_backbone
@@ -12,6 +14,7 @@ from xkeb.evaluation import run_cell
 from xkeb.plan import Cell, Request
 from xkeb.progress import Listener
 from xkeb.results import Result
+from xkeb.shortage import ShortageError, ran_out
 
 
 class CellError(XkebError):
@@ -39,20 +42,23 @@ def run(cells: Sequence[Cell], request: Request, listener: Listener | None = Non
     failed: list[tuple[Cell, Exception]] = []
     for model, group in itertools.groupby(cells, key=lambda cell: cell.model):
         backbone: Backbone | Exception
+        started = time.perf_counter()
         try:
             listener.model(model)
             backbone = load_backbone(model, device=request.device, dtype=request.dtype, **request.options_of(model))
         except Exception as error:
-            backbone = error
+            backbone = told(error)
+        load = time.perf_counter() - started
         for cell in group:
             try:
                 if isinstance(backbone, Exception):
                     raise backbone
-                result = run_cell(cell, backbone, request, listener)
+                result = run_cell(cell, backbone, request, listener, load=load)
             except Exception as error:  # whatever a plugin raises costs its own cell, not the night's run
-                failed.append((cell, error))
-                listener.cell_failed(cell, error)
+                failed.append((cell, told(error)))
+                listener.cell_failed(*failed[-1])
             else:
+                load = 0.0
                 results.append(result)
                 listener.cell_done(cell, result)
         del backbone
@@ -60,3 +66,16 @@ def run(cells: Sequence[Cell], request: Request, listener: Listener | None = Non
     if failed:
         raise CellError(failed, results)
     return results
+
+
+def told(error: Exception) -> Exception:
+    """The error to be kept to the end of the run, in words where memory ran out. What its frames hold is let go: tensors of a
+    cell that failed would be missing in the next."""
+    link: BaseException | None = error
+    while link is not None:
+        traceback.clear_frames(link.__traceback__)
+        link = link.__cause__ or link.__context__
+    if ran_out(error) and not isinstance(error, ShortageError):
+        shortage = ShortageError(f"Memory ran out: {' '.join(str(error).split())}")
+        return shortage.with_traceback(error.__traceback__)
+    return error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
@@ -218,7 +218,8 @@ def _result(site: Site, entry: Entry, counterpart: Entry | None) -> None:
         "Task": entry.result.task,
         "Model": entry.result.model,
         "Method": entry.result.method,
-        "Timing": entry.result.timing,
+        "Timing": {name: value for name, value in entry.result.timing.items() if name != "phases"},
+        "Phases of the last run": _shares(entry.result.timing["phases"]),
         "Environment": entry.result.environment,
     }
     metrics = dict.fromkeys(metric for scores in entry.scores.values() for metric in scores)  # in their order
@@ -232,6 +233,12 @@ def _result(site: Site, entry: Entry, counterpart: Entry | None) -> None:
         shown=shown,
         counterpart=counterpart,
     )
+
+
+def _shares(phases: Mapping[str, float]) -> dict[str, str]:
+    """Seconds, and what that is of them all."""
+    whole = sum(phases.values()) or 1.0
+    return {name: f"{seconds:.1f} s, {100 * seconds / whole:.0f}%" for name, seconds in phases.items()}
 
 
 def _plain(value: Any) -> str:

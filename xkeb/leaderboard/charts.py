@@ -15,6 +15,8 @@ SIZES = (100, 500, 1000, 3000, 5000, 10000)
 """Training facts of the paper's Figure 3."""
 SECONDS = tuple(digit * 10.0**power for power in range(-3, 4) for digit in (1, 2, 5))
 """Where a logarithmic axis of seconds is labelled."""
+MARGIN = 0.25
+"""Of a logarithmic axis, in decades: enough for two labels where there is but one value."""
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x", "star", "triangle-down", "pentagon", "hexagram")
 """Tell methods apart where colours don't."""
 LONGEST_LABEL = 48
@@ -246,6 +248,7 @@ def training_sizes(entries: Sequence[Entry], name: str) -> Chart | None:
         "xaxis": _logarithmic("training facts (logarithmic)", SIZES, shown_sizes),
         "yaxis": {"type": "linear", "title": {"text": "F1"}, "range": [-3, 105]},
         "showlegend": True,
+        "legend": {"orientation": "h", "y": -0.3},  # beside half a page, it would leave no room for the lines
     }
     return Chart(
         name,
@@ -265,10 +268,10 @@ def present(charts: Iterable[Chart | None]) -> list[Chart]:
 
 
 def _logarithmic(title: str, labelled: Sequence[float], values: Sequence[float]) -> dict[str, Any]:
-    """An axis of whole decades around the values; those of zero can't be shown on it."""
+    """An axis around the values; those of zero can't be shown on it."""
     shown = [value for value in values if value > 0] or [1.0]
     return {
-        "range": [math.floor(math.log10(min(shown)) - 0.01), math.ceil(math.log10(max(shown)) + 0.01)],
+        "range": [round(math.log10(min(shown)) - MARGIN, 3), round(math.log10(max(shown)) + MARGIN, 3)],
         "type": "log",
         "title": {"text": title},
         "tickvals": list(labelled),

@@ -5,7 +5,6 @@ What no check can find: answers that no model gave, and tokens that are no token
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,17 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from xkeb.hashing import digest
+from xkeb.journal import LINES_VERSION
 from xkeb.leaderboard.hostile import inline, quoted
 from xkeb.leaderboard.recompute import Tally, check_answers, check_means
 from xkeb.leaderboard.schema import CaseLine, ResultFile
 from xkeb.leaderboard.source import Sources, check_cases, selection
 from xkeb.leaderboard.submission import CASES, Submission, read
 from xkeb.types import PROPERTIES
-
-SEEDS = 10_000
-"""The seed of a run is in the hash of its settings and not always in its result: so many are tried."""
-LARGEST_PARAMS = 10_000
-"""Characters of a method's options up to which they are, since each try is a hash over them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +49,17 @@ def check(path: Path, sources: Sources | None = None) -> Report:
 
 
 def _check(found: Submission, result: ResultFile, sources: Sources, tally: Tally, notes: list[str]) -> Iterator[str]:
-    metrics = _metrics(found)
     yield from sources.check_task(result)
+    yield from _check_settings(found)
     yield from _check_bookkeeping(found, result)
     for case in found.cases.values():
         where = f"case {quoted(case.case_id)}"
         yield from (f"{where}: {problem}" for problem in _check_case(case, result))
-        yield from (f"{where}: {problem}" for problem in check_answers(case, metrics, tally))
+        yield from (f"{where}: {problem}" for problem in check_answers(case, result.metrics, tally))
     named = dict.fromkeys(result.case_ids)
     ran = [found.cases[case_id] for case_id in named if case_id in found.cases]
     if len(ran) == len(named):  # the means of some of them would be other ones
         yield from check_means(result, ran, tally)
-        yield from _check_settings(found, metrics)
     loaded, problem, note = sources.find(result)
     notes += [note] if note else []
     if problem:
@@ -81,13 +75,6 @@ def _check(found: Submission, result: ResultFile, sources: Sources, tally: Tally
         notes.append(f"{left:,} more in {CASES}, which the result leaves out")
     if tally.unknown:
         notes.append(f"not recomputed: {', '.join(sorted(tally.unknown))}")
-
-
-def _metrics(found: Submission) -> list[str]:
-    """The metrics of a run, in its order: they are part of its settings."""
-    probes = (probe for case in found.cases.values() for probe in case.probes)
-    first = next(probes, None)
-    return list(first.scores) if first else []
 
 
 def _check_bookkeeping(found: Submission, result: ResultFile) -> Iterator[str]:
@@ -143,20 +130,17 @@ def _check_case(case: CaseLine, result: ResultFile) -> Iterator[str]:
             yield "asks for reliability with another question or answer than it edits"
 
 
-def _check_settings(found: Submission, metrics: Sequence[str]) -> Iterator[str]:
-    """Whether the hash of the settings is that of what the result says of them."""
+def _check_settings(found: Submission) -> Iterator[str]:
+    """Whether the hash of the settings is that of what the result says of them, as `xkeb.evaluation.describe` has it."""
     raw = found.raw
     dataset = {key: value for key, value in raw["task"]["dataset"].items() if key != "n_cases"}
     about: dict[str, Any] = {
-        **{key: raw[key] for key in ("schema_version", "model", "method", "protocol")},
+        **{key: raw[key] for key in ("model", "method", "protocol", "metrics", "seed")},
+        "schema_version": LINES_VERSION,
         "task": {**raw["task"], "dataset": dataset},
-        "metrics": list(metrics),
     }
-    params = raw["method"]["params"]
-    few = len(json.dumps(params)) <= LARGEST_PARAMS
-    seeds = (params.get("seed", 0), *range(SEEDS if few else 1))
-    if metrics and not any(digest({**about, "seed": seed}) == raw["settings"] for seed in seeds):
-        yield "settings is not the hash of its task, model, method, protocol and metrics with any usual seed"
+    if digest(about) != raw["settings"]:
+        yield "settings is not the hash of its task, model, method, protocol, metrics and seed"
 
 
 def _summary(result: ResultFile, tally: Tally, notes: Sequence[str]) -> str:

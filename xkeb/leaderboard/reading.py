@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from xkeb.errors import RequestError
 from xkeb.leaderboard.hostile import UnreadableError, load
 from xkeb.leaderboard.schema import Count, ScorePart, Seconds, sentences
-from xkeb.results import SCHEMA_VERSION, Result, Scores
+from xkeb.results import SCHEMA_VERSION, Result, Scores, other_version
 from xkeb.types import Score
 
 NAMED = 3
@@ -48,6 +48,7 @@ class SkippedShape(Loose):
 class TimingShape(Loose):
     edit_seconds: Seconds
     evaluate_seconds: Seconds
+    phases: dict[str, Seconds]
 
 
 ScoreShapes = dict[str, dict[str, dict[str, ScorePart]]]
@@ -59,6 +60,8 @@ class ResultShape(Loose):
     model: ModelShape
     method: MethodShape
     protocol: Name
+    metrics: list[str]
+    seed: int
     scores: ScoreShapes
     scores_before: ScoreShapes
     skipped: list[SkippedShape]
@@ -85,8 +88,7 @@ def read_result(path: Path) -> Result:
     if isinstance(version, bool) or not isinstance(version, int):
         raise RequestError("is not a result: it has no schema_version that is a number")
     if version != SCHEMA_VERSION:
-        age = "newer" if version > SCHEMA_VERSION else "older"
-        raise RequestError(f"is of schema version {version}, {age} than the {SCHEMA_VERSION} that this xkeb reads")
+        raise RequestError(other_version(version))
     try:
         shape = ResultShape.model_validate(value)
     except ValidationError as error:

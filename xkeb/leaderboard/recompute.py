@@ -121,6 +121,10 @@ def check_means(result: ResultFile, cases: Sequence[CaseLine], tally: Tally) -> 
         total, seconds = getattr(result.timing, f"{name}_seconds"), sum(getattr(second, name) for second in ran)
         if abs(total - seconds) > CLOSE * max(1, seconds):
             yield f"timing.{name}_seconds is stated as {total:.6g}, and is {seconds:.6g} by its cases"
+    wall, phases = result.timing.wall_seconds, result.timing.phases
+    spent = sum(seconds for name, seconds in phases if name != "load")
+    if abs(wall - spent) > CLOSE * max(1, spent):
+        yield f"timing.wall_seconds is stated as {wall:.6g}, and is {spent:.6g} by its phases"
 
 
 def _flat(scores: Mapping[Any, Any] | ScoreParts) -> dict[tuple[str, str, str], Any]:

@@ -1,4 +1,4 @@
-"""Schema version 1 of result.json and cases.jsonl, as strict models: what `xkeb.results` and `xkeb.evaluation` write."""
+"""result.json of schema version 2 and cases.jsonl, as strict models: what `xkeb.results` and `xkeb.evaluation` write."""
 
 from __future__ import annotations
 
@@ -74,11 +74,21 @@ class SkippedPart(Strict):
     reason: str
 
 
+class PhasesPart(Strict):
+    load: Seconds
+    before: Seconds
+    fit: Seconds
+    edit: Seconds
+    evaluate: Seconds
+    suite: Seconds
+
+
 class TimingPart(Strict):
     edit_seconds: Seconds
     evaluate_seconds: Seconds
     wall_seconds: Seconds
     peak_memory_bytes: Seconds
+    phases: PhasesPart
 
 
 ScoreParts = dict[Property, dict[Name, dict[Name, ScorePart]]]
@@ -92,6 +102,8 @@ class ResultFile(Strict):
     model: ModelPart
     method: MethodPart
     protocol: Literal["teacher_forcing"]
+    metrics: Annotated[list[Name], Field(min_length=1)]
+    seed: int
     scores: ScoreParts
     scores_before: ScoreParts
     skipped: list[SkippedPart]

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from xkeb.datasets import Dataset, Loaded
+from xkeb.datasets import Dataset, Loaded, ParallelRecords
 from xkeb.errors import NotHereError
 from xkeb.leaderboard.hostile import quoted
 from xkeb.leaderboard.schema import CaseLine, ResultFile
 from xkeb.plugins import plugins
-from xkeb.tasks import Definition, TaskFile, definitions
+from xkeb.task_files import Definition, TaskFile
+from xkeb.tasks import definitions
 from xkeb.types import Case, LanguagePair
 
 
@@ -20,7 +21,7 @@ class Sources:
     """The known data sets and tasks. Reads each file once, however many results rest on it."""
 
     data_dir: Path | None = None
-    _read: dict[tuple[str, str, str], Loaded | None] = field(default_factory=dict)
+    _read: dict[tuple[str, str, str, bool], Loaded | None] = field(default_factory=dict)
     _tasks: dict[str, Definition] = field(default_factory=definitions)
 
     def check_task(self, result: ResultFile) -> Iterator[str]:
@@ -30,8 +31,9 @@ class Sources:
         if definition is None or not isinstance(content := definition.content, TaskFile):
             return
         stated = {"version": task.version, "dataset": task.dataset.name, "pair": f"{task.source}-{task.target}"}
+        here = {"version": content.version, "dataset": content.dataset_name, "pair": content.pair}
         for key, value in stated.items():
-            known = getattr(content, key)
+            known = here[key]
             if value != known:
                 yield f"task {quoted(task.name)} has the {key} {quoted(known)} here, not {quoted(value)}"
 
@@ -52,10 +54,7 @@ class Sources:
         loaded = self._load(dataset, result)
         if loaded is not None and loaded.sha256 == stated.sha256:
             return loaded, None, None
-        file = getattr(dataset, "test_file", None)
-        registered = {
-            download.sha256 for download in dataset.downloads if download.sha256 and file in (None, download.file)
-        }
+        registered = _registered(dataset, LanguagePair(result.task.source, result.task.target))
         if stated.sha256 in registered:
             return None, None, f"its data has the hash registered for {name}, and is not here to compare the cases with"
         if loaded is None and not registered:
@@ -65,13 +64,24 @@ class Sources:
         return None, f"its data hash is foreign: {name} is {hashes}, not {stated.sha256[:12]}…", None
 
     def _load(self, dataset: Dataset, result: ResultFile) -> Loaded | None:
-        key = (dataset.name, result.task.source, result.task.target)
+        definition = self._tasks.get(result.task.name)
+        content = definition.content if definition else None
+        aligned = isinstance(content, TaskFile) and content.subject == "aligned"
+        key = (dataset.name, result.task.source, result.task.target, aligned)
         if key not in self._read:
             try:
-                self._read[key] = dataset.test(LanguagePair(*key[1:]), self.data_dir)
+                loaded = dataset.test(LanguagePair(*key[1:3]), self.data_dir)
+                self._read[key] = loaded.aligned() if aligned else loaded
             except NotHereError:
                 self._read[key] = None
         return self._read[key]
+
+
+def _registered(dataset: Dataset, pair: LanguagePair) -> set[str]:
+    """The hashes that a direction's data may have by what the data set registers."""
+    if isinstance(dataset, ParallelRecords):
+        return {sha256} if (sha256 := dataset.registered(pair)) else set()
+    return {download.sha256 for download in dataset.downloads if download.sha256}
 
 
 def check_cases(result: ResultFile, cases: Mapping[str, CaseLine], loaded: Loaded) -> Iterator[str]:

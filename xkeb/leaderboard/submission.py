@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from xkeb.errors import RequestError
 from xkeb.leaderboard.hostile import UnreadableError, load, load_lines, quoted
 from xkeb.leaderboard.schema import CaseLine, ResultFile, sentences
-from xkeb.results import SCHEMA_VERSION
+from xkeb.results import SCHEMA_VERSION, other_version
 
 RESULT, CASES = "result.json", "cases.jsonl"
 
@@ -68,10 +68,7 @@ def _read_result(found: Submission) -> None:
         found.problems.append("is not a result: it has no schema_version that is a number")
         return
     if version != SCHEMA_VERSION:
-        newer = version > SCHEMA_VERSION
-        found.problems.append(
-            f"is of schema version {version}, {'newer' if newer else 'older'} than the {SCHEMA_VERSION} that this xkeb reads"
-        )
+        found.problems.append(other_version(version))
         return
     try:
         found.result = ResultFile.model_validate(value)

@@ -45,6 +45,8 @@ class Shown:
 class Row:
     entry: Entry
     places: Sequence[Shown]
+    facts: int | None = None
+    """How many it learnt from, where other rows of the cell learnt from more or fewer."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,13 @@ def boards(entries: Sequence[Entry], prefix: str) -> list[Board]:
 def board(entries: Sequence[Entry], languages: Sequence[str], name: str) -> Board:
     """A table, its rows in the order of their tasks, models and methods, published before reproduced."""
     columns: list[Cell] = [("reliability", ""), *((name, code) for name in PROPERTIES[1:] for code in languages)]
-    ordered = sorted(entries, key=lambda entry: (*entry.cell, entry.badge, entry.origin, entry.id))
+    ordered = sorted(
+        entries, key=lambda entry: (*entry.cell, entry.badge, entry.train_size or 0, entry.origin, entry.id)
+    )
+    sizes: dict[tuple[str, ...], set[int | None]] = {}
+    for entry in ordered:
+        if entry.badge == "reproduced":
+            sizes.setdefault(entry.cell, set()).add(entry.train_size)
     printed = {entry.cell: entry for entry in ordered if entry.badge == "published"}
     shown = [[_show(entry, column, printed) for column in columns] for entry in ordered]
     for protocol in {entry.protocol for entry in ordered}:
@@ -89,7 +97,8 @@ def board(entries: Sequence[Entry], languages: Sequence[str], name: str) -> Boar
         for k in range(len(columns)):
             for i, found in zip(able, mark([shown[i][k].f1 for i in able]), strict=True):
                 shown[i][k] = replace(shown[i][k], mark=found)
-    return Board(name, languages, columns, [Row(*pair) for pair in zip(ordered, shown, strict=True)])
+    told = [entry.train_size if len(sizes.get(entry.cell, ())) > 1 else None for entry in ordered]
+    return Board(name, languages, columns, [Row(*row) for row in zip(ordered, shown, told, strict=True)])
 
 
 def _show(entry: Entry, column: Cell, printed: Mapping[tuple[str, str, str, str], Entry]) -> Shown:
