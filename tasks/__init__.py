@@ -1,4 +1,4 @@
-"""The tasks that come with the suite: YAML files in this folder."""
+"""The tasks that come with the suite: YAML files in this folder and in those below it that are registered."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,3 +9,4 @@ from xkeb.hookspecs import hookimpl
 @hookimpl
 def register_tasks(register: Callable[[str, Path], None]) -> None:
     register("xkeb", Path(__file__).parent)
+    register("xkeb-mzsre", Path(__file__).parent / "mzsre")

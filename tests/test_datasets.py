@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 import xkeb
-from xkeb.datasets import ParallelRecords, read_records
+from xkeb.datasets import ParallelRecords
 from xkeb.errors import RequestError
 from xkeb.hashing import digest_file
 from xkeb.plugins import plugins
+from xkeb.records import read_records
 from xkeb.types import Edit, LanguagePair, Probe, Skipped
 
 Record = dict[str, Any]
@@ -166,7 +167,9 @@ def test_a_missing_file_says_where_it_was_looked_for_and_how_to_get_it(root: Pat
     assert message.startswith("Data set 'tiny' lacks test.json: looked in ")
     for folder in (root / "tiny", tmp_path / "nowhere" / "tiny", tmp_path / "cache" / "data" / "tiny"):
         assert str(folder) in message
-    assert "xkeb data fetch tiny" in message
+    assert message.endswith("Put it there, or name the folder above with --data-dir.")  # it can't be fetched
+    with pytest.raises(RequestError, match=r"Get it with `xkeb data fetch bizsre`, or name the folder"):
+        plugins().datasets.get("bizsre").test(EN_ZH, root)
     assert "--data-dir" in message
 
 

@@ -11,9 +11,11 @@ from click.testing import CliRunner
 import xkeb
 from xkeb.cli.validate import command as validate
 from xkeb.errors import RequestError
-from xkeb.tasks import Definition, GroupFile, TaskFile, definitions, expand, load_task, read_definition
+from xkeb.task_files import Definition, GroupFile, TaskFile, pair_named, read_definitions
+from xkeb.tasks import definitions, expand, load_task
 
-SHIPPED = sorted((Path(__file__).parent.parent / "tasks").glob("*.yaml"))
+FOLDER = Path(__file__).parent.parent / "tasks"
+SHIPPED = sorted([*FOLDER.glob("*.yaml"), *(FOLDER / "mzsre").glob("*.yaml")])
 GOOD = "task: mine\nversion: 2\ndataset: bizsre_mini\npair: en-zh\n"
 Write = Callable[[str, str], Path]
 
@@ -31,7 +33,7 @@ def write(tmp_path: Path) -> Write:
 
 def problem(path: Path) -> str:
     with pytest.raises(RequestError) as caught:
-        read_definition(path)
+        read_definitions(path)
     message = str(caught.value)
     assert "\n" not in message
     return message
@@ -53,8 +55,10 @@ def test_a_task_is_its_file(write: Write, tmp_path: Path) -> None:
 def test_an_included_file_gives_what_its_includer_leaves_out(write: Write) -> None:
     write("parts/common.inc", "include: deeper.inc\nversion: 7\npair: zh-en\n")
     write("parts/deeper.inc", "dataset: bizsre_mini\nversion: 1\ndescription: from below\n")
-    found = read_definition(write("mine.yaml", "include: parts/common.inc\ntask: mine\npair: en-zh\n")).content
-    assert found == TaskFile(task="mine", version=7, dataset="bizsre_mini", pair="en-zh", description="from below")
+    (found,) = read_definitions(write("mine.yaml", "include: parts/common.inc\ntask: mine\npair: en-zh\n"))
+    assert found.content == TaskFile(
+        task="mine", version=7, dataset="bizsre_mini", pair="en-zh", description="from below"
+    )
 
 
 def test_a_mistake_in_an_included_file_is_told_by_that_file_s_line(write: Write) -> None:
@@ -79,8 +83,10 @@ def test_an_included_file_that_is_not_there_is_named(write: Write, tmp_path: Pat
         (GOOD + "vershun: 3\n", "{path}:5: Unknown key 'vershun': did you mean 'version'?"),
         (GOOD.replace("en-zh", "en-zz"), "{path}:4: Unknown language 'zz': "),
         (GOOD.replace("en-zh", "eng-zh"), "{path}:4: Unknown language 'eng': did you mean 'en'?"),
-        (GOOD.replace("en-zh", "zh-zh"), "{path}:4: Unknown language pair 'zh-zh': did you mean '"),
-        (GOOD.replace("en-zh", "en"), "{path}:4: Unknown language pair 'en': did you mean '"),
+        (GOOD.replace("en-zh", "zh-zh"), "{path}:4: A pair is two languages, source-target; found 'zh-zh'."),
+        (GOOD.replace("en-zh", "en"), "{path}:4: A pair is two languages, source-target; found 'en'."),
+        (GOOD.replace("en-zh", "en-zh-de"), "{path}:4: A pair is two languages, source-target; found 'en-zh-de'."),
+        (GOOD + "subject: fuzzy\n", "{path}:5: subject: Input should be 'exact' or 'aligned'."),
         (
             GOOD.replace("bizsre_mini", "bizrse_mini"),
             "{path}:3: Unknown data set 'bizrse_mini': did you mean 'bizsre_mini'?",
@@ -144,9 +150,30 @@ def test_a_group_is_not_a_task() -> None:
         load_task("bizsre")
 
 
-@pytest.mark.parametrize("member", ["bizsre_mini_en2zhh", "bizsre_mini"])
-def test_a_group_may_hold_tasks_only(write: Write, tmp_path: Path, member: str) -> None:
-    path = write("g.yaml", f"group: g\ntasks: [{member}]\n")
+def test_a_group_may_hold_groups(write: Write, tmp_path: Path) -> None:
+    write("mine.yaml", GOOD)
+    write("g.yaml", "group: g\ntasks: [mine, bizsre, bizsre_en2zh]\n")
+    write("h.yaml", "group: h\ntasks: [g, bizsre_mini]\n")
+    members = ["mine", "bizsre_en2zh", "bizsre_zh2en"]
+    assert expand(["g"], [tmp_path]) == members
+    assert expand(["bizsre_zh2en", "h"], [tmp_path]) == [
+        "bizsre_zh2en", "mine", "bizsre_en2zh", "bizsre_mini_en2zh", "bizsre_mini_zh2en",
+    ]  # fmt: skip
+    with pytest.raises(RequestError, match="'h' is a group of tasks: mine, bizsre_en2zh, bizsre_zh2en, bizsre_mini_en"):
+        load_task("h", include=[tmp_path])
+
+
+def test_a_group_among_its_own_members_is_refused(write: Write, tmp_path: Path) -> None:
+    write("g.yaml", "group: g\ntasks: [h]\n")
+    path = write("h.yaml", "group: h\ntasks: [bizsre_en2zh, g]\n")
+    with pytest.raises(RequestError, match=r"^Group '[gh]' \(.*\) is among its own members\.$"):
+        definitions([tmp_path])
+    done = CliRunner().invoke(validate, [str(path)])
+    assert (done.exit_code, "is among its own members" in done.stderr) == (2, True)
+
+
+def test_a_group_of_what_is_unknown_is_refused(write: Write, tmp_path: Path) -> None:
+    path = write("g.yaml", "group: g\ntasks: [bizsre_mini_en2zhh]\n")
     with pytest.raises(RequestError, match="Unknown task in group 'g'") as caught:
         definitions([tmp_path])
     assert str(path) in str(caught.value)
@@ -165,15 +192,16 @@ def test_a_task_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_shipped_file_is_valid_described_and_named_as_its_file(path: Path) -> None:
-    definition = read_definition(path)
-    assert definition.name == path.stem
-    assert definition.content.description
-    found = definitions()[definition.name]
-    assert found == Definition(found.path, definition.content)
-    assert found.path.samefile(path)
+    here = read_definitions(path)
+    assert path.stem in {definition.name for definition in here}
+    for definition in here:
+        assert definition.content.description
+        found = definitions()[definition.name]
+        assert found == Definition(found.path, definition.content)
+        assert found.path.samefile(path)
 
 
-@pytest.mark.parametrize("name", [name for name, d in definitions().items() if isinstance(d.content, TaskFile)])
+@pytest.mark.parametrize("name", ["bizsre_en2zh", "bizsre_zh2en", "bizsre_mini_en2zh", "bizsre_mini_zh2en"])
 def test_every_shipped_task_loads(name: str, request: pytest.FixtureRequest) -> None:
     folder = None if "mini" in name else request.getfixturevalue("data_dir")
     task = xkeb.load_task(name, data_dir=folder)
@@ -186,6 +214,7 @@ def test_the_shipped_groups_are_the_directions_of_a_data_set() -> None:
     groups = {name: d.content.tasks for name, d in definitions().items() if isinstance(d.content, GroupFile)}
     assert groups["bizsre"] == ["bizsre_en2zh", "bizsre_zh2en"]
     assert groups["bizsre_mini"] == ["bizsre_mini_en2zh", "bizsre_mini_zh2en"]
+    assert groups["mzsre"] == ["mzsre_en2x", "mzsre_x2en"]
 
 
 def test_validate_says_of_each_file_whether_it_is_right(write: Write) -> None:
@@ -214,3 +243,54 @@ def test_validate_takes_a_group_whose_tasks_stand_beside_it(write: Write) -> Non
     write("mine.yaml", GOOD)
     done = CliRunner().invoke(validate, [str(write("g.yaml", "group: g\ntasks: [mine, bizsre_en2zh]\n"))])
     assert (done.exit_code, done.stderr) == (0, "")
+
+
+FAMILY = """\
+task: all_{source}2{target}
+version: 4
+dataset: bizsre_mini
+subject: aligned
+pairs: [en-zh, zh-en]
+description: From {source_name} ({source}) to {target_name}
+group: all
+group_description: Both
+"""
+
+
+def test_one_file_gives_a_task_for_each_pair_and_their_group(write: Write, tmp_path: Path) -> None:
+    path = write("all.yaml", FAMILY)
+    common = {"version": 4, "dataset": "bizsre_mini", "subject": "aligned"}
+    assert [(definition.path, definition.content) for definition in read_definitions(path)] == [
+        (path, TaskFile(task="all_en2zh", pair="en-zh", description="From English (en) to Chinese", **common)),
+        (path, TaskFile(task="all_zh2en", pair="zh-en", description="From Chinese (zh) to English", **common)),
+        (path, GroupFile(group="all", tasks=["all_en2zh", "all_zh2en"], description="Both")),
+    ]
+    assert expand(["all"], [tmp_path]) == ["all_en2zh", "all_zh2en"]
+    assert load_task("all_zh2en", include=[tmp_path]).pair.source == "zh"
+    assert CliRunner().invoke(validate, [str(path)]).stdout == f"{path}: all_en2zh to all (3) are valid\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("zh-en]", "zh-xx]", "{path}:5: Unknown language 'xx': "),
+        ("zh-en]", "zh]", "{path}:5: A pair is two languages, source-target; found 'zh'."),
+        ("[en-zh, zh-en]", "[]", "{path}:5: pairs: "),
+        ("{source}2{target}", "{target_name}_{place}", "{path}:1: task: 'place' can't be filled in; there are {{source}}"),
+        ("all_{source}2{target}", "all_{source", "{path}:1: task: "),
+        ("all_{source}2{target}", "all", "{path}:1: task: 'all' gives several pairs the same name."),
+        ("group: all", "pair: en-zh", "{path}:7: Unknown key 'pair': did you mean 'pairs'?"),
+        ("bizsre_mini", "bizrse_mini", "{path}:3: Unknown data set 'bizrse_mini': did you mean 'bizsre_mini'?"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_family_is_told_by_its_line(write: Write, old: str, new: str, message: str) -> None:
+    assert old in FAMILY
+    path = write("all.yaml", FAMILY.replace(old, new))
+    assert problem(path).startswith(message.format(path=path))
+
+
+def test_any_two_languages_are_a_pair() -> None:
+    assert (pair_named("th-cs").source, pair_named("th-cs").target) == ("th", "cs")
+    assert pair_named("en-zh").name == "en-zh"  # a registered one
+    with pytest.raises(RequestError, match="Unknown language 'dee': did you mean 'de'"):
+        pair_named("dee-ru")

@@ -1,48 +1,21 @@
-"""What is in the files of a data set: how long its texts are, and every record that is dirty.
+"""What is in the files of a data set: how long its texts are, every record that is dirty, and where subjects stand.
 
-Reads the files through the readers of `xkeb.datasets` and changes nothing: what a dirty record does to a run is decided
-there. Text is compared without regard to case and to space around it.
+Reads the files through the data set's own readers and changes nothing.
 """
 
 from __future__ import annotations
 
 import itertools
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from xkeb.datasets import LOCALITY_PREFIX, Fact, ParallelRecords, Side, read_test, read_training
-from xkeb.errors import RequestError
-
-Split = Literal["training", "validation", "test"]
-FIELDS = ("src", "rephrase", "alt", "loc", "loc_ans", "portability question", "portability answer")
-"""The texts of a record, by their upstream names, in the order of the paper's Table 1."""
-
-KINDS = {
-    "empty field": "the record is skipped, or asked less of; what is skipped is counted in every result",
-    "absent field": "the file doesn't have the field at all",
-    "locality prefix": f"the question starts with {LOCALITY_PREFIX!r}, which is cut off",
-    "same answer": "the target is the same text in both languages, so it crosses over for free",
-    "answer in portability question": "the question gives the new answer away",
-    "duplicate question": "an earlier record asks the same",
-    "subject not in prompt": "a method that edits at the subject can't find it",
-    "rephrase equals question": "generality measures nothing that reliability doesn't",
-    "true answer as target": "the edit asks for what is listed as true already",
-    "misaligned files": "record n of one language is not record n of the other",
-}
-"""What can be found, and what it means."""
-
-COUNTED = ("absent field", "locality prefix")
-"""True of a whole file as a rule, so counted and not listed."""
-
-_PREFIX = LOCALITY_PREFIX.strip()
-"""The readers strip texts, so nothing may stand behind it."""
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-"""Thai, Lao, Burmese, Khmer, kana and Chinese characters: no space stands between their words."""
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+|[^\w\s]")
+from xkeb.datasets import ParallelRecords
+from xkeb.dirt import CHECKS, COUNTED, FIELDS, KINDS, Finding, Part, Row, Split, across, words
+from xkeb.errors import NotHereError, RequestError
+from xkeb.records import Fact, Side, read_training
+from xkeb.subjects import WAYS, Way, locate
 
 # Table 1 of the paper, for the full files: number of examples, then the mean lengths of FIELDS in tokens. It doesn't
 # say which tokenizer counted them, and none of those tried on the files at hand gives its numbers. Mean relative
@@ -62,11 +35,6 @@ _PUBLISHED: Mapping[str, Mapping[tuple[Split, str], tuple[int, tuple[float | Non
 }
 
 
-def words(text: str) -> list[str]:
-    """Words and punctuation marks; characters one by one in scripts that put no space between words."""
-    return _WORD.findall(text)
-
-
 @dataclass(frozen=True, slots=True)
 class Statistics:
     """One row of Table 1."""
@@ -80,21 +48,6 @@ class Statistics:
     published_examples: int | None
     published_lengths: dict[str, float | None]
     """The paper's own, for the full file; empty where it states none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One dirty record."""
-
-    kind: str
-    """A key of `KINDS`."""
-    split: Split
-    language: str
-    """Two codes joined by ``/`` where two languages are compared."""
-    record: int | None
-    """Counted from 0, as in `Case.id`; None where it is about the whole file."""
-    field: str
-    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,29 +74,18 @@ class Report:
     findings: tuple[Finding, ...]
     missing: tuple[str, ...]
     """Files that the data set names and that are nowhere."""
+    subjects: tuple[Subjects, ...]
+    """For each language of the test records."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
-    """A record in one language."""
+class Subjects:
+    """Where the subjects of a language stand in its questions."""
 
-    texts: Mapping[str, str]
-    """By field; a field that the record doesn't have is absent."""
-    subject: str | None
-    answers: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A split in one language."""
-
-    split: Split
     language: str
-    path: Path
-    rows: Sequence[_Row]
-
-    def finding(self, kind: str, record: int | None, field: str, detail: str) -> Finding:
-        return Finding(kind, self.split, self.language, record, field, detail)
+    found: dict[Way, int]
+    """How many were found in each way, were the task to say ``subject: aligned``."""
+    nowhere: int
 
 
 def check(dataset: object, data_dir: Path | None = None, *, count: Callable[[str], int] | None = None) -> Report:
@@ -162,11 +104,12 @@ def check(dataset: object, data_dir: Path | None = None, *, count: Callable[[str
         )
     parts, missing = _read(dataset, data_dir)
     if not parts:
-        dataset.find(dataset.test_file, data_dir)  # raises, and says where it looked
-    findings = [finding for part in parts for check_part in _CHECKS for finding in check_part(part)]
+        dataset.rows(dataset.languages[:1], data_dir)  # raises, and says where it looked
+    findings = [finding for part in parts for check_part in CHECKS for finding in check_part(part)]
     for _, group in itertools.groupby(parts, key=lambda part: part.split):
-        for one, other in itertools.combinations(group, 2):
-            findings += _across(one, other)
+        first, *others = group
+        for other in others:
+            findings += across(first, other)
     measure = count or (lambda text: len(words(text)))
     return Report(
         dataset.name,
@@ -174,14 +117,15 @@ def check(dataset: object, data_dir: Path | None = None, *, count: Callable[[str
         tuple(_tallies(findings, parts)),
         tuple(finding for finding in findings if finding.kind not in COUNTED),
         tuple(missing),
+        tuple(_subjects(part) for part in parts if part.split == "test"),
     )
 
 
 # Reading
 
 
-def _read(dataset: ParallelRecords, data_dir: Path | None) -> tuple[list[_Part], list[str]]:
-    parts: list[_Part] = []
+def _read(dataset: ParallelRecords, data_dir: Path | None) -> tuple[list[Part], list[str]]:
+    parts: list[Part] = []
     missing: list[str] = []
     flat: tuple[tuple[Split, Mapping[str, str]], ...] = (
         ("training", dataset.training_files),
@@ -190,12 +134,18 @@ def _read(dataset: ParallelRecords, data_dir: Path | None) -> tuple[list[_Part],
     for split, files in flat:
         for language, file in files.items():
             if path := _find(dataset, file, data_dir, missing):
-                parts.append(_Part(split, language, path, [_of_fact(fact) for fact in read_training(path)]))
-    if path := _find(dataset, dataset.test_file, data_dir, missing):
-        records = read_test(path, dataset.languages)
-        for code in dataset.languages:
-            parts.append(_Part("test", code, path, [_of_side(sides[code]) for sides in records]))
-    return parts, missing
+                parts.append(Part(split, language, path, [_of_fact(fact) for fact in read_training(path)]))
+    for code in dataset.languages:
+        try:
+            found = dataset.rows([code], data_dir)
+        except NotHereError:
+            missing += dataset.test_files([code])
+            continue
+        pivot = dataset.pivot or code
+        asked = tuple(sides[pivot].src for sides in found.sides.values()) if dataset.pivot else ()
+        rows = [_of_side(sides[code], sides.get(pivot)) for sides in found.sides.values()]
+        parts.append(Part("test", code, found.paths[0], rows, asked))
+    return parts, list(dict.fromkeys(missing))
 
 
 def _find(dataset: ParallelRecords, file: str, data_dir: Path | None, missing: list[str]) -> Path | None:
@@ -206,106 +156,22 @@ def _find(dataset: ParallelRecords, file: str, data_dir: Path | None, missing: l
         return None
 
 
-def _of_side(side: Side) -> _Row:
+def _of_side(side: Side, pivot: Side | None) -> Row:
     first = (side.src, side.rephrase, side.alt, side.loc, side.loc_ans)
     texts = (*first, side.portability.question.strip(), side.portability.answer.strip())
-    return _Row(dict(zip(FIELDS, texts, strict=True)), side.subject)
+    alias = () if pivot is None or pivot is side else (pivot.subject,)
+    return Row(dict(zip(FIELDS, texts, strict=True)), side.subject, aliases=alias)
 
 
-def _of_fact(fact: Fact) -> _Row:
+def _of_fact(fact: Fact) -> Row:
     texts = {name: getattr(fact, name) for name in FIELDS if name in fact.model_fields_set}
-    return _Row(texts, fact.subject if "subject" in fact.model_fields_set else None, fact.answers)
-
-
-# Checks of one file in one language
-
-
-def _empty(part: _Part) -> Iterator[Finding]:
-    for i, row in enumerate(part.rows):
-        for name, text in {"subject": row.subject, **row.texts}.items():
-            if text is not None and not text.removeprefix(_PREFIX if name == "loc" else ""):
-                yield part.finding("empty field", i, name, "")
-
-
-def _absent(part: _Part) -> Iterator[Finding]:
-    expected = FIELDS if part.split == "test" else FIELDS[:5]
-    for i, row in enumerate(part.rows):
-        for name in ("subject", *expected):
-            if (row.subject if name == "subject" else row.texts.get(name)) is None:
-                yield part.finding("absent field", i, name, "")
-
-
-def _prefixed(part: _Part) -> Iterator[Finding]:
-    for i, row in enumerate(part.rows):
-        if row.texts.get("loc", "").startswith(_PREFIX):
-            yield part.finding("locality prefix", i, "loc", "")
-
-
-def _given_away(part: _Part) -> Iterator[Finding]:
-    for i, row in enumerate(part.rows):
-        question = row.texts.get("portability question", "")
-        if _stands_in(row.texts["alt"], question):
-            detail = f"{row.texts['alt']!r} in {question!r}"
-            yield part.finding("answer in portability question", i, "portability question", detail)
-
-
-def _repeated(part: _Part) -> Iterator[Finding]:
-    first: dict[str, int] = {}
-    for i, row in enumerate(part.rows):
-        if (question := row.texts["src"]) and (seen := first.setdefault(question.casefold(), i)) != i:
-            yield part.finding("duplicate question", i, "src", f"as record {seen}: {question!r}")
-
-
-def _subject_elsewhere(part: _Part) -> Iterator[Finding]:
-    for i, row in enumerate(part.rows):
-        if row.subject and row.subject not in row.texts["src"]:  # with regard to case: its tokens are looked for
-            yield part.finding("subject not in prompt", i, "subject", f"{row.subject!r} not in {row.texts['src']!r}")
-
-
-def _not_rephrased(part: _Part) -> Iterator[Finding]:
-    for i, row in enumerate(part.rows):
-        if (question := row.texts["src"]) and _same(question, row.texts.get("rephrase", "")):
-            yield part.finding("rephrase equals question", i, "rephrase", repr(question))
-
-
-def _already_true(part: _Part) -> Iterator[Finding]:
-    for i, row in enumerate(part.rows):
-        if (answer := row.texts["alt"]) and any(_same(answer, true) for true in row.answers):
-            yield part.finding("true answer as target", i, "alt", repr(answer))
-
-
-_CHECKS = (_empty, _absent, _prefixed, _given_away, _repeated, _subject_elsewhere, _not_rephrased, _already_true)
-
-
-def _across(one: _Part, other: _Part) -> Iterator[Finding]:
-    """What only two languages of a split show together."""
-    languages = f"{one.language}/{other.language}"
-    if (here := len(one.rows)) != (there := len(other.rows)):
-        detail = f"{one.path.name} has {here:,} records, {other.path.name} {there:,}"
-        yield Finding("misaligned files", one.split, languages, None, "", detail)
-        return
-    if one.split != "test":
-        return  # a target is trained on in one language only, so nothing crosses over
-    for i, (row, twin) in enumerate(zip(one.rows, other.rows, strict=True)):
-        if (answer := row.texts["alt"]) and _same(answer, twin.texts["alt"]):
-            yield Finding("same answer", one.split, languages, i, "alt", repr(answer))
-
-
-def _same(one: str, other: str) -> bool:
-    return one.strip().casefold() == other.strip().casefold()
-
-
-def _stands_in(answer: str, text: str) -> bool:
-    """Whether the words of `answer` stand in `text`, one after the other."""
-    wanted, given = words(answer.casefold()), words(text.casefold())
-    n = len(wanted)
-    return n > 0 and any(given[i : i + n] == wanted for i in range(len(given) - n + 1))
+    return Row(texts, fact.subject if "subject" in fact.model_fields_set else None, fact.answers)
 
 
 # Counting
 
 
-def _statistics(dataset: str, part: _Part, count: Callable[[str], int]) -> Statistics:
+def _statistics(dataset: str, part: Part, count: Callable[[str], int]) -> Statistics:
     examples, published = _PUBLISHED.get(dataset, {}).get((part.split, part.language), (None, ()))
     lengths: dict[str, float | None] = {}
     for name in FIELDS:
@@ -315,7 +181,14 @@ def _statistics(dataset: str, part: _Part, count: Callable[[str], int]) -> Stati
     return Statistics(part.split, part.language, part.path, len(part.rows), lengths, examples, paper)
 
 
-def _tallies(findings: Sequence[Finding], parts: Sequence[_Part]) -> Iterator[Tally]:
+def _subjects(part: Part) -> Subjects:
+    """An empty subject is nowhere."""
+    found = [locate(row.subject, row.texts["src"], row.aliases) if row.subject else None for row in part.rows]
+    ways = Counter(one.way for one in found if one)
+    return Subjects(part.language, {way: ways[way] for way in WAYS}, found.count(None))
+
+
+def _tallies(findings: Sequence[Finding], parts: Sequence[Part]) -> Iterator[Tally]:
     counts = Counter((f.kind, f.split, f.language, f.field) for f in findings)
     examples = {(part.split, part.language): len(part.rows) for part in parts}
     order = list(KINDS)

@@ -1,26 +1,21 @@
-"""Upstream files become cases.
-
-The schema is that of Bi-ZsRE's test and training files, which MzsRE shares. Dirt that is known to be in them is dealt
-with here, once: what can be mended is mended, and what can't be is skipped with a reason.
-"""
+"""Data sets: files of records become cases, each language of a record a side of it."""
 
 from __future__ import annotations
 
-import json
+import contextlib
+import dataclasses
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
-
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from typing import Protocol
 
 from xkeb.errors import NotHereError, RequestError
-from xkeb.hashing import digest_file
+from xkeb.hashing import digest_file, digest_texts
 from xkeb.paths import data_roots
+from xkeb.records import Fact, Side, read_records, read_test, read_training
+from xkeb.subjects import Way, locate
 from xkeb.types import Case, Edit, LanguagePair, Probe, Skipped
-
-LOCALITY_PREFIX = "nq question: "
-"""Stands before every English locality question upstream, and before no other language's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +33,31 @@ class Download:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """One file of a data set, read."""
+    """The records of a data set that a task asks for, read."""
 
     path: Path
+    """The file; where they come from several, the first."""
     sha256: str
+    """The file's hash, or `joint_hash` of several files'."""
     cases: tuple[Case, ...]
     skipped: tuple[Skipped, ...]
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By case, how the record's other languages write the subject."""
+    located: Mapping[str, Way | None] = field(default_factory=dict)
+    """By case, how its subject was found in its question; filled in where a task looks further than for the exact words."""
+
+    def aligned(self) -> Loaded:
+        """The same with each edit's subject as its question writes it, and how it was found there. One that isn't found
+        stays as it is: methods that need it skip the case and say so, the others don't."""
+        cases: list[Case] = []
+        located: dict[str, Way | None] = {}
+        for case in self.cases:
+            edit = case.edit
+            found = locate(edit.subject, edit.prompt, self.aliases.get(case.id, ())) if edit.subject else None
+            located[case.id] = found.way if found else None
+            subject = found.text if found else edit.subject
+            cases.append(dataclasses.replace(case, edit=dataclasses.replace(edit, subject=subject)))
+        return dataclasses.replace(self, cases=tuple(cases), located=located)
 
 
 class Dataset(Protocol):
@@ -64,72 +78,39 @@ class Dataset(Protocol):
         ...
 
 
-class Portability(BaseModel):
-    question: str = Field(alias="New Question")
-    answer: str = Field(alias="New Answer")
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Test records by case id, and what could not be put together."""
 
-
-class Side(BaseModel):
-    """One language of a test record."""
-
-    model_config = ConfigDict(str_strip_whitespace=True)
-    subject: str
-    src: str
-    rephrase: str
-    alt: str
-    loc: str
-    loc_ans: str
-    portability: Portability
-
-    @property
-    def locality(self) -> str:
-        return self.loc.removeprefix(LOCALITY_PREFIX.strip()).strip()
-
-    def empty(self) -> str | None:
-        """The first field without which the record can't be asked."""
-        fields = {
-            "alt": self.alt,
-            "src": self.src,
-            "rephrase": self.rephrase,
-            "loc": self.locality,
-            "loc_ans": self.loc_ans,
-            "portability question": self.portability.question,
-            "portability answer": self.portability.answer,
-        }
-        return next((name for name, text in fields.items() if not text.strip()), None)
-
-
-class Fact(BaseModel):
-    """A training record; the Chinese file upstream may lack what has a default here."""
-
-    model_config = ConfigDict(str_strip_whitespace=True)
-    src: str
-    alt: str
-    subject: str = ""
-    rephrase: str = ""
-    loc: str = ""
-    loc_ans: str = ""
-    answers: tuple[str, ...] = ()
-    """What is true before the edit, where the file says so."""
-
-    @property
-    def locality(self) -> str:
-        return self.loc.removeprefix(LOCALITY_PREFIX.strip()).strip()
+    paths: tuple[Path, ...]
+    sides: Mapping[str, Mapping[str, Side]]
+    """By case id and language."""
+    skipped: tuple[Skipped, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ParallelRecords:
-    """A data set in Bi-ZsRE's schema: a test file of aligned sides, and a training file a language."""
+    """A data set in Bi-ZsRE's schema: test records of aligned sides, and a training file a language.
+
+    The test records stand in one file; or, where there is a `pivot`, in a file for each other language, which has the
+    pivot's side beside its own. Two languages without the pivot are joined by its question.
+    """
 
     name: str
     languages: tuple[str, ...]
     test_file: str
+    """With a `pivot`, ``{}`` stands for the other language."""
     training_files: Mapping[str, str] = field(default_factory=dict)
     validation_files: Mapping[str, str] = field(default_factory=dict)
     """By language, in the schema of `training_files`. No case is made of them yet; `xkeb data check` reads them."""
     downloads: tuple[Download, ...] = ()
     shipped: Path | None = None
     """The folder of a data set that comes with the suite; otherwise it is looked for."""
+    pivot: str | None = None
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """What the files call a language, where that is not its code."""
+    borrowed: Mapping[str, ParallelRecords] = field(default_factory=dict)
+    """By language, another data set whose training facts are this one's."""
 
     def find(self, file: str, data_dir: Path | None = None) -> Path:
         """The path of a file of this data set.
@@ -141,25 +122,78 @@ class ParallelRecords:
         for folder in folders:
             if (folder / file).is_file():
                 return folder / file
+        get = f"Get it with `xkeb data fetch {self.name}`, or name" if self.downloads else "Put it there, or name"
         raise NotHereError(
             f"Data set {self.name!r} lacks {file}: looked in {', '.join(map(str, folders))}. "
-            f"Get it with `xkeb data fetch {self.name}`, or name the folder above with --data-dir."
+            f"{get} the folder above with --data-dir."
         )
 
+    def test_files(self, languages: Iterable[str]) -> tuple[str, ...]:
+        """The files in which the test records of these languages stand. The pivot's side is in every one."""
+        if self.pivot is None:
+            return (self.test_file,)
+        others = [code for code in languages if code != self.pivot]
+        return tuple(self.test_file.format(self.keys.get(code, code)) for code in others)
+
+    def uses(self) -> dict[str, str]:
+        """What each file is for."""
+        files = {file: f"test {self.pivot}/{code}" for code in self._others() for file in self.test_files([code])}
+        files = files or {self.test_file: "test"}
+        files |= {file: f"training {code}" for code, file in self.training_files.items()}
+        files |= {file: f"validation {code}" for code, file in self.validation_files.items()}
+        return files | {download.file: "other" for download in self.downloads if download.file not in files}
+
+    def verify(self, file: str, path: Path) -> None:
+        """Reads `path` as the data set would read its file of that name.
+
+        Raises:
+            RequestError: it is not of the schema.
+        """
+        tests = {file: code for code in self._others() for file in self.test_files([code])}
+        if self.pivot and file in tests:
+            read_test(path, (self.pivot, tests[file]), self.keys)
+        elif file == self.test_file:
+            read_test(path, self.languages, self.keys)
+        elif file in {*self.training_files.values(), *self.validation_files.values()}:
+            read_training(path)
+        elif file.endswith(".json"):
+            read_records(path)
+
+    def registered(self, pair: LanguagePair) -> str | None:
+        """The hash that `Loaded.sha256` has for the registered files of a direction, where all of theirs are stated."""
+        stated = {download.file: download.sha256 for download in self.downloads}
+        hashes = [stated.get(file) for file in self.test_files(pair.languages)]
+        return joint_hash([sha256 for sha256 in hashes if sha256]) if all(hashes) else None
+
+    def rows(self, languages: Sequence[str], data_dir: Path | None = None) -> Rows:
+        """The test records of some languages, with the pivot's side where there is one."""
+        self._check_languages(languages)
+        if self.pivot is None:
+            path = self.find(self.test_file, data_dir)
+            found = read_test(path, languages, self.keys)
+            return Rows((path,), {str(i): sides for i, sides in enumerate(found)})
+        codes = [code for code in languages if code != self.pivot] or [self._any(data_dir)]
+        paths = tuple(self.find(file, data_dir) for file in self.test_files(codes))
+        parts = [read_test(path, (self.pivot, code), self.keys) for path, code in zip(paths, codes, strict=True)]
+        return _joined(self.pivot, paths, parts)
+
     def test(self, pair: LanguagePair, data_dir: Path | None = None) -> Loaded:
-        self._check_languages(pair.languages)
-        path = self.find(self.test_file, data_dir)
-        cases, skipped = [], []
-        for i, sides in enumerate(read_test(path, pair.languages)):
+        found = self.rows(pair.languages, data_dir)
+        cases, skipped, aliases = [], list(found.skipped), {}
+        for case_id, sides in found.sides.items():
             problem = next((f"{code}: empty {name}" for code in pair.languages if (name := sides[code].empty())), None)
             if problem:
-                skipped.append(Skipped(str(i), problem))
-            else:
-                cases.append(_case(str(i), pair, sides))
-        return Loaded(path, digest_file(path), tuple(cases), tuple(skipped))
+                skipped.append(Skipped(case_id, problem))
+                continue
+            cases.append(_case(case_id, pair, sides))
+            aliases[case_id] = tuple(side.subject for code, side in sides.items() if code != pair.source)
+        sha256 = joint_hash([digest_file(path) for path in found.paths])
+        return Loaded(found.paths[0], sha256, tuple(cases), tuple(skipped), aliases)
 
     def training(self, language: str, data_dir: Path | None = None) -> Loaded:
         self._check_languages([language])
+        if language in self.borrowed:
+            return self.borrowed[language].training(language, data_dir)
         if language not in self.training_files:
             raise RequestError(f"Data set {self.name!r} has no training file in {language!r}.")
         path = self.find(self.training_files[language], data_dir)
@@ -168,8 +202,19 @@ class ParallelRecords:
             if not fact.src or not fact.alt:
                 skipped.append(Skipped(str(i), f"{language}: empty {'src' if not fact.src else 'alt'}"))
             else:
-                cases.append(_training_case(str(i), language, fact))
+                cases.append(training_case(str(i), language, fact))
         return Loaded(path, digest_file(path), tuple(cases), tuple(skipped))
+
+    def _others(self) -> list[str]:
+        return [code for code in self.languages if code != self.pivot] if self.pivot else []
+
+    def _any(self, data_dir: Path | None) -> str:
+        """A language whose test file is there; the first one if none is."""
+        for code in self._others():
+            with contextlib.suppress(NotHereError):
+                self.find(self.test_files([code])[0], data_dir)
+                return code
+        return self._others()[0]
 
     def _check_languages(self, languages: Iterable[str]) -> None:
         for language in languages:
@@ -177,6 +222,41 @@ class ParallelRecords:
                 raise RequestError(
                     f"Data set {self.name!r} is in {', '.join(self.languages)}; there is no {language!r}."
                 )
+
+
+def joint_hash(hashes: Sequence[str]) -> str:
+    """One hash for the files of a direction: the file's own where there is one, else that of the hashes in order."""
+    return hashes[0] if len(hashes) == 1 else digest_texts(hashes)
+
+
+def _joined(pivot: str, paths: tuple[Path, ...], parts: Sequence[Sequence[Mapping[str, Side]]]) -> Rows:
+    """Records of several files put together by the pivot's question; the ids are places in the first file.
+
+    Raises:
+        RequestError: a file asks the same twice, so that it isn't known which record is meant.
+    """
+    if len(parts) == 1:
+        return Rows(paths, {str(i): sides for i, sides in enumerate(parts[0])})
+    asked = [_by_question(pivot, path, part) for path, part in zip(paths, parts, strict=True)]
+    rows: dict[str, Mapping[str, Side]] = {}
+    skipped = []
+    for i, question in enumerate(asked[0]):
+        lacking = next((path for path, part in zip(paths, asked, strict=True) if question not in part), None)
+        if lacking:
+            skipped.append(Skipped(str(i), f"{lacking.name} has no record with the {pivot} question {question!r}"))
+        else:
+            rows[str(i)] = functools.reduce(lambda one, other: {**one, **other}, (part[question] for part in asked))
+    return Rows(paths, rows, tuple(skipped))
+
+
+def _by_question(pivot: str, path: Path, part: Sequence[Mapping[str, Side]]) -> dict[str, Mapping[str, Side]]:
+    found: dict[str, Mapping[str, Side]] = {}
+    for i, sides in enumerate(part):
+        if found.setdefault(sides[pivot].src, sides) is not sides:
+            raise RequestError(
+                f"{path}: record {i} asks {sides[pivot].src!r} again; it can't be joined by its question."
+            )
+    return found
 
 
 def _case(case_id: str, pair: LanguagePair, sides: Mapping[str, Side]) -> Case:
@@ -193,67 +273,11 @@ def _case(case_id: str, pair: LanguagePair, sides: Mapping[str, Side]) -> Case:
     return Case(case_id, edit, tuple(probes))
 
 
-def _training_case(case_id: str, language: str, fact: Fact) -> Case:
+def training_case(case_id: str, language: str, fact: Fact) -> Case:
+    """A training fact as a case, with the probes that it has texts for."""
     probes = []
     if fact.rephrase:
         probes.append(Probe("generality", language, fact.rephrase, fact.alt))
     if fact.locality and fact.loc_ans:
         probes.append(Probe("locality", language, fact.locality, fact.loc_ans))
     return Case(case_id, Edit(fact.src, fact.alt, language, fact.subject, {language: fact.alt}), tuple(probes))
-
-
-def read_test(path: Path, languages: Sequence[str]) -> list[dict[str, Side]]:
-    """The given sides of every record of a test file."""
-    return [
-        {code: _parse(Side, path, i, record.get(code), code) for code in languages}
-        for i, record in enumerate(read_records(path))
-    ]
-
-
-def read_training(path: Path) -> list[Fact]:
-    """Every record of a training file."""
-    return [_parse(Fact, path, i, record) for i, record in enumerate(read_records(path))]
-
-
-def _parse(model: type[Any], path: Path, index: int, value: Any, where: str = "") -> Any:
-    try:
-        present = (
-            {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
-        )  # Arrow fills gaps
-        return TypeAdapter(model).validate_python(present)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in ([where] if where else []) + list(first["loc"]))
-        problem = "is missing" if first["type"] == "missing" or value is None else f"is wrong: {first['msg']}"
-        raise RequestError(f"{path}: record {index}: field {place or 'record'} {problem}.") from error
-
-
-def read_records(path: Path) -> Any:
-    """The records of a JSON file that holds one list of objects, as a `datasets.Dataset`.
-
-    Parsed here, not by the library's own JSON reader, which turns answers such as "2006-01-01" into timestamps and
-    can't say where a file is broken.
-    """
-    import datasets
-
-    try:
-        records = json.loads(path.read_bytes())
-    except UnicodeDecodeError as error:
-        problem = "was cut short" if error.end == len(error.object) else "is not UTF-8 text"
-        raise RequestError(f"{path} {problem}: {error.reason} at byte {error.start}.") from error
-    except json.JSONDecodeError as error:
-        raise RequestError(
-            f"{path} is not JSON, or was cut short: {error.msg} at line {error.lineno}, column {error.colno}."
-        ) from error
-    if not isinstance(records, list) or not records:
-        raise RequestError(
-            f"{path} should hold a list of records; found {type(records).__name__}{' (empty)' if not records else ''}."
-        )
-    for i, record in enumerate(records):
-        if not isinstance(record, dict):
-            raise RequestError(f"{path}: record {i} should be an object; found {type(record).__name__}.")
-    try:
-        keys = dict.fromkeys(key for record in records for key in record)  # not the first one's only
-        return datasets.Dataset.from_list([{key: record.get(key) for key in keys} for record in records])
-    except Exception:  # Arrow wants one type a column; the schema check that follows names the record that differs
-        return records

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from xkeb.datasets import Dataset, Download
+from xkeb.datasets import Dataset, Download, ParallelRecords
 from xkeb.errors import PluginError, RequestError
 from xkeb.hashing import digest_file
 from xkeb.paths import data_roots
@@ -109,7 +109,8 @@ def _place(dataset: Dataset, download: Download, source: Path, part: Path, folde
             f"{download.file} from {download.url} has sha256 {found}; expected {download.sha256}; it was not kept."
         )
     try:
-        _read(dataset, download.file, part)
+        if isinstance(dataset, ParallelRecords):  # of no other is it known what its files hold
+            dataset.verify(download.file, part)
     except RequestError as error:
         problem = str(error).replace(str(part), download.file)
         raise RequestError(f"What {download.url} gave can't be used and was not kept: {problem}") from error
@@ -117,20 +118,6 @@ def _place(dataset: Dataset, download: Download, source: Path, part: Path, folde
     path.parent.mkdir(parents=True, exist_ok=True)
     part.replace(path)
     return Fetched(path, found, outcome)
-
-
-def _read(dataset: Dataset, file: str, path: Path) -> None:
-    """Reads a file as the data set will; only of `ParallelRecords` is it known which reader that is."""
-    from xkeb.datasets import ParallelRecords, read_records, read_test, read_training
-
-    if not isinstance(dataset, ParallelRecords):
-        return
-    if file == dataset.test_file:
-        read_test(path, dataset.languages)
-    elif file in {*dataset.training_files.values(), *dataset.validation_files.values()}:
-        read_training(path)
-    elif file.endswith(".json"):
-        read_records(path)
 
 
 # Archives

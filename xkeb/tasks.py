@@ -1,52 +1,18 @@
-"""Tasks: a data set, a direction and a version, in a few lines of YAML."""
+"""Tasks: a data set, a direction and a version, by name. Their YAML is read by `xkeb.task_files`."""
 
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from xkeb.datasets import Dataset, Loaded
-from xkeb.errors import RequestError, unknown
-from xkeb.plugins import Plugins, plugins
+from xkeb.errors import PluginWarning, RequestError, XkebError, unknown
+from xkeb.plugins import BUILTINS, plugins
+from xkeb.task_files import Definition, GroupFile, TaskFile, pair_named, read_definitions
 from xkeb.types import Case, LanguagePair
-
-
-class TaskFile(BaseModel):
-    """The keys of a task."""
-
-    model_config = ConfigDict(extra="forbid")
-    task: str
-    version: int = Field(ge=1)
-    dataset: str
-    pair: str
-    description: str = ""
-
-
-class GroupFile(BaseModel):
-    """The keys of a group: a name for several tasks."""
-
-    model_config = ConfigDict(extra="forbid")
-    group: str
-    tasks: list[str] = Field(min_length=1)
-    description: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Definition:
-    """One YAML file, checked."""
-
-    path: Path
-    content: TaskFile | GroupFile
-
-    @property
-    def name(self) -> str:
-        return self.content.task if isinstance(self.content, TaskFile) else self.content.group
 
 
 @dataclass(frozen=True)
@@ -59,11 +25,14 @@ class Task:
     pair: LanguagePair
     description: str = ""
     data_dir: Path | None = None
+    aligned: bool = False
+    """Whether a subject that its question doesn't hold letter for letter is looked for further (`xkeb.subjects`)."""
 
     @functools.cached_property
     def loaded(self) -> Loaded:
         """The test file: cases, skipped records, path and hash."""
-        return self.dataset.test(self.pair, self.data_dir)
+        loaded = self.dataset.test(self.pair, self.data_dir)
+        return loaded.aligned() if self.aligned else loaded
 
     @functools.cached_property
     def training(self) -> Loaded:
@@ -88,15 +57,21 @@ def load_task(name: str, *, data_dir: Path | str | None = None, include: Sequenc
         raise unknown("task", name, known)
     content = known[name].content
     if isinstance(content, GroupFile):
-        raise RequestError(f"{name!r} is a group of tasks: {', '.join(content.tasks)}.")
-    catalogue = plugins()
+        raise RequestError(f"{name!r} is a group of tasks: {', '.join(expand([name], include))}.")
+    return task_of(content, Path(data_dir) if data_dir else None)
+
+
+def task_of(content: TaskFile, data_dir: Path | None = None) -> Task:
+    """What a task file says, as a task."""
+    own = content.dataset
     return Task(
         content.task,
         content.version,
-        catalogue.datasets.get(content.dataset),
-        catalogue.pairs.get(content.pair),
+        plugins().datasets.get(own) if isinstance(own, str) else own.dataset(),
+        pair_named(content.pair),
         content.description,
-        Path(data_dir) if data_dir else None,
+        data_dir,
+        content.subject == "aligned",
     )
 
 
@@ -104,91 +79,64 @@ def expand(names: Sequence[str], include: Sequence[Path] = ()) -> list[str]:
     """Names of tasks, with each group replaced by its members, in order and once each."""
     known = definitions(include)
     flat: dict[str, None] = {}
-    for name in names:
+    pending = list(names)
+    while pending:
+        name = pending.pop(0)
         if name not in known:
             raise unknown("task", name, known)
         content = known[name].content
-        for member in content.tasks if isinstance(content, GroupFile) else [name]:
-            flat[member] = None
+        if isinstance(content, GroupFile):
+            pending = [*content.tasks, *pending]
+        else:
+            flat[name] = None
     return list(flat)
 
 
 def definitions(include: Sequence[Path] = ()) -> dict[str, Definition]:
-    """Every task and group: the plugins' folders, then those of `include`. A name defined twice is an error."""
+    """Every task and group: those of the suite, of other plugins, then of `include`. A name defined twice is an error, but a
+    plugin's folder that is wrong is left out, with a `PluginWarning`."""
+    folders = plugins().task_folders
+    entries = sorted(folders.entries.items(), key=lambda item: (item[1].plugin not in BUILTINS, item[0]))
     found: dict[str, Definition] = {}
-    registered = [Path(plugins().task_folders.get(name)) for name in plugins().task_folders]
-    for folder in [*registered, *include]:
-        if not folder.is_dir():
-            raise RequestError(f"There is no task folder {folder}.")
-        for path in sorted(folder.glob("*.yaml")):
-            definition = read_definition(path)
-            if definition.name in found:
-                raise RequestError(f"{path} and {found[definition.name].path} both define {definition.name!r}.")
-            found[definition.name] = definition
+    for name, entry in entries:
+        try:
+            there = _in_folder(Path(folders.get(name)), found)
+            for definition in there.values():
+                check_members(definition, {**found, **there})
+            found |= there
+        except XkebError as error:
+            if entry.plugin in BUILTINS:
+                raise
+            problem = f"Plugin {plugins().packages[entry.plugin]} registers the task folder {name!r}: {error}"
+            warnings.warn(f"{problem} It is left out.", PluginWarning, stacklevel=2)
+    for folder in include:
+        found |= _in_folder(folder, found)
     for definition in found.values():
         check_members(definition, found)
     return found
 
 
+def _in_folder(folder: Path, known: Mapping[str, Definition]) -> dict[str, Definition]:
+    """What a folder defines beside what is known."""
+    if not folder.is_dir():
+        raise RequestError(f"There is no task folder {folder}.")
+    found: dict[str, Definition] = {}
+    for path in sorted(folder.glob("*.yaml")):
+        for definition in read_definitions(path):
+            if other := {**known, **found}.get(definition.name):
+                raise RequestError(f"{path} and {other.path} both define {definition.name!r}.")
+            found[definition.name] = definition
+    return found
+
+
 def check_members(definition: Definition, known: Mapping[str, Definition]) -> None:
-    """Refuses a group that names something else than tasks."""
-    if isinstance(definition.content, GroupFile):
-        for member in definition.content.tasks:
-            if member not in known or isinstance(known[member].content, GroupFile):
-                raise unknown(f"task in group {definition.name!r} ({definition.path}):", member, known)
-
-
-def read_definition(path: Path) -> Definition:
-    """A task or group file, with its ``include`` resolved and every key checked.
-
-    Raises:
-        RequestError: names the file, the line and the key.
-    """
-    values, lines = _read_yaml(path, set())
-    if "task" not in values and "group" not in values:
-        raise RequestError(f"{path}:1: neither `task` nor `group` is set.")
-    model: type[TaskFile | GroupFile] = GroupFile if "group" in values else TaskFile
-    for key in values:
-        if key not in model.model_fields:
-            raise RequestError(f"{lines.get(str(key), f'{path}:1')}: {unknown('key', str(key), model.model_fields)}")
-    try:
-        content = model.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = str(first["loc"][0])
-        raise RequestError(f"{lines.get(key, f'{path}:1')}: {key}: {first['msg']}.") from error
-    if isinstance(content, TaskFile):
-        _check_names(content, lines, plugins())
-    return Definition(path, content)
-
-
-def _check_names(content: TaskFile, lines: dict[str, str], catalogue: Plugins) -> None:
-    for language in content.pair.split("-"):
-        if language not in catalogue.languages:
-            raise RequestError(f"{lines['pair']}: {unknown('language', language, catalogue.languages)}")
-    for key, names in (("dataset", catalogue.datasets), ("pair", catalogue.pairs)):
-        if getattr(content, key) not in names:
-            raise RequestError(f"{lines[key]}: {unknown(names.kind, getattr(content, key), names)}")
-
-
-def _read_yaml(path: Path, seen: set[Path]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The mapping in a file and where each key stands ("file:line"); keys of an included file come first."""
-    if path.resolve() in seen:
-        raise RequestError(f"{path} includes itself.")
-    seen = seen | {path.resolve()}
-    try:
-        text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
-    except OSError as error:
-        raise RequestError(f"Can't read {path}: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
-        raise RequestError(f"{path}:{line}: not YAML: {getattr(error, 'problem', None) or error}.") from error
-    if not isinstance(values, dict) or not isinstance(node, yaml.MappingNode):
-        raise RequestError(f"{path}:1: expected a mapping of keys to values.")
-    lines = {str(key.value): f"{path}:{key.start_mark.line + 1}" for key, _ in node.value}
-    if "include" not in values:
-        return values, lines
-    base, base_lines = _read_yaml(path.parent / str(values.pop("include")), seen)
-    return base | values, base_lines | lines
+    """Refuses a group that names what is neither a task nor a group, or that is among its own members."""
+    pending: list[tuple[Definition, tuple[str, ...]]] = [(definition, (definition.name,))]
+    while pending:
+        group, above = pending.pop()
+        for member in group.content.tasks if isinstance(group.content, GroupFile) else ():
+            if member not in known:
+                raise unknown(f"task in group {group.name!r} ({group.path}):", member, known)
+            if member in above:
+                raise RequestError(f"Group {member!r} ({known[member].path}) is among its own members.")
+            pending.append((known[member], (*above, member)))

@@ -10,3 +10,4 @@ from xkeb.hookspecs import hookimpl
 def register_datasets(register: Callable[[str, Dataset | str], None]) -> None:
     register("bizsre", "xkeb_plugins.datasets.bizsre:BIZSRE")
     register("bizsre_mini", "xkeb_plugins.datasets.bizsre_mini:BIZSRE_MINI")
+    register("mzsre", "xkeb_plugins.datasets.mzsre:MZSRE")

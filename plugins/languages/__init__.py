@@ -1,17 +1,31 @@
-"""The languages and directions that come with the suite."""
+"""The languages that come with the suite. Any two of them make a direction; those listed are the paper's."""
 
 from collections.abc import Callable
 
-from xkeb_plugins.languages.en import ENGLISH
-from xkeb_plugins.languages.zh import CHINESE
+from xkeb_plugins.languages.units import characters, words
 
 from xkeb.hookspecs import hookimpl
 from xkeb.types import Language, LanguagePair
 
+LANGUAGES = (
+    words("cs", "Czech"),
+    words("de", "German", "der die das den dem des ein eine einen einem einer eines"),
+    words("en", "English", "a an the"),
+    words("es", "Spanish", "el la los las lo un una unos unas"),
+    words("fr", "French", "le la les l un une des", elides=True),
+    words("nl", "Dutch", "de het een"),
+    words("pt", "Portuguese", "o a os as um uma uns umas"),
+    words("ru", "Russian"),
+    characters("th", "Thai", joiner=" "),  # a space is how Thai ends a sentence
+    words("tr", "Turkish", elides=True, capitals={"I": "ı", "İ": "i"}),
+    words("vi", "Vietnamese"),
+    characters("zh", "Chinese", joiner=""),
+)
+
 
 @hookimpl
 def register_languages(register: Callable[[str, Language], None]) -> None:
-    for language in (ENGLISH, CHINESE):
+    for language in LANGUAGES:
         register(language.code, language)
 
 

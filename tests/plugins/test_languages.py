@@ -1,10 +1,22 @@
-"""How English and Chinese are cut into the units that ``f1_units`` counts, and how a question meets its answer."""
+"""How each language is cut into the units that ``f1_units`` counts, and how a question meets its answer."""
 
 from __future__ import annotations
 
-import pytest
+import json
+import os
+import re
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xkeb.metrics import f1_units
 from xkeb.plugins import plugins
+from xkeb.types import Prediction
 
 EN, ZH = (plugins().languages.get(code) for code in ("en", "zh"))
 
@@ -50,14 +62,114 @@ def test_chinese_is_cut_into_characters(text: str, units: list[str]) -> None:
     assert ZH.units(text) == units
 
 
-def test_a_space_stands_before_an_english_answer_and_none_before_a_chinese_one() -> None:
-    assert (EN.joiner, ZH.joiner) == (" ", "")
+@pytest.mark.parametrize(
+    ("code", "text", "units"),
+    [
+        ("de", "Die Straße des 17. Juni", ["strasse", "17", "juni"]),
+        ("de", "„Ein“", ["ein"]),
+        ("es", "¿La Habana (Cuba)?", ["habana", "cuba"]),
+        ("fr", "L’Île-de-France, l'eau", ["île", "de", "france", "eau"]),
+        ("pt", "O Globo — os Três", ["globo", "três"]),
+        ("nl", "Het Rijksmuseum, Jan's foto’s", ["rijksmuseum", "jan's", "foto’s"]),
+        ("cs", "Český Krumlov; 2006 n. l.", ["český", "krumlov", "2006", "n", "l"]),
+        ("ru", "«Ёлка», 2006 г.", ["ёлка", "2006", "г"]),
+        ("tr", "İSTANBUL’UN ışığı", ["istanbul", "un", "ışığı"]),
+        ("tr", "IĞDIR", ["ığdır"]),
+        ("vi", "Hà Nội", ["hà", "nội"]),
+        ("vi", unicodedata.normalize("NFD", "Hà Nội"), ["hà", "nội"]),
+        ("th", "ที่นี่", ["ที่", "นี่"]),
+        ("th", "น้ำ", ["น\u0e49\u0e4d", "า"]),  # NFKC takes SARA AM apart, on both sides of a comparison
+        ("th", "พ.ศ. ๒๕๔๙ ๚", ["พ", "ศ", "๒", "๕", "๔", "๙"]),
+        ("th", "ดีๆ", ["ดี", "ๆ"]),
+        ("th", "IAAF 1", ["i", "a", "a", "f", "1"]),
+    ],
+)
+def test_the_others_are_cut_as_they_are_written(code: str, text: str, units: list[str]) -> None:
+    assert plugins().languages.get(code).units(text) == units
 
 
-def test_both_directions_are_registered() -> None:
+def categories(text: str) -> set[str]:
+    return {unicodedata.category(c)[0] for form in (text, unicodedata.normalize("NFKC", text)) for c in form}
+
+
+SIGNS = "".join(c for c in map(chr, range(0x30000)) if categories(c) <= {"P", "Z"})
+assert len(SIGNS) > 700
+
+
+@pytest.mark.parametrize("code", list(plugins().languages))
+def test_case_width_and_every_script_s_punctuation_don_t_count(code: str) -> None:
+    units = plugins().languages.get(code).units
+    assert units("Ａbc" + SIGNS + "42") == units("abc 42") != []
+    assert units(f"._ {SIGNS} ") == []
+
+
+@pytest.mark.parametrize("code", list(plugins().languages))
+@given(text=st.text(max_size=30))
+def test_every_letter_and_digit_is_in_one_unit_and_order_is_kept(code: str, text: str) -> None:
+    """Whatever the text: nothing but articles is lost, and cutting the units again changes nothing."""
+    language = plugins().languages.get(code)
+    units = language.units(text)
+    assert [again for unit in units for again in language.units(unit)] == units
+    small = text.replace("İ", "i").replace("I", "ı") if code == "tr" else text
+    kept = [c for c in unicodedata.normalize("NFKC", small).casefold() if unicodedata.category(c)[0] in "LN"]
+    found = [c for unit in units for c in unicodedata.normalize("NFKD", unit) if unicodedata.category(c)[0] in "LN"]
+    if code in ("cs", "ru", "tr", "vi"):  # no articles, and words: so exactly the letters and digits
+        assert found == [
+            d for c in kept for d in unicodedata.normalize("NFKD", c) if unicodedata.category(d)[0] in "LN"
+        ]
+
+
+def test_half_of_a_thai_answer_counts_half() -> None:
+    """By words there would be nothing between all and nothing, since no space stands between them."""
+    thai = plugins().languages.get("th")
+    right, half = Prediction("กรุงเทพ", ()), Prediction("กรุงxyz", (1,))
+    assert thai.units("กรุงเทพ") == ["ก", "รุ", "ง", "เ", "ท", "พ"]
+    assert f1_units(half, right, thai) == pytest.approx(0.5)
+
+
+def test_no_space_stands_before_a_chinese_answer_and_one_before_every_other() -> None:
+    joiners = {code: plugins().languages.get(code).joiner for code in plugins().languages}
+    assert joiners == dict.fromkeys(["cs", "de", "en", "es", "fr", "nl", "pt", "ru", "th", "tr", "vi"], " ") | {
+        "zh": ""
+    }
+
+
+def test_each_language_is_named_by_its_code() -> None:
+    named = {code: plugins().languages.get(code).name for code in plugins().languages}
+    assert all(plugins().languages.get(code).code == code for code in named)
+    assert (named["th"], named["cs"], named["nl"]) == ("Thai", "Czech", "Dutch")
+    assert len(set(named.values())) == len(named) == 12
+
+
+def test_the_paper_s_directions_are_registered() -> None:
     pairs = {name: plugins().pairs.get(name) for name in plugins().pairs}
     assert {name: (pair.source, pair.target, pair.languages) for name, pair in pairs.items()} == {
         "en-zh": ("en", "zh", ("en", "zh")),
         "zh-en": ("zh", "en", ("zh", "en")),
     }
     assert all(pair.name == name for name, pair in pairs.items())
+
+
+def texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from texts(inner)
+
+
+@pytest.mark.skipif(
+    not (Path(os.environ.get("XKEB_DATA_DIR") or "nowhere") / "bizsre").is_dir(), reason="XKEB_DATA_DIR is not set"
+)
+def test_the_paper_s_texts_are_cut_as_by_the_plainest_rules() -> None:
+    """English: runs of what `str.isalnum` knows, with inner apostrophes; Chinese: one code point after the other."""
+    word = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+    records = json.loads((Path(os.environ["XKEB_DATA_DIR"]) / "bizsre" / "bizsre_test.json").read_text("utf-8"))
+    compared = 0
+    for text in {text for record in records for text in texts(record)}:
+        normal = unicodedata.normalize("NFKC", text).casefold()
+        found = word.findall(normal)
+        assert EN.units(text) == ([one for one in found if one not in {"a", "an", "the"}] or found)
+        assert ZH.units(text) == [c for c in normal if unicodedata.category(c)[0] in "LMNS"]
+        compared += 1
+    assert compared > 5_000

@@ -16,7 +16,8 @@ from rich.table import Column, Table
 from xkeb.errors import RequestError
 
 if TYPE_CHECKING:  # these import torch
-    from xkeb.data_checks import Finding, Report, Statistics
+    from xkeb.data_checks import Report, Statistics
+    from xkeb.dirt import Finding
 
 SHOWN = 5
 """Records of one kind that `check` prints without ``--all``."""
@@ -112,6 +113,8 @@ def check(name: str, data_dir: Path | None, every: bool, tokenizer: str | None, 
             "counted with their prefix. Compare the shape, not the decimals.",
             style="dim",
         )
+    console.print("\nWhere the subject stands in its question (`subject: aligned`)", highlight=False)
+    console.print(_subjects(report))
     for file in report.missing:
         console.print(f"[yellow]missing[/]: {escape(file)} (`xkeb data fetch {name}`)", highlight=False)
     console.print(*_dirt(report, every), sep="\n", highlight=False, soft_wrap=True)
@@ -122,15 +125,11 @@ def _describe(dataset: Any, name: str, data_dir: Path | None) -> dict[str, Any]:
     from xkeb.datasets import ParallelRecords
     from xkeb.paths import data_roots
 
-    files: dict[str, str] = {}  # what each is for
+    files = {download.file: "other" for download in dataset.downloads}  # what each is for
     folders = [root / name for root in data_roots(data_dir)]
     if isinstance(dataset, ParallelRecords):
         folders = [dataset.shipped] if dataset.shipped else folders
-        files[dataset.test_file] = "test"
-        files |= {file: f"training {code}" for code, file in dataset.training_files.items()}
-        files |= {file: f"validation {code}" for code, file in dataset.validation_files.items()}
-    for download in dataset.downloads:
-        files.setdefault(download.file, "other")
+        files = dataset.uses()
     rows = []
     for file, use in files.items():
         path = next((str(folder / file) for folder in folders if (folder / file).is_file()), None)
@@ -170,9 +169,19 @@ def _cells(row: Statistics, lengths: dict[str, float | None]) -> list[str]:
     return ["-" if (length := lengths.get(name)) is None else f"{length:.2f}" for name in row.lengths]
 
 
+def _subjects(report: Report) -> Table:
+    """How the subjects of each language are found."""
+    table = Table("language", box=None, pad_edge=False)
+    for column in (*next((row.found for row in report.subjects), {}), "nowhere"):
+        table.add_column(column, justify="right")
+    for row in report.subjects:
+        table.add_row(row.language, *(f"{count:,}" for count in row.found.values()), f"{row.nowhere:,}")
+    return table
+
+
 def _dirt(report: Report, every: bool) -> Iterator[str]:
     """Each kind with its number and meaning, and below it the records."""
-    from xkeb.data_checks import KINDS
+    from xkeb.dirt import KINDS
 
     if not report.tallies:
         yield "\nNo dirty records."

@@ -12,17 +12,22 @@ from typing import Any
 
 import click
 
+from xkeb.installed import reason
+
 Row = dict[str, Any]
 
 
 def _tasks() -> list[Row]:
-    from xkeb.tasks import TaskFile, definitions
+    from xkeb.task_files import TaskFile
+    from xkeb.tasks import definitions
 
     rows = []
     for name, definition in sorted(definitions().items()):
         content = definition.content
         if isinstance(content, TaskFile):
-            rows.append({"name": name, "dataset": content.dataset, "pair": content.pair, "version": content.version})
+            rows.append(
+                {"name": name, "dataset": content.dataset_name, "pair": content.pair, "version": content.version}
+            )
         else:
             rows.append({"name": name, "tasks": content.tasks})
         rows[-1]["description"] = content.description
@@ -35,11 +40,19 @@ def _catalogue(attribute: str, describe: Callable[[Any], Row]) -> Callable[[], l
 
         catalogue = getattr(plugins(), attribute)
         return [
-            {"name": name, "plugin": catalogue.entries[name].plugin, **describe(catalogue.entries[name])}
+            {"name": name, "plugin": catalogue.entries[name].plugin, **_described(catalogue.entries[name], describe)}
             for name in catalogue
         ]
 
     return rows
+
+
+def _described(entry: Any, describe: Callable[[Any], Row]) -> Row:
+    """Or what is wrong with it: one plugin's mistake must not hide all the others."""
+    try:
+        return describe(entry)
+    except Exception as error:
+        return {"description": f"can't be read: {reason(error)}"}
 
 
 def _summary(entry: Any) -> Row:
@@ -99,6 +112,8 @@ def command(kind: str | None, as_json: bool) -> None:
         for row in rows:
             table.add_row(*(_text(row.get(column, "")) for column in columns))
         out.print(table)
+        if name == "pairs":
+            out.print("Any other two languages make a pair as well: source-target.")
         if not kind:
             out.print()
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from conftest import sentencepiece_like
 from plain_memit import EDITS, memit
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import xkeb
 from xkeb.backbone import Backbone
 from xkeb.errors import RequestError
+from xkeb.testing.small import small_tokenizer
 from xkeb.types import Case
 
 pytestmark = pytest.mark.usefixtures("fresh_cache")
@@ -21,7 +21,7 @@ def test_the_defaults_are_those_of_the_paper(llama: Backbone) -> None:
     config = LlamaConfig(
         vocab_size=900, hidden_size=16, intermediate_size=24, num_hidden_layers=32, num_attention_heads=2
     )
-    deep = Backbone("deep", LlamaForCausalLM(config), sentencepiece_like(), "0" * 64)
+    deep = Backbone("deep", LlamaForCausalLM(config), small_tokenizer(), "0" * 64)
     editor = xkeb.load_editor("memit").settle(deep)
     assert editor.layers == (4, 5, 6, 7, 8)
     assert (editor.mom2_update_weight, editor.contexts) == (15000, ((10, 5),))

@@ -1,0 +1,1 @@
+"""The tasks of MzsRE: one for each language and direction, from two files."""
