@@ -37,9 +37,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 AXES: dict[str, tuple[str, Sequence[int]]] = {
-    "cases": ("cases, 4 at a time", (4, 8, 16)),
-    "batch": ("cases at a time, of 8", (1, 2, 4, 8)),
-    "prompt": ("sentences before the prompt", (0, 2, 4, 8)),
+    "cases": ("cases, 2 at a time", (2, 4, 8)),
+    "batch": ("cases at a time, of 4", (1, 2, 4)),
+    "prompt": ("sentences before the prompt", (0, 4, 8)),
     "depth": ("layers", (10, 20, 30)),
 }
 
@@ -88,14 +88,14 @@ def points(axis: str, method: str, model: str, cases: Sequence[Case], training: 
     editor = ready(whole)
     for value in AXES[axis][1]:
         if axis == "cases":
-            yield functools.partial(run, whole, editor, cases[:value], 4)
+            yield functools.partial(run, whole, editor, cases[:value], 2)
         elif axis == "batch":
-            yield functools.partial(run, whole, editor, cases[:8], value)
+            yield functools.partial(run, whole, editor, cases[:4], value)
         elif axis == "prompt":
-            yield functools.partial(run, whole, editor, [lengthened(case, value) for case in cases[:4]], 4)
+            yield functools.partial(run, whole, editor, [lengthened(case, value) for case in cases[:2]], 2)
         else:
             backbone = shallow(model, value)
-            yield functools.partial(run, backbone, ready(backbone), cases[:4], 4)
+            yield functools.partial(run, backbone, ready(backbone), cases[:2], 2)
 
 
 @click.command()
@@ -118,7 +118,7 @@ def main(
     plot: Path | None,
 ) -> None:
     loaded = xkeb.load_task(task, data_dir=data_dir)
-    cases, training = list(loaded)[:16], list(loaded.training.cases)[:train_size]
+    cases, training = list(loaded)[:8], list(loaded.training.cases)[:train_size]
     found: dict[str, dict[str, list[float]]] = {}
     for axis in axes.split(","):
         label, values = AXES[axis]

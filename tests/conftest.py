@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +13,7 @@ from tokenizers import (
     Tokenizer,
     decoders,
     models,
-    normalizers,
     pre_tokenizers,
-    processors,
     trainers,
 )
 from transformers import (
@@ -27,8 +24,6 @@ from transformers import (
     Gemma3TextConfig,
     GPT2Config,
     GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
@@ -36,22 +31,18 @@ from transformers import (
 import xkeb
 from xkeb.backbone import Backbone
 from xkeb.paths import cache_root
+from xkeb.testing.small import corpus, small_model, small_tokenizer
+from xkeb.testing.state import own_cache as empty_cache
 from xkeb.types import Case
 
-pytest_plugins = ["releases", "some_changes"]
-
-MINI = Path(__file__).parent.parent / "plugins" / "datasets" / "bizsre_mini"
+pytest_plugins = ["built_wheel", "releases", "some_changes"]
 
 
 @pytest.fixture(autouse=True, scope="session")
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def own_cache() -> Iterator[None]:
     """Artefacts go to a folder of this run; only the converted embedded models are shared with other runs."""
-    models = cache_root() / "models"
-    models.mkdir(parents=True, exist_ok=True)
-    cache = tmp_path_factory.mktemp("cache")
-    (cache / "models").symlink_to(models)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XKEB_CACHE", str(cache))
+    (cache_root() / "models").mkdir(parents=True, exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch, empty_cache():
         patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setenv("TOKENIZERS_PARALLELISM", "false")
         yield
@@ -62,32 +53,6 @@ def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache, for what must be learnt anew."""
     monkeypatch.setenv("XKEB_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
-
-
-def corpus() -> list[str]:
-    """The text of the shipped data set, for training tokenizers."""
-    records = json.loads((MINI / "bizsre_mini_test.json").read_text(encoding="utf-8"))
-    return [
-        text
-        for record in records
-        for side in ("en", "zh")
-        for text in (record[side]["src"], record[side]["alt"], record[side]["loc"])
-    ]
-
-
-def sentencepiece_like() -> PreTrainedTokenizerFast:
-    """LLaMA's way: spaces become ``▁``, one before the text, bytes for what is unknown, and a BOS token."""
-    tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
-    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    tokenizer.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
-    )
-    special = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
-    tokenizer.train_from_iterator(
-        corpus(), trainers.BpeTrainer(vocab_size=900, special_tokens=special, show_progress=False)
-    )
-    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
 
 
 def byte_level() -> PreTrainedTokenizerFast:
@@ -107,20 +72,9 @@ def byte_level() -> PreTrainedTokenizerFast:
 
 def tiny_model(family: str, vocabulary: int) -> PreTrainedModel:
     """A random model of a family, in float32. Weights are large enough that answers depend on what was asked."""
-    torch.manual_seed(0)
     if family == "llama":
-        return LlamaForCausalLM(
-            LlamaConfig(
-                vocab_size=vocabulary,
-                hidden_size=32,
-                intermediate_size=80,
-                num_hidden_layers=6,
-                num_attention_heads=4,
-                num_key_value_heads=2,
-                initializer_range=0.15,
-                tie_word_embeddings=False,
-            )
-        )
+        return small_model(vocabulary)
+    torch.manual_seed(0)
     if family == "gemma3":
         return Gemma3ForCausalLM(
             Gemma3TextConfig(
@@ -147,8 +101,8 @@ def tiny_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Folders in the Hugging Face format, by family."""
     folders = {}
     for family, tokenizer in (
-        ("llama", sentencepiece_like()),
-        ("gemma3", sentencepiece_like()),
+        ("llama", small_tokenizer()),
+        ("gemma3", small_tokenizer()),
         ("gpt2", byte_level()),
     ):
         folder = tmp_path_factory.mktemp("models") / family

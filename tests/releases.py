@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 import upstream
-from conftest import corpus
 from upstream import BAICHUAN, BAICHUAN2, LLAMA, Tensors, special
+
+from xkeb.testing.small import corpus
 
 
 @dataclass(frozen=True)

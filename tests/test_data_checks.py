@@ -15,8 +15,9 @@ import pytest
 from click.testing import CliRunner
 
 import xkeb.cli
-from xkeb.data_checks import COUNTED, KINDS, check, words
+from xkeb.data_checks import check
 from xkeb.datasets import ParallelRecords
+from xkeb.dirt import COUNTED, KINDS, words
 from xkeb.errors import RequestError
 from xkeb.plugins import plugins
 

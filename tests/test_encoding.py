@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from conftest import byte_level, sentencepiece_like
+from conftest import byte_level
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
@@ -16,6 +16,7 @@ from xkeb.encoding import encode, gold, last_token, read
 from xkeb.errors import RequestError
 from xkeb.metrics import em, f1
 from xkeb.plugins import plugins
+from xkeb.testing.small import small_tokenizer
 from xkeb.types import Edit
 
 KINDS = ("sentencepiece", "byte-level", "gemma")
@@ -33,7 +34,7 @@ ANSWERS = (
 def tokenizer(request: pytest.FixtureRequest) -> PreTrainedTokenizerBase:
     if request.param == "gemma":
         return request.getfixturevalue("gemma").tokenizer
-    return sentencepiece_like() if request.param == "sentencepiece" else byte_level()
+    return small_tokenizer() if request.param == "sentencepiece" else byte_level()
 
 
 def merging(*merges: tuple[str, str]) -> PreTrainedTokenizerFast:
@@ -115,7 +116,7 @@ def test_a_merge_over_the_border_moves_the_border_to_the_left() -> None:
 
 @pytest.mark.parametrize("joined", [True, False], ids=["answer", "no-answer"])
 def test_an_end_of_text_token_that_the_tokenizer_appends_is_left_out(joined: bool) -> None:
-    tokenizer = sentencepiece_like()
+    tokenizer = small_tokenizer()
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import sentencepiece_like, tiny_model
+from conftest import tiny_model
 from transformers import (
     BertConfig,
     BertForMaskedLM,
@@ -25,6 +25,7 @@ from transformers import (
 from xkeb.backbone import Backbone
 from xkeb.errors import RequestError
 from xkeb.layout import Layout, as_stored, find_layout, widths
+from xkeb.testing.small import small_tokenizer
 
 SMALL = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
 GATED = {
@@ -167,7 +168,7 @@ def test_an_encoder_only_model_is_refused() -> None:
 def test_an_encoder_only_folder_is_refused(tmp_path: Path) -> None:
     import xkeb
 
-    tokenizer = sentencepiece_like()
+    tokenizer = small_tokenizer()
     BertForMaskedLM(BertConfig(**{**SMALL, "vocab_size": len(tokenizer)}, intermediate_size=64)).save_pretrained(
         tmp_path
     )

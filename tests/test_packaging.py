@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import email
 import json
-import os
-import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
+from built_wheel import Clean, build
+
+from xkeb.tasks import definitions
 
 ROOT = Path(__file__).parent.parent
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SETUPTOOLS: dict[str, Any] = PROJECT["tool"]["setuptools"]
 FOLDERS = {"xkeb": "xkeb", "xkeb_plugins": "plugins", "xkeb_tasks": "tasks", "xkeb_leaderboard": "leaderboard"}
 """Import name -> folder of the checkout: the contract's."""
-NOT_SHIPPED = ("__pycache__", "*.pyc", ".*")
 SUBMITTED = ROOT / "leaderboard" / "results"
 """Results that others hand in: no part of the package."""
 
@@ -49,21 +51,6 @@ def test_every_package_has_an_init_file_and_its_folder_is_mapped() -> None:
     assert {name: SETUPTOOLS["package-dir"][name] for name in roots} == {name: FOLDERS[name] for name in roots}
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy, since setuptools leaves files in the folder it builds from, and takes in what it finds there."""
-    copy, target = tmp_path_factory.mktemp("copy"), tmp_path_factory.mktemp("wheel")
-    for folder in FOLDERS.values():
-        if (ROOT / folder).is_dir():
-            shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns(*NOT_SHIPPED))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, copy)
-    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
-    subprocess.run([sys.executable, "-m", "pip", "wheel", *options, "--wheel-dir", target, copy], check=True)
-    (built,) = target.glob("*.whl")
-    return built
-
-
 def test_the_wheel_holds_every_file_of_the_checkout_s_packages(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if not name.partition("/")[0].endswith(".dist-info")}
@@ -74,7 +61,31 @@ def test_the_wheel_brings_its_licence_and_command(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         about = {name.partition(".dist-info/")[2]: name for name in archive.namelist() if ".dist-info/" in name}
         assert "licenses/LICENSE" in about
-        assert "xkeb = xkeb.cli:main" in archive.read(about["entry_points.txt"]).decode()
+        points = archive.read(about["entry_points.txt"]).decode()
+        assert "[console_scripts]\nxkeb = xkeb.cli:main" in points
+        assert "[pytest11]\nxkeb = xkeb.testing.plugin" in points
+
+
+def test_the_wheel_holds_tasks_templates_and_plugins_and_nothing_else(wheel: Path) -> None:
+    """No test, no document, no cache, no data of others; and each kind of file that is no module, by name."""
+    with zipfile.ZipFile(wheel) as archive:
+        held = [name for name in archive.namelist() if ".dist-info/" not in name]
+    assert {name.split("/")[0] for name in held} == set(FOLDERS)
+    kinds = {(name.split("/")[0], Path(name).suffix) for name in held} - {(folder, ".py") for folder in FOLDERS}
+    assert kinds == {
+        ("xkeb", ".typed"),
+        ("xkeb", ".jinja"),
+        ("xkeb_plugins", ".json"),
+        ("xkeb_plugins", ".md"),
+        ("xkeb_tasks", ".yaml"),
+        ("xkeb_leaderboard", ".json"),
+        ("xkeb_leaderboard", ".html"),
+        ("xkeb_leaderboard", ".css"),
+        ("xkeb_leaderboard", ".js"),
+        ("xkeb_leaderboard", ".svg"),
+    }
+    assert not [name for name in held if "test_" in Path(name).stem and not name.endswith("_test.py.jinja")]
+    assert {name for name in held if name.endswith(".md")} == {"xkeb_plugins/datasets/bizsre_mini/README.md"}
 
 
 LIST = """
@@ -95,23 +106,47 @@ print(json.dumps({
 """
 
 
-def test_the_wheel_works_away_from_the_checkout(wheel: Path, tmp_path: Path) -> None:
-    site, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    options = ["--quiet", "--no-deps", "--no-index", "--disable-pip-version-check", "--target"]
-    subprocess.run([sys.executable, "-m", "pip", "install", *options, site, wheel], check=True)
-    environment = {**os.environ, "PYTHONPATH": str(site)}
+def test_the_wheel_works_away_from_the_checkout(clean_environment: Callable[[], Clean]) -> None:
+    clean = clean_environment()
 
-    def python(*arguments: str) -> Any:
-        done = subprocess.run(
-            [sys.executable, *arguments], cwd=elsewhere, env=environment, capture_output=True, text=True, check=True
-        )
+    def answer(*command: str) -> Any:
+        done = clean.run(*command)
+        assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
-    listed = python("-m", "xkeb.cli", "ls", "--json")
-    assert {row["name"] for row in listed["tasks"]} == {path.stem for path in (ROOT / "tasks").glob("*.yaml")}
+    listed = answer("xkeb", "ls", "--json")
+    assert {row["name"] for row in listed["tasks"]} == set(definitions())
     assert {"ft", "rome", "ike"} <= {row["name"] for row in listed["methods"]}
     assert all(row["description"] for kind in ("tasks", "methods", "models") for row in listed[kind])
-    found = python("-c", LIST)
-    assert all(Path(path).is_relative_to(site) for path in found["files"] + found["data"])
+    found = answer("python", "-c", LIST)
+    assert all(Path(path).is_relative_to(clean.bin.parent) for path in found["files"] + found["data"])
     assert found["cases"] >= 60
+    doctor = clean.run("xkeb", "doctor")
+    assert doctor.returncode == 0, doctor.stdout
+
+
+def test_the_sdist_builds_the_same_wheel(sources: Path, wheel: Path, tmp_path: Path) -> None:
+    """From what a source distribution holds, and nothing else."""
+    made = tmp_path / "made"
+    script = f"from setuptools.build_meta import build_sdist; build_sdist({str(made)!r})"
+    made.mkdir()
+    subprocess.run([sys.executable, "-c", script], cwd=sources, check=True, capture_output=True)
+    (sdist,) = made.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    again = build(tmp_path / sdist.name.removesuffix(".tar.gz"), tmp_path / "again")
+    with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(again) as other:
+        assert {file.filename: file.CRC for file in other.infolist() if not file.filename.endswith("/RECORD")} == {
+            file.filename: file.CRC for file in one.infolist() if not file.filename.endswith("/RECORD")
+        }
+
+
+def test_an_index_would_take_it(wheel: Path) -> None:
+    """What `twine check` looks at: the description renders, and the metadata is complete."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        about = email.message_from_bytes(archive.read(name))
+    assert about["Description-Content-Type"] == "text/markdown"
+    assert about["License-Expression"] == "MIT"
+    assert about.get_payload().startswith("# xkeb")
+    assert {"embedded", "test", "docs"} <= set(about.get_all("Provides-Extra", []))

@@ -1,43 +1,58 @@
-"""A plugin package that somebody else wrote, installed by pip: what it registers is listed, runs and is scored."""
+"""A plugin package that somebody else wrote, installed from its wheel beside ours: what it registers is listed, runs and is
+scored, and what is wrong with a third one is told without spoiling either."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from built_wheel import Clean, build
 
 PACKAGE = Path(__file__).parent / "third_party"
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
-def xkeb_with_it(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """``xkeb`` in a process that has the package installed. It is built from a copy: pip leaves files beside a source."""
-    source, target = tmp_path_factory.mktemp("source") / "package", tmp_path_factory.mktemp("site")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package's wheel. It is built from a copy: pip leaves files beside a source."""
+    source = tmp_path_factory.mktemp("source") / "package"
     shutil.copytree(PACKAGE, source, ignore=shutil.ignore_patterns("build", "*.egg-info", "__pycache__"))
-    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
-    subprocess.run([sys.executable, "-m", "pip", "install", *options, "--target", target, source], check=True)
+    return build(source, tmp_path_factory.mktemp("package"))
 
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "xkeb.cli", *map(str, arguments)],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(target), os.environ.get("PYTHONPATH", "")])},
-            cwd=target,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+
+@pytest.fixture(scope="module")
+def clean(clean_environment: Callable[[], Clean], package: Path) -> Clean:
+    """An environment with two wheels, xkeb's and the package's, away from any checkout."""
+    made = clean_environment()
+    made.install(package)
+    return made
+
+
+@pytest.fixture(scope="module")
+def xkeb_with_it(clean: Clean) -> Run:
+    """``xkeb`` as it is installed there."""
+
+    def run(*arguments: object, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+        return clean.run("xkeb", *arguments, path=path)
 
     return run
+
+
+def test_nothing_of_it_comes_from_the_checkout(clean: Clean) -> None:
+    script = (
+        "import sys, xkeb, xkeb_plugins, xkeb_tasks, xkeb_third_party\n"
+        "print(*(module.__file__ for module in (xkeb, xkeb_plugins, xkeb_tasks, xkeb_third_party)))\n"
+        "print(*sys.path)"
+    )
+    files, path = clean.run("python", "-c", script).stdout.splitlines()
+    assert all(Path(file).is_relative_to(clean.bin.parent) for file in files.split())
+    assert str(PACKAGE.parent.parent) not in path.split()
 
 
 def test_a_whole_method_fits_in_25_lines() -> None:
@@ -51,21 +66,28 @@ def test_what_it_registers_is_listed_under_its_name(xkeb_with_it: Run) -> None:
     for kind, name, plugin in (
         ("methods", "tune", "tune"),
         ("methods", "mute", "mute"),
-        ("languages", "de", "german"),
-        ("pairs", "en-de", "german"),
-        ("metrics", "shouted", "german"),
-        ("datasets", "capitals", "german"),
+        ("models", "ears", "ears"),
+        ("languages", "it", "italian"),
+        ("pairs", "en-it", "italian"),
+        ("metrics", "shouted", "italian"),
+        ("datasets", "capitals", "italian"),
     ):
         assert rows[kind, name]["plugin"] == plugin
-    assert rows["tasks", "capitals_en2de"] == {
-        "name": "capitals_en2de",
+    assert rows["tasks", "capitals_en2it"] == {
+        "name": "capitals_en2it",
         "dataset": "capitals",
-        "pair": "en-de",
+        "pair": "en-it",
         "version": 3,
-        "description": "Edit in English, ask in English and German",
+        "description": "Edit in English, ask in English and Italian",
     }
     assert rows["methods", "tune"]["description"].startswith("Tune: a few steps of gradient descent")
-    assert {name for kind, name in rows if kind == "plugins"} >= {"tune", "mute", "german", "xkeb_plugins.methods"}
+    assert {name for kind, name in rows if kind == "plugins"} >= {
+        "tune",
+        "mute",
+        "ears",
+        "italian",
+        "xkeb_plugins.methods",
+    }
     assert ("methods", "rome") in rows
 
 
@@ -76,10 +98,10 @@ def finished(
     """One run of its methods beside a built-in one, on its own task, with its own metric."""
     output = tmp_path_factory.mktemp("results")
     done = xkeb_with_it(
-        "run", "--tasks", "capitals_en2de", "--model", "hf", "--model-args", f"path={tiny_folders['llama']}",
+        "run", "--tasks", "capitals_en2it", "--model", "hf,ears", "--model-args", f"path={tiny_folders['llama']}",
         "--methods", "tune,mute,ft", "--method-args", "tune.steps=2", "--metrics", "f1,shouted", "--output", output,
     )  # fmt: skip
-    return done, output / "capitals_en2de" / "hf"
+    return done, output / "capitals_en2it" / "hf"
 
 
 def result(folder: Path, method: str) -> dict[str, Any]:
@@ -100,11 +122,11 @@ def test_its_methods_run_beside_a_built_in_one(finished: tuple[subprocess.Comple
         assert found["task"]["version"] == 3
         assert found["case_ids"] == ["0", "1"]
         assert found["skipped"] == [{"case_id": "2", "reason": "en: empty alt"}]
-        assert set(found["scores"]["generality"]) == {"en", "de"}
+        assert set(found["scores"]["generality"]) == {"en", "it"}
         assert set(found["scores"]["reliability"]["en"]) == {"f1", "shouted"}
     assert result(folder, "tune")["method"]["params"] == {"layer": 2, "steps": 2, "lr": 0.1}
     assert result(folder, "mute")["method"]["params"] == {"layer": 1, "broken": False}
-    assert "German" in done.stdout
+    assert "Italian" in done.stdout
 
 
 def test_an_opaque_change_is_at_work_in_its_own_case(
@@ -132,20 +154,92 @@ def test_a_method_that_raises_costs_its_own_cell(
     xkeb_with_it: Run, tiny_folders: dict[str, Path], tmp_path: Path
 ) -> None:
     done = xkeb_with_it(
-        "run", "--tasks", "capitals_en2de", "--model", "hf", "--model-args", f"path={tiny_folders['llama']}",
+        "run", "--tasks", "capitals_en2it", "--model", "hf", "--model-args", f"path={tiny_folders['llama']}",
         "--methods", "mute,tune", "--method-args", "mute.broken=true", "--limit", "1", "--output", tmp_path,
     )  # fmt: skip
     assert done.returncode == 1
-    assert re.search(r"^xkeb: capitals_en2de / hf / mute: .*this plugin is broken$", done.stderr, re.MULTILINE)
+    assert re.search(r"^xkeb: capitals_en2it / hf / mute: .*this plugin is broken$", done.stderr, re.MULTILINE)
     assert "Traceback" not in done.stderr
-    folder = tmp_path / "capitals_en2de" / "hf"
+    folder = tmp_path / "capitals_en2it" / "hf"
     assert not (folder / "mute" / "result.json").exists()
     assert result(folder, "tune")["case_ids"] == ["0"]
 
 
 def test_a_misspelt_option_of_its_method_is_named(xkeb_with_it: Run, tiny_folders: dict[str, Path]) -> None:
     done = xkeb_with_it(
-        "run", "--tasks", "capitals_en2de", "--model", "hf", "--methods", "tune", "--method-args", "tune.stepz=1"
+        "run", "--tasks", "capitals_en2it", "--model", "hf", "--methods", "tune", "--method-args", "tune.stepz=1"
     )
     assert done.returncode == 2
     assert done.stderr == "xkeb: Unknown option of method 'tune': 'stepz': did you mean 'steps'?\n"
+
+
+def test_its_backbone_answers_and_is_recorded(finished: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+    """It reads small letters, so it is asked something else than the model of the same weights."""
+    _, folder = finished
+    ours, theirs = lines(folder, "ft"), lines(folder.parent / "ears", "ft")
+    assert result(folder.parent / "ears", "ft")["model"]["sha256"] == "0" * 64
+    assert [line["case_id"] for line in theirs] == [line["case_id"] for line in ours] == ["0", "1"]
+    answers = [[probe["before"] for line in found for probe in line["probes"]] for found in (ours, theirs)]
+    assert answers[0] != answers[1]
+
+
+KIT = """
+from xkeb.testing import check_backbone, check_language, check_method, check_pair, check_task
+
+def test_tune(small_backbone): check_method("tune", small_backbone)
+def test_ears(small_folder): check_backbone("ears", path=str(small_folder))
+def test_italian(): check_language("it", "Perché l'acqua è così blu?"); check_pair("en-it")
+def test_capitals(): check_task("capitals_en2it")
+"""
+
+
+def test_it_passes_the_kit(clean: Clean) -> None:
+    (clean.folder / "test_it.py").write_text(KIT, encoding="utf-8")
+    done = clean.run("pytest", "-q", "test_it.py")
+    assert done.returncode == 0, done.stdout
+    assert "4 passed" in done.stdout
+
+
+SPOILT = {
+    "rival 2.0": "@xkeb.hookimpl\ndef register_editors(register):\n    register('mute', dict)\n    register('rome', dict)\n",
+    "torn 0.1": "import a_library_that_is_not_here\n",
+    "future 9.0": "@xkeb.hookimpl\ndef register_probes(register):\n    register('p', dict)\n",
+}
+
+
+def test_spoilt_plugins_are_told_by_their_package_and_the_rest_goes_on(
+    xkeb_with_it: Run, tiny_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    for package, source in SPOILT.items():
+        name, version = package.split()
+        (tmp_path / f"{name}.py").write_text(f"import xkeb\n{source}")
+        about = tmp_path / f"{name}-{version}.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        (about / "entry_points.txt").write_text(f"[xkeb]\n{name} = {name}\n")
+    one = "Two plugins register the method 'mute': 'rival' of package rival 2.0 and 'mute' of package xkeb-third-party 0.1.0."
+    told = {
+        f"xkeb: {one} Neither is used; uninstall one of them.",
+        "xkeb: Plugin 'rival' of package rival 2.0 registers the method 'rome', which xkeb has itself; its own is used.",
+        "xkeb: Plugin 'torn' of package torn 0.1 can't be imported: ModuleNotFoundError: No module named "
+        "'a_library_that_is_not_here'. It is left out.",
+        "xkeb: Plugin 'future' of package future 9.0 has the hook 'register_probes', which this version of xkeb does not "
+        "know: the name is misspelt, or the plugin was written for a newer version; did you mean 'register_backbones'? It is "
+        "left out.",
+    }
+    run = (
+        "run", "--tasks", "capitals_en2it", "--model", "hf", "--model-args", f"path={tiny_folders['llama']}",
+        "--limit", "1", "--output", tmp_path / "results",
+    )  # fmt: skip
+    done = xkeb_with_it(*run, "--methods", "tune,ft", path=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert {line for line in done.stderr.splitlines() if "lugin" in line} == told
+    assert result(tmp_path / "results" / "capitals_en2it" / "hf", "tune")["case_ids"] == ["0"]
+    disputed = xkeb_with_it(*run, "--methods", "mute", path=tmp_path)
+    assert disputed.returncode == 2
+    assert disputed.stderr.splitlines()[-1] == f"xkeb: {one} Neither is used; uninstall one of them."
+    doctor = xkeb_with_it("doctor", path=tmp_path)
+    assert doctor.returncode == 1
+    assert {line for line in doctor.stdout.splitlines() if line.startswith("WRONG")} == {
+        line.replace("xkeb: ", "WRONG  plugins: ", 1) for line in told
+    }

@@ -22,12 +22,22 @@ class PluginError(XkebError):
     """A plugin breaks the rules of the catalogues: a name registered twice, a hook misspelt."""
 
 
+class PluginWarning(UserWarning):
+    """Somebody else's plugin can't be used, wholly or in part; everything else can."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like a misspelt one, if any is."""
+    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
+    return near[0] if near else None
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> RequestError:
     """The error for a name that is not in a catalogue: names the nearest one, or lists all of them."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    near = nearest(name, names)
     if near:
-        hint = f"did you mean {near[0]!r}?"
+        hint = f"did you mean {near!r}?"
     elif names:
         hint = f"known: {', '.join(names)}."
     else:

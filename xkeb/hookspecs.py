@@ -1,6 +1,9 @@
 """The hooks. A plugin implements those it needs with ``@xkeb.hookimpl``; each is called once, when the catalogues are
 first read. ``register(name, thing)`` takes the thing itself or, so that listing it imports nothing heavy, where it
-stands: ``"package.module:attribute"``."""
+stands: ``"package.module:attribute"``.
+
+The hooks and their arguments are the version of this interface. A plugin with a hook that isn't here is left out, with a
+warning, unless it can do without and says so: ``@xkeb.hookimpl(optionalhook=True)``."""
 
 from __future__ import annotations
 

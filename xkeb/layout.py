@@ -37,20 +37,26 @@ class Layout:
     it has none."""
 
     def layer(self, index: int) -> str:
-        """Path of decoder layer `index`."""
+        """Path of decoder layer `index`.
+
+        Raises:
+            RequestError: there is no such layer.
+        """
+        if not 0 <= index < self.n_layers:
+            raise RequestError(f"There is no layer {index}; this model has layers 0 to {self.n_layers - 1}.")
         return f"{self.layers}.{index}"
 
     def down(self, index: int) -> str:
         """Path of layer `index`'s projection out of its MLP."""
-        return f"{self.layers}.{index}.{self.down_proj}"
+        return f"{self.layer(index)}.{self.down_proj}"
 
     def after_mlp(self, index: int) -> str | None:
         """Path of layer `index`'s norm on its MLP's output, if it has one."""
-        return None if self.mlp_norm is None else f"{self.layers}.{index}.{self.mlp_norm}"
+        return None if self.mlp_norm is None else f"{self.layer(index)}.{self.mlp_norm}"
 
     def ups(self, index: int) -> tuple[str, ...]:
         """Paths of layer `index`'s projections into its MLP."""
-        return tuple(f"{self.layers}.{index}.{path}" for path in self.up_proj)
+        return tuple(f"{self.layer(index)}.{path}" for path in self.up_proj)
 
 
 def find_layout(model: PreTrainedModel) -> Layout:

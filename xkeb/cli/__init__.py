@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
+from collections.abc import Callable
+from typing import Any
 
 import click
 
-from xkeb.errors import XkebError, unknown
+from xkeb.errors import PluginWarning, XkebError, unknown
 
-COMMANDS = ("run", "train", "edit", "compare", "leaderboard", "ls", "validate", "data", "doctor")
+COMMANDS = ("run", "train", "edit", "compare", "leaderboard", "ls", "validate", "data", "new", "doctor")
 
 
 class LazyGroup(click.Group):
@@ -41,6 +44,24 @@ def cli(debug: bool) -> None:
 
 def main() -> None:
     """The entry point. Exit status: 0 done, 1 some cells failed, 2 the request is wrong."""
+    with warnings.catch_warnings():
+        warnings.showwarning = _telling(warnings.showwarning)
+        _main()
+
+
+def _telling(show: Callable[..., None]) -> Callable[..., None]:
+    """Tells of a plugin that is left out in its sentence alone, and of anything else as ever."""
+
+    def tell(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, PluginWarning):
+            click.echo(f"xkeb: {message}", err=True)
+        else:
+            show(message, category, *where, **more)
+
+    return tell
+
+
+def _main() -> None:
     try:
         sys.exit(cli(prog_name="xkeb", standalone_mode=False))
     except click.exceptions.NoArgsIsHelpError as error:

@@ -6,12 +6,13 @@ import os
 import platform
 import shutil
 import sys
+import warnings
 from collections.abc import Iterator
 from importlib import metadata
 
 import click
 
-from xkeb.errors import XkebError
+from xkeb.errors import PluginWarning, XkebError
 
 LIBRARIES = (
     "torch",
@@ -69,11 +70,17 @@ def _plugins() -> Iterator[Finding]:
     from xkeb.tasks import definitions
 
     try:
-        catalogue = plugins()
+        with warnings.catch_warnings(action="ignore", category=PluginWarning):  # they are told below
+            catalogue = plugins()
         yield "ok", "plugins", ", ".join(catalogue.names())
+        for problem in catalogue.problems:
+            yield "wrong", "plugins", problem
         for kind in (catalogue.methods, catalogue.models, catalogue.languages, catalogue.metrics, catalogue.datasets):
             for name in kind:
-                kind.get(name)
+                try:
+                    kind.get(name)
+                except XkebError as error:
+                    yield "wrong", "plugins", str(error)
         yield "ok", "tasks", f"{len(definitions())} tasks and groups"
     except XkebError as error:
         yield "wrong", "plugins", str(error)
@@ -104,6 +111,6 @@ def _data() -> Iterator[Finding]:
         dataset = plugins().datasets.get(name)
         if isinstance(dataset, ParallelRecords):
             try:
-                yield "ok", name, str(dataset.find(dataset.test_file))
+                yield "ok", name, str(dataset.find(next(iter(dataset.uses()))))
             except XkebError:
                 yield "note", name, f"not here yet; `xkeb data fetch {name}` gets it"

