@@ -11,8 +11,9 @@ demo: .venv/installed
 	$(BIN)/xkeb leaderboard build --results results/demo --output results/demo-site
 	@echo "Look at it: open results/demo-site/index.html, or $(BIN)/xkeb leaderboard serve results/demo-site"
 
+# A worker a core, each with one thread: small models gain nothing from a second, and processes that share cores wait for each other's.
 test: .venv/installed
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: .venv/installed build/typing
 	$(BIN)/ruff check $(PACKAGES)
