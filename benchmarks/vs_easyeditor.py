@@ -15,6 +15,7 @@ What neither is charged for: loading, embedding the training facts (IKE), sampli
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import math
 import statistics
@@ -194,7 +195,7 @@ def logits(backbone: Backbone, change: Change, probe: Probe) -> torch.Tensor:
 
 
 def peak(side: str, arguments: Sequence[str]) -> float:
-    """Bytes that one side takes for its first batch, in a process of its own, above those with the model loaded."""
+    """Bytes that one side takes for a batch, in a process of its own, above those that are there in any case."""
     found = subprocess.run(
         [sys.executable, __file__, *arguments, "--memory-of", side], check=True, capture_output=True, text=True
     )
@@ -207,6 +208,16 @@ def resident(key: str) -> int:
         return torch.cuda.memory_allocated() if key == "VmRSS" else torch.cuda.max_memory_allocated()
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
+
+
+def forgotten() -> int:
+    """Bytes now; what there was at most is counted anew from here."""
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        Path("/proc/self/clear_refs").write_text("5")
+    return resident("VmRSS")
 
 
 # The comparison ------------------------------------------------------------------------------------------------------
@@ -280,8 +291,10 @@ def main(methods: str, memory: bool, memory_of: str | None, **options: Any) -> N
     setting = Setting(**options)
     if memory_of:
         ours, its, cases = setting.sides(methods)
-        loaded = resident("VmRSS")
-        ours.run(cases[: setting.batch]) if memory_of == "ours" else its.run(cases[0])
+        work = (lambda: ours.run(cases[: setting.batch])) if memory_of == "ours" else (lambda: its.run(cases[0]))
+        work()  # what is read and made once is there
+        loaded = forgotten()
+        work()
         click.echo(json.dumps(resident("VmHWM") - loaded))
         return
     if memory:
