@@ -14,6 +14,7 @@ Wall-clock seconds need a core of one's own; the processor's seconds beside them
 from __future__ import annotations
 
 import cProfile
+import os
 import pstats
 import subprocess
 import sys
@@ -115,8 +116,10 @@ def begin(request: Request, data_dir: Path | None) -> str:
                     path.stat().st_size or what == "model loaded" for path in Path(folder).glob(pattern)
                 ):
                     time.sleep(0.01)
+                if process.poll() is not None:
+                    raise click.ClickException(f"the run ended before this: {what}")
                 cpu = Path(f"/proc/{process.pid}/stat").read_text().rpartition(") ")[2].split()
-                ticks = (int(cpu[11]) + int(cpu[12])) / 100
+                ticks = (int(cpu[11]) + int(cpu[12])) / os.sysconf("SC_CLK_TCK")
                 told.append(f"{what} after {time.perf_counter() - start:.1f} s ({ticks:.1f} s of the processor)")
         finally:
             process.kill()
@@ -143,7 +146,7 @@ def main(profile: bool, only_start: bool, **options: Any) -> None:
         limit=options["limit"],
         data_dir=options["data_dir"],
         device="cpu",
-        output=Path(tempfile.mkdtemp(prefix="xkeb-suite-cost-")),
+        output=Path(click.get_current_context().with_resource(tempfile.TemporaryDirectory())),
     )
     if only_start:
         click.echo(begin(request, options["data_dir"]))

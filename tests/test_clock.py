@@ -27,9 +27,8 @@ def test_time_is_of_the_innermost_phase_and_else_of_the_suite() -> None:
     spent = time.perf_counter() - start
     assert list(found) == ["load", "before", "fit", "edit", "evaluate", "suite"]
     assert (found["load"], found["before"]) == (3.0, 0.0)
-    assert 2 * NAP <= found["fit"] < 4 * NAP
-    assert 2 * NAP <= found["edit"] < 4 * NAP
-    assert found["evaluate"] < NAP
+    assert found["fit"] >= 2 * NAP
+    assert found["edit"] >= 2 * NAP
     assert found["suite"] >= 3 * NAP
     assert sum(found.values()) - 3.0 == pytest.approx(spent, abs=0.001)
     time.sleep(NAP)

@@ -12,6 +12,9 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
+PRODUCT = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
+"""oneDNN's; None where PyTorch was built without it."""
+
 
 class OneDnnLinear(nn.Linear):
     """A linear layer whose weight is not trained. Where oneDNN doesn't apply, it does what it always did."""
@@ -44,13 +47,14 @@ class _Product(torch.autograd.Function):
 
 def _product(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """[..., d_in] -> [..., d_out]; weight: [d_out, d_in], with any strides."""
-    product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(input, weight, bias, "none", [], "")
+    assert PRODUCT is not None
+    product: torch.Tensor = PRODUCT(input, weight, bias, "none", [], "")
     return product
 
 
 def use_onednn(model: nn.Module) -> None:
     """Has the model's own linear layers use oneDNN where it applies. Parameters, names and hooks stay as they are."""
-    if torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    if PRODUCT is not None:
         for module in model.modules():
             if type(module) is nn.Linear and module.weight.is_cpu and module.weight.dtype is torch.float32:
                 module.__class__ = OneDnnLinear

@@ -16,6 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from xkeb.kernels import PRODUCT
+
 aten = torch.ops.aten
 
 
@@ -27,8 +29,9 @@ def _of_linear(input: torch.Tensor, weight: torch.Tensor, *_: Any, out_val: torc
 FLOPS = {
     **flop_registry,
     aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[aten._scaled_dot_product_flash_attention],
-    torch.ops.mkldnn._linear_pointwise: _of_linear,
 }
+if PRODUCT is not None:
+    FLOPS[PRODUCT] = _of_linear
 """Of an operation: how many there are, from the shapes of what it is given."""
 
 

@@ -121,16 +121,20 @@ class _Asking:
         return answers
 
     def _halving(self, batch: Sequence[int], prefix: int, past: DynamicCache | None) -> dict[int, list[int]]:
-        """Of a batch in one pass, or in as many as memory takes; those to come are no larger."""
-        found = tried(self._pass, batch, prefix, past)
-        if not isinstance(found, Shortage):
-            return found
-        if len(batch) == 1:
-            raise ShortageError(
-                f"Memory ran out with one question of {len(self.encoded[batch[0]].ids)} tokens: {found.told}"
-            )
-        self.batch_size = half = len(batch) // 2
-        return self._halving(batch[:half], prefix, past) | self._halving(batch[half:], prefix, past)
+        """Of a batch in one pass, or in as many as memory takes; those to come have no more rows."""
+        answers: dict[int, list[int]] = {}
+        while batch:
+            part = batch[: self.batch_size]
+            found = tried(self._pass, part, prefix, past)
+            if not isinstance(found, Shortage):
+                answers.update(found)
+                batch = batch[len(part) :]
+            elif len(part) == 1:
+                tokens = len(self.encoded[part[0]].ids)
+                raise ShortageError(f"Memory ran out with one question of {tokens} tokens: {found.told}")
+            else:
+                self.batch_size = len(part) // 2
+        return answers
 
     def _batches(self, members: Sequence[int], prefix: int) -> Iterator[list[int]]:
         """Members of similar length, in batches of at most `batch_size` rows and `BATCH_TOKENS` padded tokens after the

@@ -48,7 +48,8 @@ def tried(act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | Shortag
 def ran_out(error: Exception) -> bool:
     """Whether there would have been no such error with more memory."""
     known = isinstance(error, ShortageError | MemoryError | torch.OutOfMemoryError)
-    return known or bool(should_reduce_batch_size(error))
+    said = len(error.args) == 1 and isinstance(error.args[0], str)  # all that it can be asked about
+    return known or (said and bool(should_reduce_batch_size(error)))
 
 
 def in_batches(

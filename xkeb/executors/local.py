@@ -71,10 +71,14 @@ def run(cells: Sequence[Cell], request: Request, listener: Listener | None = Non
 def told(error: Exception) -> Exception:
     """The error to be kept to the end of the run, in words where memory ran out. What its frames hold is let go: tensors of a
     cell that failed would be missing in the next."""
-    link: BaseException | None = error
-    while link is not None:
-        traceback.clear_frames(link.__traceback__)
-        link = link.__cause__ or link.__context__
+    links: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while links:
+        link = links.pop()
+        if link is not None and id(link) not in seen:  # a stranger's exception may well be its own cause
+            seen.add(id(link))
+            traceback.clear_frames(link.__traceback__)
+            links += [link.__cause__, link.__context__]
     if ran_out(error) and not isinstance(error, ShortageError):
         shortage = ShortageError(f"Memory ran out: {' '.join(str(error).split())}")
         return shortage.with_traceback(error.__traceback__)

@@ -52,8 +52,9 @@ class EasyEditorKnowledgeNeurons:
     def _edit_one(self, backbone: Backbone, edit: Edit) -> DenseChange:
         asked = request(edit)
         answer, said = (self.answer, None) if self.answer is not None else self._answer_now(backbone, edit)
-        tokenizer = plain(backbone)
-        if self.tokens == "xkeb":
+        if self.tokens == "easyeditor":
+            tokenizer = plain(backbone)
+        else:
             tokenizer = given(backbone, [edit])
             tokenizer.known[answer] = (
                 backbone.encode(edit.prompt, answer, edit.language).target_ids if said is None else said
