@@ -19,6 +19,7 @@ from xkeb.data_checks import check
 from xkeb.datasets import ParallelRecords
 from xkeb.dirt import COUNTED, KINDS, words
 from xkeb.errors import RequestError
+from xkeb.paths import data_roots
 from xkeb.plugins import plugins
 
 DATA = ParallelRecords(
@@ -107,6 +108,14 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins(), "datasets", fresh)
 
 
+def lacks(folder: Path | None) -> str:
+    """What is said of a file that is missing of a data set that can't be fetched."""
+    places = ", ".join(str(root / "tiny") for root in data_roots(folder))
+    return (
+        f"Data set 'tiny' lacks eval.json: looked in {places}. Put it there, or name the folder above with --data-dir."
+    )
+
+
 def run(*arguments: str) -> str:
     result = CliRunner().invoke(xkeb.cli.cli, ["data", *arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output
@@ -171,6 +180,7 @@ def test_another_way_of_counting(folder: Path) -> None:
         ("What's up?", ["What", "'", "s", "up", "?"]),
         ("IAAF综合于2006年。", ["IAAF", "综", "合", "于", "2006", "年", "。"]),
         ("ไทย", ["ไ", "ท", "ย"]),
+        ("人々𠀀a_1", ["人", "々", "𠀀", "a_1"]),
         ("", []),
     ],
 )
@@ -208,7 +218,7 @@ def test_the_command_summarises_long_lists(registered: None, folder: Path) -> No
     full = run("check", "tiny", "--data-dir", str(folder), "--all")
     assert "    record 8\n" in full
     assert "--all" not in full
-    assert "missing: eval.json (`xkeb data fetch tiny`)" in full
+    assert f"missing: eval.json\nmissing: eval_chinese.json\n{lacks(folder)}\n" in full
 
 
 def test_the_command_counts_with_a_tokenizer(registered: None, folder: Path, tmp_path: Path) -> None:
@@ -231,7 +241,7 @@ def test_listing(registered: None, folder: Path) -> None:
     output = run("ls", "--data-dir", str(folder))
     line = next(line for line in output.splitlines() if line.startswith("tiny"))
     assert line.split()[:4] == ["tiny", "en,", "zh", "test.json"]
-    assert [line.split() for line in output.splitlines() if "eval.json" in line][-1] == ["eval.json", "missing"]
+    assert ["eval.json", "missing"] in [line.split() for line in output.splitlines()]
     rows = {row["name"]: row for row in json.loads(run("ls", "--data-dir", str(folder), "--json"))}
     assert [file["use"] for file in rows["tiny"]["files"]] == [
         "test",
@@ -242,6 +252,21 @@ def test_listing(registered: None, folder: Path) -> None:
     ]
     assert rows["tiny"]["looked_in"][0] == str(folder / "tiny")
     assert all(file["path"] for file in rows["bizsre_mini"]["files"])
+    assert lacks(folder) in output.splitlines()
+    assert rows["tiny"]["problem"] == lacks(folder)
+
+
+def test_the_doctor_counts_the_files(
+    registered: None, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XKEB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("XKEB_DATA_DIR", str(folder))
+    lines = CliRunner().invoke(xkeb.cli.cli, ["doctor"]).stdout.splitlines()
+    assert f"note   tiny: 3 of 5 files. {lacks(None)}" in lines
+    for name in ("eval", "eval_chinese"):
+        (folder / "tiny" / f"{name}.json").touch()
+    lines = CliRunner().invoke(xkeb.cli.cli, ["doctor"]).stdout.splitlines()
+    assert f"ok     tiny: 5 of 5 files in {folder / 'tiny'}" in lines
 
 
 def test_the_shipped_set_has_nothing_that_would_be_skipped() -> None:

@@ -156,23 +156,61 @@ def test_only_line_ends_end_a_line(write: Write, tmp_path: Path, sign: str) -> N
     assert load(tmp_path).loaded.cases == (case,)
 
 
-def test_an_empty_field_is_skipped_with_file_row_and_column(write: Write, tmp_path: Path) -> None:
-    path = write("data/facts.csv", as_csv([ROWS[0], ROWS[1] | {"a_de": "  "}, ROWS[1] | {"s": ""}]))
+def test_an_empty_question_or_answer_is_skipped_with_file_row_and_column(write: Write, tmp_path: Path) -> None:
+    path = write("data/facts.csv", as_csv([ROWS[0], ROWS[1] | {"a_de": "  "}, ROWS[1] | {"q": "", "s": ""}]))
     write("mine.yaml", YAML)
     task = load(tmp_path)
     assert [case.id for case in task] == ["0"]
     assert task.loaded.skipped == (
         Skipped("1", f"{path}:3: de: empty answer (column 'a_de')"),
-        Skipped("2", f"{path}:4: en: empty subject (column 's')"),
+        Skipped("2", f"{path}:4: en: empty question (column 'q')"),
     )
 
 
+@pytest.mark.parametrize(
+    ("columns", "unasked"),
+    [
+        (["s"], None),
+        (["r"], ("generality", "en")),
+        (["lq"], ("locality", "en")),
+        (["la"], ("locality", "en")),
+        (["p_de", "pa_de"], ("portability", "de")),
+    ],
+)
+def test_what_has_no_text_is_not_asked_of_a_row(
+    write: Write, tmp_path: Path, columns: list[str], unasked: tuple[str, str] | None
+) -> None:
+    row = ROWS[0] | dict.fromkeys(columns, "")
+    write("data/facts.csv", as_csv([row, ROWS[1]]))
+    write("mine.yaml", YAML)
+    first, second = load(tmp_path)
+    edit, probes = expected(row)
+    assert first.edit == edit
+    assert first.probes == tuple(probe for probe in probes if (probe.property, probe.language) != unasked)
+    assert (second.edit, second.probes) == expected(ROWS[1])
+    assert load(tmp_path).loaded.skipped == ()
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_path_is_told_without_the_way_back_unless_a_link_stands_in_it(
+    write: Write, tmp_path: Path, linked: bool
+) -> None:
+    write("data/facts.csv", as_csv(ROWS))
+    write("here/tasks/mine.yaml", YAML.replace("data/facts.csv", "../../data/facts.csv"))
+    folder = tmp_path / "here" / "tasks"
+    if linked:
+        folder = tmp_path / "link"
+        folder.symlink_to(tmp_path / "here" / "tasks")
+    path = folder / "../../data/facts.csv" if linked else tmp_path / "data" / "facts.csv"
+    assert (str(load(folder).loaded.path), len(load(folder))) == (str(path), 2)
+
+
 def test_numbers_are_texts_and_null_is_empty(write: Write, tmp_path: Path) -> None:
-    path = write("data/facts.jsonl", as_jsonl([ROWS[0] | {"a": 2006, "a_de": 2.5}, ROWS[1] | {"r": None}]) + "\n")
+    path = write("data/facts.jsonl", as_jsonl([ROWS[0] | {"a": 2006, "a_de": 2.5}, ROWS[1] | {"a": None}]) + "\n")
     write("mine.yaml", YAML.replace("format: csv", "format: jsonl").replace("facts.csv", "facts.jsonl"))
     (case,) = load(tmp_path)
     assert case.edit.translations == {"en": "2006", "de": "2.5"}
-    assert load(tmp_path).loaded.skipped == (Skipped("1", f"{path}:2: en: empty rephrase (column 'r')"),)
+    assert load(tmp_path).loaded.skipped == (Skipped("1", f"{path}:2: en: empty answer (column 'a')"),)
 
 
 @pytest.mark.parametrize(
@@ -259,17 +297,25 @@ def test_training_facts_come_from_a_file_of_the_same_columns(write: Write, tmp_p
 def test_such_a_task_runs_and_its_result_names_the_file(
     write: Write, tmp_path: Path, tiny_folders: dict[str, Path]
 ) -> None:
-    path = write("tasks/data/facts.csv", as_csv([*ROWS, ROWS[0] | {"a": ""}]))
-    write("tasks/mine.yaml", YAML)
+    path = write("tasks/data/facts.csv", as_csv([*ROWS, ROWS[0] | {"a": ""}, ROWS[0] | {"s": "", "lq": ""}]))
+    write("tasks/mine.yaml", YAML + "subject: aligned\n")
     done = CliRunner().invoke(
         xkeb.cli.cli,
         ["run", "--tasks", "mine_en2de", "--include-path", str(tmp_path / "tasks"), "--model", "hf", "--model-args",
-         f"path={tiny_folders['llama']}", "--methods", "ft", "--method-args", "ft.steps=1", "--output", str(tmp_path / "out")],
+         f"path={tiny_folders['llama']}", "--methods", "ft,rome", "--method-args", "ft.steps=1,rome.steps=1",
+         "--output", str(tmp_path / "out")],
     )  # fmt: skip
     assert done.exit_code == 0, done.output
+    told = "mine_en2de: subjects in their questions: 2 exact, 0 normalised, 0 alias, 0 span, 1 nowhere."
+    assert told in done.output.splitlines()
     result = json.loads((tmp_path / "out/mine_en2de/hf/ft/result.json").read_text(encoding="utf-8"))
-    assert result["task"]["dataset"] == {"name": "facts.csv", "sha256": digest_file(path), "n_cases": 2}
+    assert result["task"]["dataset"] == {"name": "facts.csv", "sha256": digest_file(path), "n_cases": 3}
+    assert result["scores"]["locality"]["en"]["f1"]["n"] == 2
     assert {(kind, code) for kind, by in result["scores"].items() for code in by} == {
         ("reliability", "en"), ("generality", "en"), ("generality", "de"), ("locality", "en"), ("portability", "de"),
     }  # fmt: skip
-    assert result["skipped"] == [{"case_id": "2", "reason": f"{path}:4: en: empty answer (column 'a')"}]
+    unanswered = {"case_id": "2", "reason": f"{path}:4: en: empty answer (column 'a')"}
+    assert result["skipped"] == [unanswered]
+    result = json.loads((tmp_path / "out/mine_en2de/hf/rome/result.json").read_text(encoding="utf-8"))
+    refused = {"case_id": "3", "reason": "the subject '' does not stand in the prompt"}
+    assert sorted(result["skipped"], key=lambda skip: skip["case_id"]) == [unanswered, refused]

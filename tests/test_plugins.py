@@ -57,6 +57,15 @@ def metric(name: str, thing: str = "max") -> str:
     return f'@xkeb.hookimpl\ndef register_metrics(register):\n    register("{name}", {thing})\n'
 
 
+def command(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """``xkeb ARGUMENTS`` with the packages that were installed there."""
+    return subprocess.run(
+        [sys.executable, "-m", "xkeb.cli", *arguments],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(path), os.environ.get("PYTHONPATH", "")])},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
 def test_a_plugin_s_names_stand_beside_the_built_in_ones(install: Install) -> None:
     made = install(("my-plugin", "1.0", metric("mine")))
     assert made.metrics.get("mine") is max
@@ -179,11 +188,8 @@ def test_what_is_left_out_is_one_line_on_the_command_line(install: Install, tmp_
         ("tasks-of-mine", "1.0", tasks),
         ("vague", "1.0", metric("lost", "'nowhere:Thing'").replace("metrics", "languages")),
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "xkeb.cli", "ls", "--json"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    done = command(tmp_path, "ls", "--json")
+    assert done.returncode == 0
     broken, wrong = done.stderr.splitlines()
     assert broken == (
         "xkeb: Plugin 'broken:mine' of package broken 0.9 can't be imported: ModuleNotFoundError: No module named "
@@ -199,6 +205,34 @@ def test_what_is_left_out_is_one_line_on_the_command_line(install: Install, tmp_
     assert "bizsre_mini" in names and "a" not in names
     (lost,) = (row for row in listed["languages"] if row["name"] == "lost")
     assert "can't be read: " in lost["description"] and "'nowhere:Thing'" in lost["description"]
+
+
+def test_a_broken_data_set_and_a_broken_task_folder_are_told_and_hide_no_others(
+    install: Install, tmp_path: Path
+) -> None:
+    folder = f"pathlib.Path({str(tmp_path / 'tasks')!r})"
+    install(
+        ("tasks-of-mine", "1.0", "import pathlib\n" + metric("own", folder).replace("metrics", "tasks")),
+        ("vague", "1.0", metric("lost", "'nowhere_mod:D'").replace("metrics", "datasets")),
+    )
+    lost = (
+        "Plugin 'vague:mine' of package vague 1.0 registered 'nowhere_mod:D', which can't be imported: "
+        "ModuleNotFoundError: No module named 'nowhere_mod'"
+    )
+    listed = command(tmp_path, "data", "ls", "--json")
+    assert listed.returncode == 0, listed.stderr
+    rows = {row["name"]: row for row in json.loads(listed.stdout)}
+    assert rows["lost"]["problem"] == f"can't be read: PluginError: {lost}"
+    assert rows["bizsre_mini"]["files"] and rows["bizsre_mini"]["problem"] == ""
+    doctor = command(tmp_path, "doctor")
+    assert doctor.returncode == 1, doctor.stderr
+    assert {line for line in doctor.stdout.splitlines() if line.startswith("WRONG")} == {
+        f"WRONG  plugins: {lost}.",
+        "WRONG  tasks: Plugin 'tasks-of-mine:mine' of package tasks-of-mine 1.0 registers the task folder 'own': There is no "
+        f"task folder {tmp_path / 'tasks'}. It is left out.",
+    }
+    assert "ok     bizsre_mini: " in doctor.stdout  # data sets after it, and tasks, are looked at
+    assert "ok     tasks: " in doctor.stdout
 
 
 def test_a_built_in_that_breaks_the_rules_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

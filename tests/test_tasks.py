@@ -10,9 +10,11 @@ from click.testing import CliRunner
 
 import xkeb
 from xkeb.cli.validate import command as validate
-from xkeb.errors import RequestError
+from xkeb.errors import PluginError, RequestError
+from xkeb.plugins import Entry, plugins
 from xkeb.task_files import Definition, GroupFile, TaskFile, pair_named, read_definitions
 from xkeb.tasks import definitions, expand, load_task
+from xkeb.types import LanguagePair
 
 FOLDER = Path(__file__).parent.parent / "tasks"
 SHIPPED = sorted([*FOLDER.glob("*.yaml"), *(FOLDER / "mzsre").glob("*.yaml")])
@@ -276,7 +278,10 @@ def test_one_file_gives_a_task_for_each_pair_and_their_group(write: Write, tmp_p
         ("zh-en]", "zh-xx]", "{path}:5: Unknown language 'xx': "),
         ("zh-en]", "zh]", "{path}:5: A pair is two languages, source-target; found 'zh'."),
         ("[en-zh, zh-en]", "[]", "{path}:5: pairs: "),
-        ("{source}2{target}", "{target_name}_{place}", "{path}:1: task: 'place' can't be filled in; there are {{source}}"),
+        ("all_{source}2{target}", "all_{place}",
+         "{path}:1: task: 'all_{{place}}' can't be filled in ('place'); there are {{source}}, "),
+        ("{source}2{target}", "{source.foo}", "{path}:1: task: 'all_{{source.foo}}' can't be filled in ("),
+        ("({source})", "{source[foo]}", "{path}:6: description: 'From {{source_name}} {{source[foo]}} to "),
         ("all_{source}2{target}", "all_{source", "{path}:1: task: "),
         ("all_{source}2{target}", "all", "{path}:1: task: 'all' gives several pairs the same name."),
         ("group: all", "pair: en-zh", "{path}:7: Unknown key 'pair': did you mean 'pairs'?"),
@@ -287,6 +292,27 @@ def test_a_mistake_in_a_family_is_told_by_its_line(write: Write, old: str, new: 
     assert old in FAMILY
     path = write("all.yaml", FAMILY.replace(old, new))
     assert problem(path).startswith(message.format(path=path))
+
+
+def test_a_registered_pair_is_of_two_registered_languages(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(plugins().pairs.entries, "en-xq", Entry(LanguagePair("en", "xq"), "tests"))
+    path = write("mine.yaml", GOOD.replace("en-zh", "en-xq"))
+    assert problem(path).startswith(f"{path}:4: Unknown language 'xq': ")
+
+
+@pytest.mark.parametrize(("kind", "old"), [("languages", "zh"), ("datasets", "bizsre_mini")])
+def test_what_two_plugins_claim_is_not_called_unknown(
+    write: Write, monkeypatch: pytest.MonkeyPatch, kind: str, old: str
+) -> None:
+    sentence = "Two plugins register 'xq': one and another. Neither is used; uninstall one of them."
+    monkeypatch.setitem(getattr(plugins(), kind).disputed, "xq", sentence)
+    bad, good = write("bad.yaml", GOOD.replace(old, "xq")), write("good.yaml", GOOD)
+    with pytest.raises(PluginError) as caught:
+        read_definitions(bad)
+    assert str(caught.value) == sentence
+    done = CliRunner().invoke(validate, [str(bad), str(good)])
+    assert (done.exit_code, done.stderr) == (2, f"xkeb: {sentence}\n")
+    assert done.stdout == f"{good}: mine is valid\n"
 
 
 def test_any_two_languages_are_a_pair() -> None:

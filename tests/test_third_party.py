@@ -177,10 +177,22 @@ def test_its_backbone_answers_and_is_recorded(finished: tuple[subprocess.Complet
     """It reads small letters, so it is asked something else than the model of the same weights."""
     _, folder = finished
     ours, theirs = lines(folder, "ft"), lines(folder.parent / "ears", "ft")
-    assert result(folder.parent / "ears", "ft")["model"]["sha256"] == "0" * 64
     assert [line["case_id"] for line in theirs] == [line["case_id"] for line in ours] == ["0", "1"]
     answers = [[probe["before"] for line in found for probe in line["probes"]] for found in (ours, theirs)]
     assert answers[0] != answers[1]
+
+
+HASH = """
+import sys, torch, xkeb
+print(*(xkeb.load_backbone(name, path=path, device="cpu").sha256 for path in sys.argv[1:] for name in ("ears", "hf")))
+"""
+
+
+def test_its_backbone_is_known_by_all_that_it_answers_with(clean: Clean, tiny_folders: dict[str, Path]) -> None:
+    """What is learnt is kept under the hash: other weights have another, and so have the same ones with another tokenizer."""
+    done = clean.run("python", "-c", HASH, tiny_folders["llama"], tiny_folders["gemma3"])
+    assert done.returncode == 0, done.stderr
+    assert len(set(done.stdout.split())) == 4
 
 
 KIT = """

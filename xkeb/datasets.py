@@ -118,15 +118,15 @@ class ParallelRecords:
         Raises:
             NotHereError: it is in none of the places; says where it was looked for and how to get it.
         """
-        folders = [self.shipped] if self.shipped else [root / self.name for root in data_roots(data_dir)]
+        folders = self.folders(data_dir)
         for folder in folders:
             if (folder / file).is_file():
                 return folder / file
-        get = f"Get it with `xkeb data fetch {self.name}`, or name" if self.downloads else "Put it there, or name"
-        raise NotHereError(
-            f"Data set {self.name!r} lacks {file}: looked in {', '.join(map(str, folders))}. "
-            f"{get} the folder above with --data-dir."
-        )
+        raise lacking(self, file, folders)
+
+    def folders(self, data_dir: Path | None = None) -> list[Path]:
+        """Where its files are looked for, in order."""
+        return [self.shipped] if self.shipped else [root / self.name for root in data_roots(data_dir)]
 
     def test_files(self, languages: Iterable[str]) -> tuple[str, ...]:
         """The files in which the test records of these languages stand. The pivot's side is in every one."""
@@ -222,6 +222,15 @@ class ParallelRecords:
                 raise RequestError(
                     f"Data set {self.name!r} is in {', '.join(self.languages)}; there is no {language!r}."
                 )
+
+
+def lacking(dataset: Dataset, file: str, folders: Sequence[Path]) -> NotHereError:
+    """The error for a file that is in none of the folders: says how to get it."""
+    get = f"Get it with `xkeb data fetch {dataset.name}`, or name" if dataset.downloads else "Put it there, or name"
+    return NotHereError(
+        f"Data set {dataset.name!r} lacks {file}: looked in {', '.join(map(str, folders))}. "
+        f"{get} the folder above with --data-dir."
+    )
 
 
 def joint_hash(hashes: Sequence[str]) -> str:

@@ -6,13 +6,15 @@ Text is compared without regard to case and to space around it. What a dirty rec
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import regex
+
 from xkeb.records import LOCALITY_PREFIX
+from xkeb.subjects import UNSPACED
 
 Split = Literal["training", "validation", "test"]
 FIELDS = ("src", "rephrase", "alt", "loc", "loc_ans", "portability question", "portability answer")
@@ -38,13 +40,12 @@ COUNTED = ("absent field", "locality prefix")
 _PREFIX = LOCALITY_PREFIX.strip()
 """The readers strip texts, so nothing may stand behind it."""
 
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-"""Thai, Lao, Burmese, Khmer, kana and Chinese characters: no space stands between their words."""
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+|[^\w\s]")
+_WORD = regex.compile(rf"(?V1)[{UNSPACED}]|[[\p{{L}}\p{{N}}_]--[{UNSPACED}]]+|[^\p{{L}}\p{{N}}_\s]")
 
 
 def words(text: str) -> list[str]:
-    """Words and punctuation marks; characters one by one in scripts that put no space between words."""
+    """Words and punctuation marks; characters one by one in scripts that put no space between words. They are counted
+    as well, so nothing of the text is left out; `xkeb.subjects` has words of its own, by which it compares."""
     return _WORD.findall(text)
 
 

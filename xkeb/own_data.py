@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,8 @@ _UPSTREAM = {
 
 
 class Columns(BaseModel):
-    """In which columns one language of a fact stands. Those without a name here are not there."""
+    """In which columns one language of a fact stands. Those without a name here are not there. A row may leave all of them
+    empty but for `question` and `answer`; it is then not asked what it has no text for."""
 
     model_config = ConfigDict(extra="forbid")
     question: str
@@ -88,8 +90,15 @@ def placed(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The values below ``dataset`` with its paths taken from `folder`; values of a wrong kind are left to the schema."""
     hub = values.get("format") == "hub"
     keys = ("path",) if hub else ("path", "training")
-    paths = {key: folder.absolute() / values[key] for key in keys if isinstance(values.get(key), str) and values[key]}
+    named = {key: values[key] for key in keys if isinstance(values.get(key), str) and values[key]}
+    paths = {key: _plain(folder.absolute() / path) for key, path in named.items()}
     return values | {key: str(path) for key, path in paths.items() if not hub or path.is_dir()}
+
+
+def _plain(path: Path) -> Path:
+    """The path without ``..``, unless a symbolic link before it makes that another one."""
+    plain = Path(os.path.normpath(path))
+    return plain if plain.resolve() == path.resolve() else path
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +135,8 @@ class OwnRecords:
         cases, skipped, aliases = [], [], {}
         for i, row in enumerate(rows):
             sides = {code: _texts(row, named) for code, named in columns.items()}
-            empty = next(((code, key) for code, side in sides.items() for key, text in side.items() if not text), None)
+            needed = ((code, key) for code in sides for key in ("question", "answer"))
+            empty = next(((code, key) for code, key in needed if not sides[code][key]), None)
             if empty:
                 code, key = empty
                 skipped.append(Skipped(str(i), f"{row.place}: {code}: empty {key} (column {columns[code][key]!r})"))
@@ -189,6 +199,7 @@ def _texts(row: Row, named: Mapping[str, str]) -> dict[str, str]:
 
 
 def _case(case_id: str, pair: LanguagePair, sides: Mapping[str, Mapping[str, str]]) -> Case:
+    """A row as a case, with the probes that it has texts for."""
     source, target = sides[pair.source], sides[pair.target]
     answers = {code: sides[code]["answer"] for code in pair.languages}
     edit = Edit(source["question"], source["answer"], pair.source, source.get("subject", ""), answers)
@@ -198,9 +209,9 @@ def _case(case_id: str, pair: LanguagePair, sides: Mapping[str, Mapping[str, str
         side = sides[code]
         if question := again[code]:
             probes.append(Probe("generality", code, question, side["answer"]))
-        if "locality_question" in side:
+        if side.get("locality_question") and side["locality_answer"]:
             probes.append(Probe("locality", code, side["locality_question"], side["locality_answer"]))
-        if "portability_question" in side:
+        if side.get("portability_question") and side["portability_answer"]:
             probes.append(Probe("portability", code, side["portability_question"], side["portability_answer"]))
     return Case(case_id, edit, tuple(probes))
 

@@ -180,16 +180,18 @@ def _select(task: Task, request: Request) -> list[Case]:
     cases = list(task)
     if request.cases:
         known = {case.id: case for case in cases}
-        skipped = {skip.case_id: skip.reason for skip in task.loaded.skipped}
+        reasons = {skip.case_id: skip.reason for skip in task.loaded.skipped}
         for case_id in request.cases:
-            if case_id in skipped:
-                raise RequestError(f"Case {case_id!r} of {task.name!r} can't be run: {skipped[case_id]}.")
+            if case_id in reasons:
+                raise RequestError(f"Case {case_id!r} of {task.name!r} can't be run: {reasons[case_id]}.")
             if case_id not in known:
                 raise unknown(f"case of {task.name!r}:", case_id, known if len(known) < 20 else [])
         cases = [known[case_id] for case_id in dict.fromkeys(request.cases)]
     if not cases:
+        skipped = task.loaded.skipped
+        first = f"; the first: {skipped[0].reason}" if skipped else ""
         raise RequestError(
-            f"Task {task.name!r} has no case that can be run: {len(task.loaded.skipped)} records, all skipped."
+            f"Task {task.name!r} has no case that can be run: {len(skipped)} records, all skipped{first}."
         )
     return cases[: request.limit]
 

@@ -32,6 +32,8 @@ class Entry:
 
     thing: Any
     plugin: str
+    package: Installed | None = None
+    """Where the plugin comes from; None of a built-in."""
 
     def load(self) -> Any:
         """The thing itself; imports it where only its place was registered."""
@@ -42,7 +44,8 @@ class Entry:
             return getattr(importlib.import_module(module), attribute)
         except (Exception, SystemExit) as error:  # whatever a stranger's module does when it is imported
             raise PluginError(
-                f"Plugin {self.plugin!r} registered {self.thing!r}, which can't be imported: {reason(error)}."
+                f"Plugin {self.package or repr(self.plugin)} registered {self.thing!r}, which can't be imported: "
+                f"{reason(error)}."
             ) from error
 
 
@@ -55,15 +58,24 @@ class Catalogue:
     disputed: dict[str, str] = field(default_factory=dict)
     """Names that are nobody's, since two packages claim them; and the sentence that says so."""
 
-    def register(self, plugin: str, name: str, thing: Any) -> None:
+    def register(self, plugin: str, name: str, thing: Any, package: Installed | None = None) -> None:
         if name in self.entries:
             raise PluginError(
                 f"Two plugins register the {self.kind} {name!r}: {self.entries[name].plugin!r} and {plugin!r}."
             )
-        self.entries[name] = Entry(thing, plugin)
+        self.entries[name] = Entry(thing, plugin, package)
 
     def get(self, name: str) -> Any:
         """The thing of that name.
+
+        Raises:
+            RequestError: there is none; names the nearest.
+            PluginError: two packages claim it, or it can't be imported.
+        """
+        return self.entry(name).load()
+
+    def entry(self, name: str) -> Entry:
+        """What is registered under that name, not imported yet.
 
         Raises:
             RequestError: there is none; names the nearest.
@@ -73,7 +85,7 @@ class Catalogue:
             raise PluginError(self.disputed[name])
         if name not in self.entries:
             raise unknown(self.kind, name, self.entries)
-        return self.entries[name].load()
+        return self.entries[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self.entries))
@@ -143,7 +155,7 @@ class Plugins:
                 catalogue.disputed[name] += f" Plugin {found} registers it, too."
                 self.problems.append(f"Plugin {found} registers the {catalogue.kind} {name!r}, too. It is not used.")
             elif name not in catalogue:
-                catalogue.register(found.name, name, thing)
+                catalogue.register(found.name, name, thing, found)
             elif (owner := self.packages.get(catalogue.entries[name].plugin)) is None:
                 self.problems.append(
                     f"Plugin {found} registers the {catalogue.kind} {name!r}, which xkeb has itself; its own is used."

@@ -30,9 +30,10 @@ LEAST_STEM = 3 / 5
 LEAST_LETTERS = 3
 """...and how many letters at least."""
 
-# A word is a run of letters, marks and digits; where a script puts no space between words, a grapheme cluster is one.
-_UNSPACED = r"\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Han}\p{Hiragana}\p{Katakana}"
-_WORDS = regex.compile(rf"(?V1)(?=[{_UNSPACED}])\X|[[\p{{L}}\p{{M}}\p{{N}}]--[{_UNSPACED}]]+|\p{{S}}")
+UNSPACED = r"\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Han}\p{Hiragana}\p{Katakana}"
+"""Inside a set of `regex`: the characters of scripts that put no space between words."""
+# A word is a run of letters, marks and digits; in those scripts, a grapheme cluster is one.
+_WORDS = regex.compile(rf"(?V1)(?=[{UNSPACED}])\X|[[\p{{L}}\p{{M}}\p{{N}}]--[{UNSPACED}]]+|\p{{S}}")
 
 
 @dataclass(frozen=True, slots=True)

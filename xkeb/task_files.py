@@ -76,15 +76,15 @@ def pair_named(name: str) -> LanguagePair:
 
     Raises:
         RequestError: a language is unknown, or there aren't two.
+        PluginError: two packages claim a language.
     """
     catalogue = plugins()
-    if name in catalogue.pairs:
-        found: LanguagePair = catalogue.pairs.get(name)
-        return found
-    codes = name.split("-")
+    registered: LanguagePair | None = catalogue.pairs.get(name) if name in catalogue.pairs else None
+    codes = registered.languages if registered else name.split("-")
     for code in codes:
-        if code not in catalogue.languages:
-            raise unknown("language", code, catalogue.languages)
+        catalogue.languages.entry(code)
+    if registered:
+        return registered
     if len(codes) != 2 or codes[0] == codes[1]:
         raise RequestError(f"A pair is two languages, source-target; found {name!r}.")
     return LanguagePair(*codes)
@@ -134,9 +134,10 @@ def _family(content: FamilyFile, lines: dict[str, str]) -> Iterator[TaskFile | G
         for key in ("task", "description"):
             try:
                 filled[key] = str(getattr(content, key)).format_map(places)
-            except (KeyError, ValueError, IndexError) as error:
+            except (KeyError, ValueError, IndexError, AttributeError, TypeError) as error:
                 known = ", ".join(f"{{{place}}}" for place in places)
-                raise RequestError(f"{lines[key]}: {key}: {error} can't be filled in; there are {known}.") from error
+                text = f"{getattr(content, key)!r} can't be filled in ({error})"
+                raise RequestError(f"{lines[key]}: {key}: {text}; there are {known}.") from error
         shared = {"version": content.version, "dataset": content.dataset, "subject": content.subject}
         tasks.append(TaskFile.model_validate({**filled, **shared, "pair": name}))
     names = [task.task for task in tasks]
@@ -170,15 +171,16 @@ def _keys(place: list[str]) -> list[str]:
 
 
 def _check_names(content: TaskFile, lines: dict[str, str]) -> None:
-    datasets = plugins().datasets
     pair_line = lines.get("pair") or lines["pairs"]
     try:
         pair = pair_named(content.pair)
     except RequestError as error:
         raise RequestError(f"{pair_line}: {error}") from error
     if isinstance(content.dataset, str):
-        if content.dataset not in datasets:
-            raise RequestError(f"{lines['dataset']}: {unknown(datasets.kind, content.dataset, datasets)}")
+        try:
+            plugins().datasets.entry(content.dataset)
+        except RequestError as error:
+            raise RequestError(f"{lines['dataset']}: {error}") from error
     else:
         for code in pair.languages:
             if code not in content.dataset.columns:

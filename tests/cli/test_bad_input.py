@@ -155,7 +155,9 @@ def test_a_data_file_of_which_nothing_can_be_asked_is_refused(run: Callable[...,
         record["zh"]["alt"] = ""
     (data / "bizsre" / "bizsre_test.json").write_text(json.dumps(records), encoding="utf-8")
     message = sentence(run(tasks="bizsre_en2zh", data_dir=str(data)))
-    assert message == "Task 'bizsre_en2zh' has no case that can be run: 2 records, all skipped."
+    assert (
+        message == "Task 'bizsre_en2zh' has no case that can be run: 2 records, all skipped; the first: zh: empty alt."
+    )
     message = sentence(run(tasks="bizsre_en2zh", data_dir=str(data), cases="1"))
     assert message == "Case '1' of 'bizsre_en2zh' can't be run: zh: empty alt."
 

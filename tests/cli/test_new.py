@@ -74,7 +74,6 @@ def test_they_run_together(generated: Clean, tiny_folders: dict[str, Path]) -> N
     listed = json.loads(generated.run("xkeb", "ls", "--json").stdout)
     for kind, name in (("methods", "first-step"), ("models", "my_model"), ("languages", "eo"), ("tasks", "rivers")):
         assert name in {row["name"] for row in listed[kind]}
-    assert {"en-eo", "eo-en"} <= {row["name"] for row in listed["pairs"]}
 
 
 def test_a_generated_task_needs_no_installing(tmp_path: Path, xkeb_cli: Xkeb) -> None:

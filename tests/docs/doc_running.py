@@ -7,6 +7,7 @@ import importlib
 import io
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from xkeb.cli import cli, main
 from xkeb.errors import XkebError
 from xkeb.plugins import plugins
 
+ROOT = Path(__file__).parents[2]
 PATIENCE = 120
 """Seconds that a command of the shell may take."""
 _PROMPT = "$ "
@@ -168,8 +170,10 @@ def commands(text: str, *, console: bool = False) -> list[str]:
 
 
 def check_options(command: str) -> None:
-    """Of a command that is not run: that there is such a command of ours, and that it takes these options."""
+    """Of a command that is not run: that there is such a command or benchmark of ours, and that it takes these options."""
     words = shlex.split(command, comments=True)
+    if words[0] == "python" and words[1].startswith("benchmarks/"):
+        _check_benchmark(words[1], words[2:])
     if words[0] != "xkeb":
         return
     context, rest = click.Context(cli), words[1:]
@@ -183,3 +187,16 @@ def check_options(command: str) -> None:
         pass  # it shows its help
     except (click.ClickException, XkebError) as error:
         raise PageError(str(error)) from error
+
+
+def _check_benchmark(script: str, words: list[str]) -> None:
+    path = ROOT / script
+    if not path.is_file():
+        raise PageError(f"there is no {script}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", [str(path.parent), *sys.path])  # as for a script: some import one another
+        main = runpy.run_path(str(path), run_name=path.stem)["main"]
+    flags = {flag for parameter in main.params for flag in (*parameter.opts, *parameter.secondary_opts)}
+    for word in words:
+        if word.startswith("-") and word.partition("=")[0] not in flags:
+            raise PageError(f"{script} has no option {word}")

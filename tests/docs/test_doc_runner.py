@@ -37,6 +37,14 @@ WRONG = {
         "No such option.*--taskz",
     ),
     "a misspelt command of what is not run": ("<!-- not run: gpu -->\n```sh\nxkeb data fech x\n```\n", "fech"),
+    "a misspelt option of a benchmark": (
+        "<!-- not run: data -->\n```sh\npython benchmarks/joining.py --data-dirr DIR\n```\n",
+        "benchmarks/joining.py has no option --data-dirr",
+    ),
+    "a benchmark that is not there": (
+        "<!-- not run: data -->\n```sh\npython benchmarks/joyning.py\n```\n",
+        "there is no benchmarks/joyning.py",
+    ),
     "Python that is not run and is none": ("<!-- not run: gpu -->\n```python\nif\n```\n", "page.md:3: SyntaxError"),
 }
 

@@ -19,6 +19,7 @@ from doc_running import reader
 from made_results import case, result
 
 import xkeb
+import xkeb.testing
 from xkeb import hookspecs
 from xkeb.cli import cli
 from xkeb.plugins import KINDS, Catalogue
@@ -155,4 +156,5 @@ def test_every_key_of_a_result_is_on_the_page_of_its_files(pages: dict[str, str]
 def test_everything_that_xkeb_exports_is_on_the_page_of_python(pages: dict[str, str]) -> None:
     written = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
     missing = [name for name in xkeb.__all__ if not re.search(rf"\b{name}\b", written)]
+    missing += [name for name in xkeb.testing.__all__ if f"::: xkeb.testing.{name}\n" not in written]
     assert missing == []

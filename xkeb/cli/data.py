@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from xkeb.errors import RequestError
+from xkeb.installed import reason
 
 if TYPE_CHECKING:  # these import torch
     from xkeb.data_checks import Report, Statistics
@@ -44,18 +45,20 @@ def ls(data_dir: Path | None, as_json: bool) -> None:
     """List the data sets, their languages, and which of their files are there."""
     from xkeb.plugins import plugins
 
-    rows = [_describe(plugins().datasets.get(name), name, data_dir) for name in plugins().datasets]
+    rows = [_described(plugins().datasets.entries[name], name, data_dir) for name in plugins().datasets]
     if as_json:
         _print_json(rows)
         return
     table = Table("data set", "languages", "file", Column("where", overflow="fold"), box=None, pad_edge=False)
     for row in rows:
+        if not row["files"]:
+            table.add_row(row["name"], ", ".join(row["languages"]), "", escape(row["problem"]))
         for i, file in enumerate(row["files"]):
             first = (row["name"], ", ".join(row["languages"])) if i == 0 else ("", "")
             table.add_row(*first, file["file"], escape(file["path"]) if file["path"] else "[yellow]missing[/]")
     _console().print(table)
-    if incomplete := [row["name"] for row in rows if any(file["path"] is None for file in row["files"])]:
-        click.echo(f"\nGet what is missing with `xkeb data fetch {incomplete[0]}`.")
+    if lacks := [row["problem"] for row in rows if row["files"] and row["problem"]]:
+        click.echo("\n" + "\n".join(lacks))
 
 
 @command.command("fetch")
@@ -96,6 +99,7 @@ def check(name: str, data_dir: Path | None, every: bool, tokenizer: str | None, 
     pieces of the tokenizer that came nearest, within 14%.
     """
     from xkeb.data_checks import check as check_all
+    from xkeb.datasets import lacking
     from xkeb.plugins import plugins
 
     dataset = plugins().datasets.get(name)
@@ -116,26 +120,44 @@ def check(name: str, data_dir: Path | None, every: bool, tokenizer: str | None, 
     console.print("\nWhere the subject stands in its question (`subject: aligned`)", highlight=False)
     console.print(_subjects(report))
     for file in report.missing:
-        console.print(f"[yellow]missing[/]: {escape(file)} (`xkeb data fetch {name}`)", highlight=False)
+        console.print(f"[yellow]missing[/]: {escape(file)}", highlight=False)
+    if report.missing:
+        sentence = lacking(dataset, report.missing[0], dataset.folders(data_dir))
+        console.print(escape(str(sentence)), highlight=False, soft_wrap=True)
     console.print(*_dirt(report, every), sep="\n", highlight=False, soft_wrap=True)
+
+
+def _described(entry: Any, name: str, data_dir: Path | None) -> dict[str, Any]:
+    """Or what is wrong with it: one plugin's mistake must not hide all the others."""
+    try:
+        return _describe(entry.load(), name, data_dir)
+    except Exception as error:
+        problem = f"can't be read: {reason(error)}"
+        return {"name": name, "languages": [], "files": [], "looked_in": [], "problem": problem}
 
 
 def _describe(dataset: Any, name: str, data_dir: Path | None) -> dict[str, Any]:
     """A data set and its files as data. One that isn't `ParallelRecords` is known by its downloads only."""
-    from xkeb.datasets import ParallelRecords
+    from xkeb.datasets import ParallelRecords, lacking
     from xkeb.paths import data_roots
 
     files = {download.file: "other" for download in dataset.downloads}  # what each is for
     folders = [root / name for root in data_roots(data_dir)]
     if isinstance(dataset, ParallelRecords):
-        folders = [dataset.shipped] if dataset.shipped else folders
+        folders = dataset.folders(data_dir)
         files = dataset.uses()
     rows = []
     for file, use in files.items():
         path = next((str(folder / file) for folder in folders if (folder / file).is_file()), None)
         rows.append({"file": file, "use": use, "path": path})
-    languages = list(getattr(dataset, "languages", ()))
-    return {"name": name, "languages": languages, "files": rows, "looked_in": [str(folder) for folder in folders]}
+    missing = next((row["file"] for row in rows if row["path"] is None), None)
+    return {
+        "name": name,
+        "languages": list(getattr(dataset, "languages", ())),
+        "files": rows,
+        "looked_in": [str(folder) for folder in folders],
+        "problem": str(lacking(dataset, missing, folders)) if missing else "",
+    }
 
 
 def _counter(tokenizer: str) -> Callable[[str], int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shutil
@@ -9,10 +10,14 @@ import sys
 import warnings
 from collections.abc import Iterator
 from importlib import metadata
+from typing import TYPE_CHECKING
 
 import click
 
-from xkeb.errors import PluginWarning, XkebError
+from xkeb.errors import NotHereError, PluginError, PluginWarning, XkebError
+
+if TYPE_CHECKING:
+    from xkeb.datasets import ParallelRecords
 
 LIBRARIES = (
     "torch",
@@ -81,7 +86,11 @@ def _plugins() -> Iterator[Finding]:
                     kind.get(name)
                 except XkebError as error:
                     yield "wrong", "plugins", str(error)
-        yield "ok", "tasks", f"{len(definitions())} tasks and groups"
+        with warnings.catch_warnings(record=True, action="always", category=PluginWarning) as told:
+            tasks = definitions()
+        for warning in told:
+            yield "wrong", "tasks", str(warning.message)
+        yield "ok", "tasks", f"{len(tasks)} tasks and groups"
     except XkebError as error:
         yield "wrong", "plugins", str(error)
 
@@ -108,9 +117,22 @@ def _data() -> Iterator[Finding]:
     from xkeb.plugins import plugins
 
     for name in plugins().datasets:
-        dataset = plugins().datasets.get(name)
-        if isinstance(dataset, ParallelRecords):
-            try:
-                yield "ok", name, str(dataset.find(next(iter(dataset.uses()))))
-            except XkebError:
-                yield "note", name, f"not here yet; `xkeb data fetch {name}` gets it"
+        with contextlib.suppress(PluginError):  # it is told among the plugins
+            dataset = plugins().datasets.get(name)
+            if isinstance(dataset, ParallelRecords):
+                yield _files(name, dataset)
+
+
+def _files(name: str, dataset: ParallelRecords) -> Finding:
+    """How many of a data set's files are here, and where; or how to get the first that isn't."""
+    files = list(dataset.uses())
+    folders, lacks = [], []
+    for file in files:
+        try:
+            folders.append(str(dataset.find(file).parent))
+        except NotHereError as error:
+            lacks.append(str(error))
+    found = f"{len(folders)} of {len(files)} files"
+    if lacks:
+        return "note", name, f"{found}. {lacks[0]}"
+    return "ok", name, f"{found} in {', '.join(dict.fromkeys(folders))}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -27,6 +28,7 @@ from xkeb.plan import NEEDED, Cell
 from xkeb.plugins import plugins
 from xkeb.progress import Listener
 from xkeb.results import Result, Scores
+from xkeb.subjects import WAYS
 from xkeb.types import PROPERTIES
 
 PLAIN_WIDTH = 200
@@ -61,12 +63,21 @@ def show_plan(cells: Sequence[Cell]) -> None:
         facts = f"{len(cell.training())} training facts{_with_needed(cell)}" if cell.learns else ""
         plan.add_row(cell.task.name, cell.model, cell.method, str(len(wanted)), str(done), facts, options)
     out.print(plan)
-    for task in {cell.task.name: cell.task for cell in cells}.values():
+    for cell in {cell.task.name: cell for cell in cells}.values():
+        task = cell.task
         if task.loaded.skipped:
             out.print(
                 f"{task.name}: {len(task.loaded.skipped)} of {len(task) + len(task.loaded.skipped)} records can't be run."
             )
+        if task.aligned:
+            out.print(f"{task.name}: subjects in their questions: {_located(cell)}.")
     out.print()
+
+
+def _located(cell: Cell) -> str:
+    """In which way how many cases' subjects are found, of a task that looks further than for the exact words."""
+    ways = Counter(cell.task.loaded.located[case.id] for case in cell.cases)
+    return ", ".join(f"{ways[way]} {way}" for way in WAYS) + f", {ways[None]} nowhere"
 
 
 def _with_needed(cell: Cell) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xkeb.errors import RequestError
+from xkeb.errors import XkebError
 
 if TYPE_CHECKING:
     from xkeb.task_files import Definition
@@ -29,12 +29,12 @@ def command(files: tuple[Path, ...]) -> None:
             found = read_definitions(path)
             known = dict(definitions())
             for sibling in path.parent.glob("*.yaml"):
-                with contextlib.suppress(RequestError):
+                with contextlib.suppress(XkebError):
                     for definition in read_definitions(sibling):
                         known.setdefault(definition.name, definition)
             for definition in found:
                 check_members(definition, known)
-        except RequestError as error:
+        except XkebError as error:
             wrong += 1
             click.echo(f"xkeb: {error}", err=True)
         else:

@@ -1,8 +1,9 @@
 """What a plugin's author tests it with: one call checks all that the suite relies on.
 
-``check_method(NAME, small_backbone)``, ``check_backbone(NAME, **model_args)``, ``check_language(CODE, TEXT)`` and
-``check_task(NAME)`` each raise one AssertionError that says, a sentence a failed check, what was expected. With this package
-installed, pytest has the fixtures `small_backbone` and `small_folder`: a real model made at random on the spot.
+``check_method(NAME, small_backbone)``, ``check_backbone(NAME, **model_args)``, ``check_language(CODE, TEXT)``,
+``check_pair(NAME)`` and ``check_task(NAME)`` each raise one AssertionError that says, a sentence a failed check, what was
+expected. With this package installed, pytest has the fixtures `small_backbone` and `small_folder`: a real model made at random
+on the spot.
 """
 
 import importlib

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from typing import Any
 
-from xkeb.changes import Change
+from xkeb.changes import Change, WeightChange
 from xkeb.editor import Choosy, load_editor, options_of, settled
 from xkeb.errors import XkebError
 from xkeb.installed import reason
@@ -99,6 +99,19 @@ def the_same_seed_gives_the_same_changes(trial: Trial) -> None:
         )
 
 
+def another_model_gets_another_change(trial: Trial) -> None:
+    """Where changes are of weights: what is kept from one model must not be given to the next."""
+    first = trial.changes[0]
+    if not isinstance(first, WeightChange):
+        return
+    other = trial.on_other_weights()
+    change = other.editor().edit(other.backbone, other.edits)[0]
+    expect(
+        not trial.same(first, change),
+        "A model of other weights should get a change of its own; it got that of the first model, to the bit.",
+    )
+
+
 def options_are_data(trial: Trial) -> None:
     options = options_of(settled(load_editor(trial.method, **trial.options), trial.backbone))
     try:
@@ -169,6 +182,7 @@ CHECKS = (
     an_edit_that_fails_leaves_the_model_as_it_was,
     an_edit_among_others_is_the_edit_alone,
     the_same_seed_gives_the_same_changes,
+    another_model_gets_another_change,
     options_are_data,
     bad_input_is_refused_in_one_sentence,
 )

@@ -18,8 +18,8 @@ def check_method(name: str, backbone: Backbone, **options: Any) -> None:
 
     That each makes its target more likely; that the model is as it was, to the bit, after an edit, after a change was applied,
     and after an exception in either; that an edit among others, and a change applied row by row, is what it is alone; that what
-    is saved is loaded; that a seed gives the same again; that nothing global is left behind; that bad input is refused in one
-    sentence.
+    is saved is loaded; that a seed gives the same again, and a model of other weights another change; that nothing global
+    is left behind; that bad input is refused in one sentence.
 
     Args:
         name: what the method is registered as.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -14,6 +16,7 @@ from xkeb.backbone import Backbone, no_context, no_routes
 from xkeb.changes import Change, ContextChange, WeightChange
 from xkeb.editor import Learner, load_editor, settled
 from xkeb.evaluation import alone, queries
+from xkeb.hashing import digest
 from xkeb.predict import Query
 from xkeb.tasks import load_task
 from xkeb.testing.state import Snapshot, generators, model_state, other_generators, own_cache, settings
@@ -73,6 +76,16 @@ class Trial:
         if isinstance(editor, Learner) and editor.learns():
             editor.fit(self.backbone, self.facts)
         return editor
+
+    def on_other_weights(self) -> Trial:
+        """The first edit, with a model of the same name and shape whose weights were drawn anew."""
+        backbone = self.backbone
+        model: Any = backbone.model
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            model = type(model)(copy.deepcopy(model.config)).to(backbone.device, backbone.dtype)
+        other = Backbone(backbone.name, model, backbone.tokenizer, digest(["other weights", backbone.sha256]))
+        return dataclasses.replace(self, backbone=other, cases=self.cases[:1])
 
     @functools.cached_property
     def made(self) -> Made:

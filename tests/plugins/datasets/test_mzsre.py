@@ -208,7 +208,8 @@ def test_data_check_shows_where_subjects_stand(folder: Path) -> None:
     lines = [line.split() for line in done.stdout.splitlines()]
     assert ["language", "exact", "normalised", "alias", "span", "nowhere"] in lines
     assert ["de", "1", "0", "1", "0", "1"] in lines
-    assert "missing: mzsre_test_duplicate_encz.json (`xkeb data fetch mzsre`)" in done.stdout
+    assert "missing: mzsre_test_duplicate_encz.json\n" in done.stdout
+    assert "Get it with `xkeb data fetch mzsre`, or name the folder above with --data-dir.\n" in done.stdout
 
 
 def test_data_check_sees_files_that_ask_other_things(folder: Path) -> None:

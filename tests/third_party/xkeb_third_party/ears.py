@@ -1,4 +1,5 @@
 from dataclasses import dataclass
+from pathlib import Path
 
 import xkeb
 
@@ -13,12 +14,16 @@ class Ears:
     def load(self, device, dtype):
         from tokenizers import normalizers
         from transformers import AutoModelForCausalLM, AutoTokenizer
+        from xkeb_plugins.models.checkpoint import find_checkpoint, fingerprint
+
+        from xkeb.hashing import digest
 
         tokenizer = AutoTokenizer.from_pretrained(self.path)
         inner = tokenizer.backend_tokenizer
         inner.normalizer = normalizers.Sequence([normalizers.Lowercase(), inner.normalizer])
         model = AutoModelForCausalLM.from_pretrained(self.path, dtype=dtype).to(device)
-        return xkeb.Backbone("ears", model, tokenizer, sha256="0" * 64)
+        weights = fingerprint(find_checkpoint(Path(self.path)).files)
+        return xkeb.Backbone("ears", model, tokenizer, sha256=digest(["small letters", weights]))
 
 
 @xkeb.hookimpl
