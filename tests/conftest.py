@@ -27,11 +27,11 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
+from xkeb_plugins.models.small import corpus, small_model, small_tokenizer
 
 import xkeb
 from xkeb.backbone import Backbone
 from xkeb.paths import cache_root
-from xkeb.testing.small import corpus, small_model, small_tokenizer
 from xkeb.testing.state import own_cache as empty_cache
 from xkeb.types import Case
 

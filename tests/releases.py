@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 import upstream
 from upstream import BAICHUAN, BAICHUAN2, LLAMA, Tensors, special
-
-from xkeb.testing.small import corpus
+from xkeb_plugins.models.small import corpus
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import pytest
 from conftest import byte_level
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from xkeb_plugins.models.small import small_tokenizer
 
 import xkeb
 from xkeb.backbone import Backbone
@@ -16,7 +17,6 @@ from xkeb.encoding import encode, gold, last_token, read
 from xkeb.errors import RequestError
 from xkeb.metrics import em, f1
 from xkeb.plugins import plugins
-from xkeb.testing.small import small_tokenizer
 from xkeb.types import Edit
 
 KINDS = ("sentencepiece", "byte-level", "gemma")

@@ -60,12 +60,16 @@ def code(source: str) -> Iterator[tuple[int, str]]:
 
 def named(source: str) -> list[tuple[int, str]]:
     """(line, name) of every method or model that the code names: a registered one as a word, and one that has become a
-    family in an identifier such as ``is_llama2``, too."""
+    family in an identifier such as ``is_llama2`` or ``LlamaConfig``, too."""
     family, name = (
         "|".join(sorted(map(re.escape, known), key=len, reverse=True)) for known in (FAMILIES, registered())
     )
     pattern = re.compile(rf"(?<![a-z])(?:{family})(?![a-z])|\b(?:{name})\b")
-    return [(line, found) for line, text in code(source) for found in pattern.findall(text.lower())]
+    found = []
+    for line, text in code(source):
+        parts = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text)  # of an identifier such as LlamaConfig
+        found += [(line, name) for name in pattern.findall(text.lower()) or pattern.findall(parts.lower())]
+    return found
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(CORE).as_posix())
@@ -93,5 +97,6 @@ def load(name):  # llama
     raft, shift, spike, microme = 1, 2, 3, 4
 LIMIT = 3
 """For MEMIT."""
+config = LlamaConfig()
 '''
-    assert named(source) == [(5, "llama"), (5, "gpt"), (6, "ft"), (6, "rome")]
+    assert named(source) == [(5, "llama"), (5, "gpt"), (6, "ft"), (6, "rome"), (10, "llama")]

@@ -23,7 +23,7 @@ def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def _small_tokenizer() -> PreTrainedTokenizerFast:
-    from xkeb.testing.small import small_tokenizer
+    from xkeb_plugins.models.small import small_tokenizer
 
     return small_tokenizer()
 

@@ -7,11 +7,11 @@ import dataclasses
 import pytest
 from plain_memit import EDITS, memit
 from transformers import LlamaConfig, LlamaForCausalLM
+from xkeb_plugins.models.small import small_tokenizer
 
 import xkeb
 from xkeb.backbone import Backbone
 from xkeb.errors import RequestError
-from xkeb.testing.small import small_tokenizer
 from xkeb.types import Case
 
 pytestmark = pytest.mark.usefixtures("fresh_cache")
