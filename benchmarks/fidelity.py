@@ -23,7 +23,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import xkeb
 from xkeb.backbone import Backbone
-from xkeb.editor import Learner, settled
+from xkeb.editor import Learner, able, settled
 from xkeb.plugins import Entry, plugins
 from xkeb.types import Case, Edit
 
@@ -73,8 +73,7 @@ def compare(backbone: Backbone, comparison: Comparison, cases: Sequence[Case], t
     """The lines of a report."""
     ours = ready(backbone, comparison.method, comparison.both | comparison.ours, training)
     its = ready(backbone, f"easyeditor-{comparison.method}", comparison.both | comparison.its, training)
-    refuses = getattr(its, "refuses", lambda backbone, edit: None)
-    edits = [case.edit for case in cases if not refuses(backbone, case.edit)]
+    edits = [case.edit for case in able(its, backbone, cases)]
     pairs, our_seconds, its_seconds = [], 0.0, []
     with Steps() as ours_seen:
         started = time.perf_counter()

@@ -1,7 +1,10 @@
-"""Seconds a case and peak memory of all seven methods on a random-weight model in the shape of LLaMA-2-7B or Baichuan2-7B.
+"""Seconds a case, the share of the card's peak that this is, and peak memory of all seven methods on a random-weight model in
+the shape of LLaMA-2-7B or Baichuan2-7B.
 
 What is measured does not depend on what the weights are. The tokenizer is trained on the shipped questions, so texts are a
 little longer in tokens than with the published ones. SERAC's and IKE's own models are random, too, in the defaults' shape.
+Operations are counted in a rehearsal of the heaviest batch (`xkeb.estimate`), with every step that a method may make; seconds
+are of the steps that it made, which with random weights is nearly always all of them.
 
     python benchmarks/gpu_7b.py [--shape llama2|baichuan2] [--limit 8] [--data-dir DIR]
     python benchmarks/gpu_7b.py --layers 4 --width 64 --vocabulary 2000 --device cpu --limit 2    # a small one
@@ -29,15 +32,22 @@ from transformers import (
 )
 
 import xkeb
-from xkeb.backbone import Backbone, pick_device
+from xkeb.backbone import Backbone, pick_device, pick_dtype
 from xkeb.bars import progress_bars
+from xkeb.editor import Learner, load_editor
+from xkeb.estimate import Cost, Estimator
+from xkeb.executors.local import run
 from xkeb.hashing import digest
+from xkeb.outline import Outline
+from xkeb.plan import Cell, Request, plan
 from xkeb.plugins import Entry, plugins
 from xkeb.results import Result
 
 SHAPES = {"llama2": 55296, "baichuan2": 125696}
 """Vocabularies; the rest is the same."""
 NAME = "random-7b"
+TEST_SET = 1037
+"""Cases of one direction."""
 SHORT: dict[str, dict[str, Any]] = {
     "mend": {"steps": 20, "validation": 8, "validate_every": 10},
     "serac": {"steps": 4, "validation": 8, "validate_every": 2},
@@ -54,7 +64,14 @@ class Random:
     width: int = 4096
     tokenizer: ClassVar[PreTrainedTokenizerFast]
 
+    def outline(self) -> Outline:
+        return Outline(self._model(torch.device("meta"), torch.float32))
+
     def load(self, device: torch.device, dtype: torch.dtype) -> Backbone:
+        model = self._model(device, dtype)
+        return Backbone(NAME, model, self.tokenizer, digest([self.vocabulary, self.layers, self.width, str(dtype)]))
+
+    def _model(self, device: torch.device, dtype: torch.dtype) -> LlamaForCausalLM:
         heads = max(1, self.width // 128)
         config = LlamaConfig(
             vocab_size=self.vocabulary,
@@ -70,10 +87,9 @@ class Random:
         torch.set_default_dtype(dtype)
         try:
             with device:
-                model = LlamaForCausalLM(config)
+                return LlamaForCausalLM(config)
         finally:
             torch.set_default_dtype(before)
-        return Backbone(NAME, model, self.tokenizer, digest([self.vocabulary, self.layers, self.width, str(dtype)]))
 
 
 def texts(tasks: list[str], data_dir: Path | None) -> Iterator[str]:
@@ -125,12 +141,24 @@ def write_counterfactual(folder: Path, tokenizer: PreTrainedTokenizerFast, small
     return str(folder)
 
 
-def row(result: Result) -> str:
+def counted(cell: Cell, device: torch.device, dtype: torch.dtype) -> Cost:
+    """What there is to do."""
+    assert cell.outline is not None
+    estimator = Estimator(cell.outline, dtype, Random.tokenizer, str(device), name=NAME)
+    editor = load_editor(cell.method, **cell.options)
+    return estimator.cost(editor, cell.cases, cell.training() if isinstance(editor, Learner) else ())
+
+
+def row(result: Result, cost: Cost, peak: float) -> str:
+    """Of the seconds of editing and evaluating; the answers before them are made once for all methods."""
     timing, count = result.timing, len(result.case_ids)
     edit, evaluate = (timing[f"{part}_seconds"] / count for part in ("edit", "evaluate"))
     learn = timing["wall_seconds"] - timing["edit_seconds"] - timing["evaluate_seconds"]
-    method = result.method["name"]
-    return f"| {method} | {edit:.2f} | {evaluate:.2f} | {learn:.0f} | {timing['peak_memory_bytes'] / 1e9:.1f} |"
+    work = "?" if cost.unknown else f"{sum(cost.works[part].flops for part in ('edit', 'evaluate')) / 1e12:.1f}"
+    share = "?" if cost.unknown else f"{100 * float(work) / (edit + evaluate) / peak:.0f}"
+    cells = [result.method["name"], f"{edit:.2f}", f"{evaluate:.2f}", f"{learn:.0f}", work, share]
+    cells += [f"{TEST_SET * (edit + evaluate) / 60:.1f}", f"{timing['peak_memory_bytes'] / 1e9:.1f}"]
+    return f"| {' | '.join(cells)} |"
 
 
 @click.command()
@@ -145,6 +173,7 @@ def row(result: Result) -> str:
 @click.option("--layers", default=32, show_default=True)
 @click.option("--width", default=4096, show_default=True)
 @click.option("--vocabulary", type=int, help="[default: the shape's]")
+@click.option("--peak", default=989.0, show_default=True, help="TFLOP/s of the device in this precision; an H100's.")
 def main(
     shape: str,
     methods: str,
@@ -157,6 +186,7 @@ def main(
     layers: int,
     width: int,
     vocabulary: int | None,
+    peak: float,
 ) -> None:
     place = pick_device(device)
     size = vocabulary or SHAPES[shape]
@@ -165,9 +195,9 @@ def main(
     plugins().models.entries[NAME] = Entry(Random, __name__)
     name = torch.cuda.get_device_name(place) if place.type == "cuda" else "CPU"
     click.echo(f"{shape}: {layers} layers, width {width}, vocabulary {size:,}, {dtype}, {name}")
-    click.echo(
-        "\n| method | edit, s a case | evaluate, s a case | the rest, s | peak memory, GB |\n|---|---|---|---|---|"
-    )
+    columns = ["method", "edit, s a case", "evaluate, s a case", "the rest, s", "TFLOP a case", "% of the peak"]
+    columns += [f"{TEST_SET:,} cases, min", "peak memory, GB"]
+    click.echo(f"\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     with tempfile.TemporaryDirectory() as folder, progress_bars(False):
         encoder = write_encoder(Path(folder) / "encoder", small)
         model = write_counterfactual(Path(folder) / "counterfactual", Random.tokenizer, small)
@@ -179,24 +209,27 @@ def main(
                 torch.cuda.empty_cache()
                 torch.cuda.reset_peak_memory_stats(place)
             options = {f"{method}.{option}": value for option, value in chosen.get(method, {}).items()}
+            request = Request(
+                tasks=[task],
+                models=[NAME],
+                methods=[method],
+                model_args={"vocabulary": size, "layers": layers, "width": width},
+                method_args=options,
+                limit=limit,
+                train_size=train_size,
+                device=device,
+                dtype=dtype,
+                data_dir=data_dir,
+                output=Path(folder) / "results",
+            )
             try:
-                (result,) = xkeb.evaluate(
-                    tasks=task,
-                    model=NAME,
-                    methods=method,
-                    model_args={"vocabulary": size, "layers": layers, "width": width},
-                    method_args=options,
-                    limit=limit,
-                    train_size=train_size,
-                    device=device,
-                    dtype=dtype,
-                    data_dir=data_dir,
-                    output=Path(folder) / "results",
-                )
+                (cell,) = plan(request)
+                (result,) = run([cell], request)
+                cost = counted(cell, place, pick_dtype(dtype, place))
             except xkeb.XkebError as error:  # one method that fails doesn't cost the others' numbers
-                click.echo(f"| {method} | {' '.join(str(error).split())} | | | |")
+                click.echo(f"| {method} | {' '.join(str(error).split())} |{' |' * (len(columns) - 2)}")
             else:
-                click.echo(row(result))
+                click.echo(row(result, cost, peak))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import click
 
 import xkeb
 from xkeb.backbone import Backbone
-from xkeb.editor import settled
+from xkeb.editor import able, settled
 from xkeb.evaluation import alone
 from xkeb.plugins import plugins
 from xkeb.predict import Query, predict
@@ -78,7 +78,7 @@ def main(data_dir: Path | None, model: str, counts: str, language: str) -> None:
     backbone = xkeb.load_backbone(model)
     task = xkeb.load_task(TASKS[language], data_dir=data_dir)
     editor = settled(xkeb.load_editor("memit"), backbone)
-    cases = [case for case in task if not editor.refuses(backbone, case.edit)]
+    cases = able(editor, backbone, list(task))
     if numbers[-1] > len(cases):
         raise click.UsageError(f"{task.name} has {len(cases)} records whose subject stands in the prompt.")
     edits = [case.edit for case in cases[: numbers[-1]]]

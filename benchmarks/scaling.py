@@ -25,8 +25,9 @@ from plotly.subplots import make_subplots
 
 import xkeb
 from xkeb.backbone import Backbone
-from xkeb.editor import Learner, settled
+from xkeb.editor import Learner, able, settled
 from xkeb.evaluation import predict_after
+from xkeb.memory import reusing
 from xkeb.types import Case
 
 FILLER = "The harbour was built in stone, and the ships that came in autumn stayed until spring. "
@@ -67,6 +68,7 @@ def shallow(name: str, layers: int) -> Backbone:
     return Backbone(name, model, backbone.tokenizer, f"{backbone.sha256}-{layers}")
 
 
+@reusing()
 def run(backbone: Backbone, editor: Any, cases: Sequence[Case], batch: int) -> float:
     started = time.perf_counter()
     for start in range(0, len(cases), batch):
@@ -84,18 +86,23 @@ def points(axis: str, method: str, model: str, cases: Sequence[Case], training: 
             editor.fit(backbone, training)
         return editor
 
-    whole = xkeb.load_backbone(model, device="cpu", dtype="float32")
-    editor = ready(whole)
-    for value in AXES[axis][1]:
+    values = AXES[axis][1]
+    if axis == "depth":
+        for layers in values:
+            backbone = shallow(model, layers)
+            editor = ready(backbone)
+            yield functools.partial(run, backbone, editor, able(editor, backbone, cases)[:2], 2)
+        return
+    backbone = xkeb.load_backbone(model, device="cpu", dtype="float32")
+    editor = ready(backbone)
+    cases = able(editor, backbone, cases)
+    for value in values:
         if axis == "cases":
-            yield functools.partial(run, whole, editor, cases[:value], 2)
+            yield functools.partial(run, backbone, editor, cases[:value], 2)
         elif axis == "batch":
-            yield functools.partial(run, whole, editor, cases[:4], value)
-        elif axis == "prompt":
-            yield functools.partial(run, whole, editor, [lengthened(case, value) for case in cases[:2]], 2)
+            yield functools.partial(run, backbone, editor, cases[:4], value)
         else:
-            backbone = shallow(model, value)
-            yield functools.partial(run, backbone, ready(backbone), cases[:2], 2)
+            yield functools.partial(run, backbone, editor, [lengthened(case, value) for case in cases[:2]], 2)
 
 
 @click.command()
@@ -118,7 +125,7 @@ def main(
     plot: Path | None,
 ) -> None:
     loaded = xkeb.load_task(task, data_dir=data_dir)
-    cases, training = list(loaded)[:8], list(loaded.training.cases)[:train_size]
+    cases, training = list(loaded)[:16], list(loaded.training.cases)[:train_size]
     found: dict[str, dict[str, list[float]]] = {}
     for axis in axes.split(","):
         label, values = AXES[axis]

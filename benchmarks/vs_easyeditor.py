@@ -4,7 +4,7 @@ Same model, same records, same hyper-parameters, same token ids, ten prefixes gi
 edit and all its probes before and after. Ours runs as the suite does, `--batch` cases at a time; its code runs one case after
 the other, as it always does: its `execute_*`, then its `compute_edit_quality` (for IKE `compute_icl_edit_quality`) for every
 probe, before and after. The two take turns, a batch at a time. Its model runs on PyTorch's own linear layers, ours on those of
-`xkeb.kernels`; the weights are the same.
+`xkeb.kernels`; the weights are the same. Ours keeps the memory it frees (`xkeb.memory.reusing`), as in `xkeb run`.
 
 What neither is charged for: loading, embedding the training facts (IKE), sampling prefixes, second moments.
 
@@ -40,8 +40,10 @@ from xkeb_plugins.methods.easyeditor.stage import stage
 import xkeb
 from xkeb.backbone import Backbone
 from xkeb.changes import Change
+from xkeb.editor import able
 from xkeb.evaluation import chunks, predict_after, queries
 from xkeb.kernels import use_default
+from xkeb.memory import reusing
 from xkeb.predict import predict
 from xkeb.types import Case, Prediction
 
@@ -78,6 +80,7 @@ class Ours:
     def __init__(self, backbone: Backbone, editor: Any) -> None:
         self.backbone, self.editor, self.seconds = backbone, editor, Seconds()
 
+    @reusing()
     def run(self, cases: Sequence[Case]) -> tuple[list[Change], list[list[Prediction]]]:
         asked = [query for case in cases for query in queries(case, 0)]
         timed(self.seconds.before, len(cases), lambda: predict(self.backbone, asked))
@@ -198,9 +201,7 @@ class Setting:
         name = comparison.method
         ours = ready(here, name, comparison.both | comparison.ours | more, training)
         its = ready(there, f"easyeditor-{name}", comparison.both | comparison.its | more, training)
-        refuses = getattr(its, "refuses", lambda backbone, edit: None)
-        cases = [case for case in list(task)[: self.limit] if not refuses(there, case.edit)]
-        return Ours(here, ours), Its(there, its, method), cases
+        return Ours(here, ours), Its(there, its, method), able(its, there, list(task)[: self.limit])
 
     def run(self, method: str) -> float:
         ours, its, cases = self.sides(method)

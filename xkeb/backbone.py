@@ -15,6 +15,7 @@ from xkeb.encoding import Encoded
 from xkeb.errors import RequestError
 from xkeb.kernels import use_onednn
 from xkeb.layout import Layout, find_layout
+from xkeb.memory import activations
 from xkeb.options import build
 from xkeb.plugins import plugins
 from xkeb.types import REPLACEMENT, Edit, Language, Prediction
@@ -60,6 +61,8 @@ class Backbone:
         self.tokenizer = tokenizer
         self.sha256 = sha256
         self.layout: Layout = find_layout(model)
+        self.activations = activations(self.device)
+        """Bytes that one batch of an editor may keep for its backward pass, about."""
         self.context: Callable[[str], str] = no_context
         self.routes: Callable[[Sequence[Query]], Sequence[Route | None]] = no_routes
         self._check_head()

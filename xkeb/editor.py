@@ -97,6 +97,14 @@ def settled(editor: Any, backbone: Backbone) -> Any:
     return editor.settle(backbone) if isinstance(editor, Settling) else editor
 
 
+def able(editor: Any, backbone: Backbone, cases: Sequence[Case]) -> list[Case]:
+    """The cases whose edits are not refused."""
+    if not isinstance(editor, Choosy):
+        return list(cases)
+    me = settled(editor, backbone)
+    return [case for case in cases if not me.refuses(backbone, case.edit)]
+
+
 def needs_of(editor: Any) -> frozenset[Property]:
     """Of which properties a training fact must have a probe for the editor to learn from it."""
     return frozenset(getattr(editor, "needs", ()))

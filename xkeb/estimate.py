@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerBase
 
 from xkeb.backbone import Backbone
 from xkeb.changes import Change
-from xkeb.editor import Choosy, Rehearsing, settled
+from xkeb.editor import Rehearsing, able
 from xkeb.errors import RequestError
 from xkeb.evaluation import chunks, predict_after, queries
 from xkeb.kernels import use_onednn
@@ -86,15 +86,14 @@ class Speed:
 
 def measure_speed(device: torch.device, dtype: torch.dtype) -> Speed:
     """Tries what the machine does in a fifth of a second."""
-    one = torch.ones(1024, 1024, device=device, dtype=dtype)
-    layers = torch.nn.Sequential(torch.nn.Linear(1024, 1024, bias=False, device=device, dtype=dtype)).requires_grad_(
-        False
-    )
+    n = 1024 if device.type == "cpu" else 4096  # a product that is too small for a card would say how long a call takes
+    one = torch.ones(n, n, device=device, dtype=dtype)
+    layers = torch.nn.Sequential(torch.nn.Linear(n, n, bias=False, device=device, dtype=dtype)).requires_grad_(False)
     use_onednn(layers)  # as a backbone's are
     large = torch.ones(2**23, device=device, dtype=dtype)
     small = torch.ones(8, device=device)
     return Speed(
-        2 * 1024**3 * _rate(lambda: layers(one), device),
+        2 * n**3 * _rate(lambda: layers(one), device),
         2 * large.nbytes * _rate(lambda: large.neg(), device),
         1 / _rate(lambda: small.neg(), device),
     )
@@ -170,7 +169,7 @@ class Estimator:
             device: whose memory counts. What only stands on the host is left out, where that is another one.
         """
         self.outline, self.name, self.dtype, self.tokenizer = outline, name, dtype, tokenizer
-        self.on_host = torch.device(device).type == "cpu"
+        self.device = torch.device(device)
 
     def cost(self, editor: Any, cases: Sequence[Case], training: Sequence[Case] = (), batch: int | None = None) -> Cost:
         """What a method needs for these cases.
@@ -180,23 +179,23 @@ class Estimator:
             batch: cases that are edited together.
         """
         editor = copy.deepcopy(editor)  # what it learns here is nothing to edit with
-        stage = Stage(self.outline, self.dtype, self.tokenizer, name=self.name, on_host=self.on_host)
+        stage = Stage(self.outline, self.dtype, self.tokenizer, name=self.name, device=self.device)
         stage.training = training
         weights = stage.meter.live
         with stage.open():
-            able = _able(editor, stage.backbone, cases)
+            possible = able(editor, stage.backbone, cases)
             before = Workload.of(stage.backbone, cases, batch or AUTO_BATCH)
             with stage.phase("before"):
                 predict(stage.backbone, [query for case in before.before for query in queries(case, 0)])
             works = {"before": stage.meter.works["before"] * (1 / len(before.before))}
             learnt = changes = 0
             unknown = None
-            if not able:
+            if not possible:
                 unknown = "it refuses every case"
             elif not isinstance(editor, Rehearsing):
                 unknown = f"{type(editor).__name__} doesn't say what an edit needs"
             else:
-                load = Workload.of(stage.backbone, able, batch or AUTO_BATCH)
+                load = Workload.of(stage.backbone, possible, batch or AUTO_BATCH)
                 try:
                     learnt, changes = _rehearse(stage, editor, load.batch)
                 except RequestError as error:
@@ -207,14 +206,6 @@ class Estimator:
                     works["fit"] = stage.meter.works["fit"]
         peaks = {name: stage.meter.peaks[name] for name in works}
         return Cost(weights, learnt, changes, peaks, works, unknown)
-
-
-def _able(editor: Any, backbone: Backbone, cases: Sequence[Case]) -> list[Case]:
-    """Those that are not refused."""
-    if not isinstance(editor, Choosy):
-        return list(cases)
-    me = settled(editor, backbone)
-    return [case for case in cases if not me.refuses(backbone, case.edit)]
 
 
 def _rehearse(stage: Stage, editor: Rehearsing, batch: Sequence[Case]) -> tuple[int, int]:

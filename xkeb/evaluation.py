@@ -15,6 +15,7 @@ from xkeb.environment import environment, peak_memory, today
 from xkeb.errors import PluginError
 from xkeb.hashing import digest
 from xkeb.journal import LINES_VERSION, Journal
+from xkeb.memory import reusing
 from xkeb.plan import AUTO_BATCH, Cell, Request, plan
 from xkeb.plugins import plugins
 from xkeb.predict import Query, predict
@@ -24,6 +25,7 @@ from xkeb.shortage import in_batches
 from xkeb.types import Case, Prediction
 
 
+@reusing()
 def run_cell(cell: Cell, backbone: Backbone, request: Request, listener: Listener, *, load: float = 0.0) -> Result:
     """Runs what is missing of a cell and writes its result.json. Killed at any moment, it goes on where it was.
 

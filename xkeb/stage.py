@@ -19,6 +19,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 from xkeb.backbone import Backbone
 from xkeb.cache import Make, instead_of_files
 from xkeb.encoding import reports_offsets
+from xkeb.memory import activations
 from xkeb.outline import Outline
 from xkeb.rehearsal import Rehearsal
 from xkeb.types import Case, lengths
@@ -47,16 +48,18 @@ class Stage:
         tokenizer: PreTrainedTokenizerBase | None = None,
         *,
         name: str = "",
-        on_host: bool = True,
+        device: torch.device = torch.device("cpu"),  # noqa: B008 - immutable
     ) -> None:
         """
         Args:
             name: what the backbone is registered as; some methods have values of their own for some.
             tokenizer: None for the one that stands beside the outline's config, or a guess at the number of tokens.
-            on_host: the memory that counts is the one that files are read into, not an accelerator's own.
+            device: whose memory counts. The tensors have none anywhere.
         """
         self.meter = Rehearsal()
-        self.on_host = on_host
+        self.device = device
+        self.on_host = device.type == "cpu"
+        """The memory that counts is the one that files are read into, not an accelerator's own."""
         self.backbone = self.load(outline, dtype, tokenizer, name)
         self.training: Sequence[Case] = ()
         """The facts that the method learns from."""
@@ -72,7 +75,9 @@ class Stage:
         """Another model, without its weights."""
         model: Any = copy.deepcopy(outline.model)
         self.meter.load(model, dtype)
-        return WithoutWeights(name, model, tokenizer or tokenizer_of(outline), sha256="")
+        backbone = WithoutWeights(name, model, tokenizer or tokenizer_of(outline), sha256="")
+        backbone.activations = activations(self.device)
+        return backbone
 
     @contextmanager
     def open(self) -> Iterator[None]:

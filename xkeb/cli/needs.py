@@ -92,7 +92,7 @@ def _cost(cell: Cell, request: Request, dtype: torch.dtype, device: torch.device
         return None
     editor = load_editor(cell.method, **cell.options)
     training = _training(cell) if isinstance(editor, Learner) else ()
-    estimator = Estimator(cell.outline, dtype, device=device.type, name=cell.model)
+    estimator = Estimator(cell.outline, dtype, device=str(device), name=cell.model)
     return estimator.cost(editor, cell.cases, training, request.batch_size)
 
 

@@ -46,6 +46,7 @@ def command(**options: Any) -> None:
     from xkeb.backbone import load_backbone
     from xkeb.cli.show import Live
     from xkeb.editor import Learner, load_editor, options_of, settled
+    from xkeb.memory import reusing
     from xkeb.options import parse
     from xkeb.paths import cache_root
     from xkeb.plan import Request, plan
@@ -80,6 +81,7 @@ def command(**options: Any) -> None:
                 listener.phase("fit")
                 started = time.perf_counter()
                 facts = cell.training()
-                editor.fit(backbone, facts)
+                with reusing():
+                    editor.fit(backbone, facts)
                 listener.say(f"{cell.name}: {len(facts)} facts, {time.perf_counter() - started:.0f} s")
     click.echo(f"Kept in {cache_root()}")

@@ -20,10 +20,6 @@ from xkeb.packing import by_length
 from xkeb.tail import Tail
 from xkeb.types import Edit
 
-SAVED = 2**32
-"""Bytes of activations that one batch keeps for its backward pass, about. Eight edits of a model of 7B parameters with ROME's
-twenty prefixes would keep four times as many, as much as the model itself."""
-
 
 @dataclass(frozen=True, slots=True)
 class ValueOptions:
@@ -87,7 +83,7 @@ def find_values(
 
 def _groups(backbone: Backbone, edits: Sequence[Edit], layer: int, rows: int) -> list[list[int]]:
     """Which edits' values are optimised in one batch: those with about as many tokens from the subject's last on, and so many
-    that about `SAVED` bytes are kept for the backward pass.
+    that about `Backbone.activations` bytes are kept for the backward pass.
 
     Args:
         rows: texts of each edit.
@@ -99,7 +95,7 @@ def _groups(backbone: Backbone, edits: Sequence[Edit], layer: int, rows: int) ->
     # and the MLP's inner states.
     numbers = 16 * layout.hidden_size + 5 * layout.intermediate_size
     each = (backbone.n_layers - layer) * numbers * backbone.dtype.itemsize
-    return by_length(tokens, backbone.device, most_tokens=SAVED // each)
+    return by_length(tokens, backbone.device, most_tokens=backbone.activations // each)
 
 
 def _find_together(

@@ -13,7 +13,7 @@ import pytest
 import torch
 from xkeb_plugins.methods.locate.contexts import context_prefixes
 from xkeb_plugins.methods.locate.moments import questions, second_moment
-from xkeb_plugins.methods.locate.value import Found, ValueOptions, find_values
+from xkeb_plugins.methods.locate.value import Found, ValueOptions, _groups, find_values
 
 import xkeb
 from xkeb.backbone import Backbone
@@ -176,6 +176,14 @@ def rome(options: ValueOptions = SETTINGS["paper"], **more: Any) -> Any:
 
 
 # Against it ----------------------------------------------------------------------------------------------------------
+
+
+def test_values_are_the_same_however_little_a_batch_may_keep(tiny: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    together = find_values(tiny, EDITS, LAYER, PREFIXES, SETTINGS["paper"])
+    monkeypatch.setattr(tiny, "activations", 1)
+    assert all(len(group) == 1 for group in _groups(tiny, EDITS, LAYER, len(PREFIXES) + 1))
+    for one, among_others in zip(find_values(tiny, EDITS, LAYER, PREFIXES, SETTINGS["paper"]), together, strict=True):
+        assert error(one.new_value - one.old_value, among_others.new_value - among_others.old_value) < 1e-3
 
 
 @pytest.mark.parametrize("setting", ALL)
