@@ -13,7 +13,9 @@ ENOUGH = {"cpu": 128}
 """Tokens, by kind of device, from which on more of them in a pass make none of them cheaper: reading the weights no longer
 counts."""
 
-ENOUGH_ELSEWHERE = 2048
+ENOUGH_ELSEWHERE = 512
+"""By arithmetic, of a card: some 300 operations for a byte read balance an H100's products with its memory, and from twice as many
+tokens on a layer of a 7B model takes longer than the calls of its kernels."""
 
 
 def by_length(lengths: Sequence[int], device: torch.device, *, most_tokens: int) -> list[list[int]]:
