@@ -154,9 +154,12 @@ def row(result: Result, cost: Cost, peak: float) -> str:
     timing, count = result.timing, len(result.case_ids)
     edit, evaluate = (timing[f"{part}_seconds"] / count for part in ("edit", "evaluate"))
     learn = timing["wall_seconds"] - timing["edit_seconds"] - timing["evaluate_seconds"]
-    work = "?" if cost.unknown else f"{sum(cost.works[part].flops for part in ('edit', 'evaluate')) / 1e12:.1f}"
-    share = "?" if cost.unknown else f"{100 * float(work) / (edit + evaluate) / peak:.0f}"
-    cells = [result.method["name"], f"{edit:.2f}", f"{evaluate:.2f}", f"{learn:.0f}", work, share]
+    cells = [result.method["name"], f"{edit:.2f}", f"{evaluate:.2f}", f"{learn:.0f}"]
+    if cost.unknown:
+        cells += ["?", "?"]
+    else:
+        work = sum(cost.works[part].flops for part in ("edit", "evaluate")) / 1e12
+        cells += [f"{work:.3g}", f"{100 * work / (edit + evaluate) / peak:.0f}"]
     cells += [f"{TEST_SET * (edit + evaluate) / 60:.1f}", f"{timing['peak_memory_bytes'] / 1e9:.1f}"]
     return f"| {' | '.join(cells)} |"
 

@@ -14,8 +14,8 @@ ENOUGH = {"cpu": 128}
 counts."""
 
 ENOUGH_ELSEWHERE = 512
-"""By arithmetic, of a card: some 300 operations for a byte read balance an H100's products with its memory, and from twice as many
-tokens on a layer of a 7B model takes longer than the calls of its kernels."""
+"""By arithmetic, of a card: some 300 operations for a byte read balance an H100's products with its memory, and from twice as
+many tokens on a layer of a 7B model takes longer than the calls of its kernels."""
 
 
 def by_length(lengths: Sequence[int], device: torch.device, *, most_tokens: int) -> list[list[int]]:
