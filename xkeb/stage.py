@@ -58,8 +58,6 @@ class Stage:
         """
         self.meter = Rehearsal()
         self.device = device
-        self.on_host = device.type == "cpu"
-        """The memory that counts is the one that files are read into, not an accelerator's own."""
         self.backbone = self.load(outline, dtype, tokenizer, name)
         self.training: Sequence[Case] = ()
         """The facts that the method learns from."""
@@ -68,6 +66,11 @@ class Stage:
         self.staying: list[Any] = []
         """What a method holds from its learning to the end of the run."""
         self._kept: dict[Path, dict[str, torch.Tensor | tuple[torch.Size, torch.dtype]]] = {}
+
+    @property
+    def on_host(self) -> bool:
+        """Whether the memory that counts is the one that files are read into, not an accelerator's own."""
+        return self.device.type == "cpu"
 
     def load(
         self, outline: Outline, dtype: torch.dtype, tokenizer: PreTrainedTokenizerBase | None = None, name: str = ""
