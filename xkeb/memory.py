@@ -34,6 +34,9 @@ def reusing() -> Iterator[None]:
     Left to itself, glibc gives large blocks back to the system at once, which then makes and clears every page of the next one
     anew: a sixth of the time of an edit where the losses are over a large vocabulary. Weights are better loaded outside: in one
     heap, what remains between them is lost. Where the C library isn't glibc, nothing happens.
+
+    Once an allocation has failed, glibc serves the thread from another arena, where blocks above 64 MiB are mapped and given
+    back as ever: a run that went on after such a failure is right, and no faster than without this.
     """
     library = ctypes.CDLL(None) if sys.platform == "linux" else None
     if library is None or not hasattr(library, "mallopt"):
