@@ -23,7 +23,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import xkeb
 from xkeb.backbone import Backbone
-from xkeb.editor import Learner, able, settled
+from xkeb.editor import able, taught
 from xkeb.plugins import Entry, plugins
 from xkeb.types import Case, Edit
 
@@ -57,6 +57,12 @@ class Comparison:
     ours: dict[str, Any] = field(default_factory=dict)
     its: dict[str, Any] = field(default_factory=dict)
 
+    def editors(self, here: Backbone, there: Backbone, training: Sequence[Case], **options: Any) -> tuple[Any, Any]:
+        """Ours and EasyEdit's, with whatever they have to learn learnt; `options` go to both."""
+        ours = xkeb.load_editor(self.method, **self.both | self.ours | options)
+        its = xkeb.load_editor(f"easyeditor-{self.method}", **self.both | self.its | options)
+        return taught(ours, here, training), taught(its, there, training)
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -71,8 +77,7 @@ class Pair:
 
 def compare(backbone: Backbone, comparison: Comparison, cases: Sequence[Case], training: Sequence[Case]) -> list[str]:
     """The lines of a report."""
-    ours = ready(backbone, comparison.method, comparison.both | comparison.ours, training)
-    its = ready(backbone, f"easyeditor-{comparison.method}", comparison.both | comparison.its, training)
+    ours, its = comparison.editors(backbone, backbone, training)
     edits = [case.edit for case in able(its, backbone, cases)]
     pairs, our_seconds, its_seconds = [], 0.0, []
     with Steps() as ours_seen:
@@ -93,13 +98,6 @@ def compare(backbone: Backbone, comparison: Comparison, cases: Sequence[Case], t
     seconds = f"{our_seconds:.2f} s an edit here, {statistics.mean(its_seconds):.2f} s there"
     refused = f", {len(cases) - len(edits)} refused" if len(edits) < len(cases) else ""
     return [f"{len(edits)} edits{refused}; {seconds}", *comparison.compare(pairs)]
-
-
-def ready(backbone: Backbone, method: str, options: dict[str, Any], training: Sequence[Case]) -> Any:
-    editor = settled(xkeb.load_editor(method, **options), backbone)
-    if isinstance(editor, Learner) and editor.learns():
-        editor.fit(backbone, training)
-    return editor
 
 
 class Steps:

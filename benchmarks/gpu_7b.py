@@ -34,7 +34,7 @@ from transformers import (
 import xkeb
 from xkeb.backbone import Backbone, pick_device, pick_dtype
 from xkeb.bars import progress_bars
-from xkeb.editor import Learner, load_editor
+from xkeb.editor import load_editor
 from xkeb.estimate import Cost, Estimator
 from xkeb.executors.local import run
 from xkeb.hashing import digest
@@ -146,7 +146,7 @@ def counted(cell: Cell, device: torch.device, dtype: torch.dtype) -> Cost:
     assert cell.outline is not None
     estimator = Estimator(cell.outline, dtype, Random.tokenizer, str(device), name=NAME)
     editor = load_editor(cell.method, **cell.options)
-    return estimator.cost(editor, cell.cases, cell.training() if isinstance(editor, Learner) else ())
+    return estimator.cost(editor, cell.cases, cell.training())
 
 
 def row(result: Result, cost: Cost, peak: float) -> str:

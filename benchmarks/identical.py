@@ -18,7 +18,7 @@ import torch
 import xkeb
 from xkeb.backbone import Backbone
 from xkeb.changes import Change
-from xkeb.editor import Learner, settled
+from xkeb.editor import taught
 from xkeb.evaluation import alone, chunks, predict_after, queries
 from xkeb.predict import Query, predict
 from xkeb.types import Prediction
@@ -96,9 +96,7 @@ def main(
         same = sum(growing(backbone, query) == answer.ids for query, answer in zip(every, one_pass, strict=True))
         click.echo(f"{name}: one pass equals growing prefixes on {same} of {len(every)} probes (untouched model)")
         for method in methods.split(","):
-            editor = settled(xkeb.load_editor(method), backbone)
-            if isinstance(editor, Learner) and editor.learns():
-                editor.fit(backbone, task.training.cases)
+            editor = taught(xkeb.load_editor(method), backbone, task.training.cases)
             rows, batch = Count("row by row against alone"), Count(f"batch {batch_size} against batch 1")
             for some in chunks(cases, batch_size):
                 changes = editor.edit(backbone, [case.edit for case in some])

@@ -22,7 +22,7 @@ import click
 import torch
 
 from xkeb.backbone import load_backbone, pick_device, pick_dtype
-from xkeb.editor import Learner, load_editor
+from xkeb.editor import load_editor
 from xkeb.estimate import Cost, Estimator, Speed, measure_speed
 from xkeb.evaluation import run_cell
 from xkeb.meter import Meter
@@ -149,8 +149,8 @@ def main(seconds: bool, usual_cache: bool, **options: Any) -> None:
         if cell.outline is None:
             raise click.ClickException(f"{cell.model} has no outline.")
         editor = load_editor(cell.method, **cell.options)
-        training = cell.training() if isinstance(editor, Learner) else ()
-        cost = Estimator(cell.outline, dtype, device=str(device), name=cell.model).cost(editor, cell.cases, training)
+        estimator = Estimator(cell.outline, dtype, device=str(device), name=cell.model)
+        cost = estimator.cost(editor, cell.cases, cell.training())
         with nullcontext() if usual_cache else empty_cache():
             measured = measure(cell, request)
         spent: Mapping[str, float] = {}

@@ -17,7 +17,7 @@ import click
 
 import xkeb
 from xkeb.backbone import Backbone
-from xkeb.editor import Learner, settled
+from xkeb.editor import taught
 from xkeb.evaluation import alone
 from xkeb.plugins import plugins
 from xkeb.predict import Query
@@ -45,9 +45,7 @@ def score(backbone: Backbone, answers: Sequence[Prediction], references: Sequenc
 def main(data_dir: Path | None, model: str, method: str, limit: int) -> None:
     backbone = xkeb.load_backbone(model)
     task = xkeb.load_task("bizsre_zh2en", data_dir=data_dir)
-    editor = settled(xkeb.load_editor(method), backbone)
-    if isinstance(editor, Learner) and editor.learns():
-        editor.fit(backbone, task.training.cases)
+    editor = taught(xkeb.load_editor(method), backbone, task.training.cases)
     english, chinese, of_english, of_chinese = [], [], [], []
     begins = 0
     for case in list(task)[:limit]:

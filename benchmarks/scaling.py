@@ -25,7 +25,7 @@ from plotly.subplots import make_subplots
 
 import xkeb
 from xkeb.backbone import Backbone
-from xkeb.editor import Learner, able, settled
+from xkeb.editor import able, taught
 from xkeb.evaluation import predict_after
 from xkeb.memory import reusing
 from xkeb.types import Case
@@ -81,10 +81,7 @@ def points(axis: str, method: str, model: str, cases: Sequence[Case], training: 
     """What is measured for one axis, a point for each of its values."""
 
     def ready(backbone: Backbone) -> Any:
-        editor = settled(xkeb.load_editor(method, **OPTIONS.get(method, {})), backbone)
-        if isinstance(editor, Learner) and editor.learns():
-            editor.fit(backbone, training)
-        return editor
+        return taught(xkeb.load_editor(method, **OPTIONS.get(method, {})), backbone, training)
 
     values = AXES[axis][1]
     if axis == "depth":

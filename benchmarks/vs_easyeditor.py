@@ -32,7 +32,7 @@ from typing import Any
 import click
 import torch
 from agreement import Agreement
-from fidelity import COMPARISONS, NEAREST, ready
+from fidelity import COMPARISONS, NEAREST
 from xkeb_plugins.methods.easyeditor.package import module
 from xkeb_plugins.methods.easyeditor.requests import request
 from xkeb_plugins.methods.easyeditor.stage import stage
@@ -196,11 +196,8 @@ class Setting:
         training = list(task.training.cases)[: self.train_size]
         here, there = (xkeb.load_backbone(self.model, device=self.device, dtype=self.dtype) for _ in range(2))
         use_default(there.model)
-        comparison = COMPARISONS[method]
-        more = IKE if method == "ike" else {}
-        name = comparison.method
-        ours = ready(here, name, comparison.both | comparison.ours | more, training)
-        its = ready(there, f"easyeditor-{name}", comparison.both | comparison.its | more, training)
+        options = IKE if method == "ike" else {}
+        ours, its = COMPARISONS[method].editors(here, there, training, **options)
         return Ours(here, ours), Its(there, its, method), able(its, there, list(task)[: self.limit])
 
     def run(self, method: str) -> float:

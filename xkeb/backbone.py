@@ -17,6 +17,7 @@ from xkeb.kernels import use_onednn
 from xkeb.layout import Layout, find_layout
 from xkeb.memory import activations
 from xkeb.options import build
+from xkeb.packing import enough
 from xkeb.plugins import plugins
 from xkeb.types import REPLACEMENT, Edit, Language, Prediction
 
@@ -63,6 +64,8 @@ class Backbone:
         self.layout: Layout = find_layout(model)
         self.activations = activations(self.device)
         """Bytes that one batch of an editor may keep for its backward pass, about."""
+        self.full_pass = enough(self.device)
+        """Tokens that fill a forward pass: see `xkeb.packing`."""
         self.context: Callable[[str], str] = no_context
         self.routes: Callable[[Sequence[Query]], Sequence[Route | None]] = no_routes
         self._check_head()

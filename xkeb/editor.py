@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, runtime_checkable
 
 from xkeb.options import build
 from xkeb.plugins import plugins
@@ -95,6 +95,19 @@ def load_editor(name: str, **options: Any) -> Any:
 def settled(editor: Any, backbone: Backbone) -> Any:
     """`editor` with the options that depend on the backbone filled in."""
     return editor.settle(backbone) if isinstance(editor, Settling) else editor
+
+
+def learns(editor: Any) -> TypeGuard[Learner]:
+    """Whether it has to learn before its first edit."""
+    return isinstance(editor, Learner) and editor.learns()
+
+
+def taught(editor: Any, backbone: Backbone, cases: Sequence[Case]) -> Any:
+    """`editor`, `settled`, with whatever it has to learn learnt from training `cases`."""
+    me = settled(editor, backbone)
+    if learns(me):
+        me.fit(backbone, cases)
+    return me
 
 
 def able(editor: Any, backbone: Backbone, cases: Sequence[Case]) -> list[Case]:

@@ -10,7 +10,7 @@ from typing import Any
 from xkeb.backbone import Backbone
 from xkeb.changes import Change, together
 from xkeb.clock import Clock
-from xkeb.editor import Choosy, Learner, load_editor, options_of, settled
+from xkeb.editor import Choosy, learns, load_editor, options_of, settled
 from xkeb.environment import environment, peak_memory, today
 from xkeb.errors import PluginError
 from xkeb.hashing import digest
@@ -40,7 +40,7 @@ def run_cell(cell: Cell, backbone: Backbone, request: Request, listener: Listene
     with Journal(cell.folder / "cases.jsonl", digest(about), fresh=request.fresh) as journal:
         todo = [case for case in cell.cases if case.id not in journal]
         before = predict_before(cell, backbone, request, listener, clock)
-        if todo and isinstance(editor, Learner) and editor.learns():
+        if todo and learns(editor):
             listener.phase("fit")
             with heard_by(listener), clock.phase("fit"):
                 editor.fit(backbone, cell.training())
@@ -190,8 +190,7 @@ def chunks(cases: Sequence[Case], size: int) -> Iterator[Sequence[Case]]:
 def describe(cell: Cell, backbone: Backbone, editor: Any, request: Request) -> dict[str, Any]:
     """Everything the cases of a cell depend on. Two runs share a journal only where this is the same."""
     task, loaded = cell.task, cell.task.loaded
-    learns = isinstance(editor, Learner) and editor.learns()
-    learnt_from = {"training_sha256": task.training.sha256, "train_size": len(cell.training())} if learns else {}
+    facts = {"training_sha256": task.training.sha256, "train_size": len(cell.training())} if learns(editor) else {}
     return {
         "schema_version": LINES_VERSION,
         "task": {
@@ -210,7 +209,7 @@ def describe(cell: Cell, backbone: Backbone, editor: Any, request: Request) -> d
         "method": {
             "name": cell.method,
             "params": options_of(editor),
-            **learnt_from,
+            **facts,
         }
         if editor is not None
         else {},

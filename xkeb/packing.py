@@ -9,23 +9,27 @@ import torch
 WASTE = 1 / 8
 """Largest share of a pass that is padding, once it is large enough to be worth a pass of its own."""
 
-ENOUGH = {"cpu": 128}
-"""Tokens, by kind of device, from which on more of them in a pass make none of them cheaper: reading the weights no longer
-counts."""
+ENOUGH = 128
+"""Tokens in a pass on a CPU, see `enough`."""
 
-ENOUGH_ELSEWHERE = 512
-"""By arithmetic, of a card: some 300 operations for a byte read balance an H100's products with its memory, and from twice as
-many tokens on a layer of a 7B model takes longer than the calls of its kernels."""
+ENOUGH_ON_A_CARD = 512
+"""By arithmetic: some 300 operations for a byte read balance an H100's products with its memory, and from twice as many tokens
+on a layer of a 7B model takes longer than the calls of its kernels."""
 
 
-def by_length(lengths: Sequence[int], device: torch.device, *, most_tokens: int) -> list[list[int]]:
+def enough(device: torch.device) -> int:
+    """Tokens from which on more of them in a pass make none of them cheaper: reading the weights no longer counts."""
+    return ENOUGH if device.type == "cpu" else ENOUGH_ON_A_CARD
+
+
+def by_length(lengths: Sequence[int], enough: int, *, most_tokens: int) -> list[list[int]]:
     """Indices of texts in groups, the longest first, each group to be padded to its longest.
 
     Args:
         lengths: tokens of each text.
+        enough: padded tokens from which on a group is divided, if it would hold too much padding otherwise.
         most_tokens: of a group, padded; a text that is longer stands alone.
     """
-    enough = ENOUGH.get(device.type, ENOUGH_ELSEWHERE)
     groups: list[list[int]] = []
     real = 0
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):

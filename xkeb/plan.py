@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from xkeb.backbone import pick_device, pick_dtype
 from xkeb.datasets import Loaded
-from xkeb.editor import Learner, load_editor, needs_of
+from xkeb.editor import Learner, learns, load_editor, needs_of
 from xkeb.errors import NotHereError, RequestError, unknown
 from xkeb.metrics import DEFAULT
 from xkeb.options import build
@@ -85,7 +85,9 @@ class Cell:
     """The first so many of them; None for all."""
 
     def training(self) -> Sequence[Case]:
-        """The facts that the method learns from."""
+        """The facts that the method learns from, none for one that can't learn."""
+        if not isinstance(load_editor(self.method, **self.options), Learner):
+            return ()
         return training_facts(self.method, self.task.training, self.train_size)
 
     @property
@@ -122,10 +124,10 @@ def plan(request: Request, absent: list[str] | None = None) -> list[Cell]:
             for method in _methods(request, source):
                 chosen = _with_seed(method, options.get(method, {}), request.seed)
                 folder = request.output / task.name / model / method
-                learns = _learns(method, chosen)
+                to_learn = learns(load_editor(method, **chosen))
                 cases = selected[task.name]
-                cell = Cell(task, model, method, chosen, cases, folder, learns, None, request.train_size)
-                if learns:  # read now, so that a missing file, or one that lacks something, is found at once
+                cell = Cell(task, model, method, chosen, cases, folder, to_learn, None, request.train_size)
+                if to_learn:  # read now, so that a missing file, or one that lacks something, is found at once
                     _unless_absent(cell.training, absent)
                 cells.append(cell)
     used = {cell.method for cell in cells}
@@ -221,11 +223,6 @@ def _with_seed(method: str, options: Mapping[str, Any], seed: int) -> dict[str, 
     """The options, checked by building the editor once, with the run's seed where the method takes one."""
     editor = load_editor(method, **options)
     return {"seed": seed, **options} if hasattr(editor, "seed") else dict(options)
-
-
-def _learns(method: str, options: Mapping[str, Any]) -> bool:
-    editor = load_editor(method, **options)
-    return isinstance(editor, Learner) and editor.learns()
 
 
 def training_facts(method: str, training: Loaded, size: int | None = None) -> Sequence[Case]:

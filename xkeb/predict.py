@@ -140,7 +140,7 @@ class _Asking:
         """Members of similar length, in batches of at most `batch_size` rows and `BATCH_TOKENS` padded tokens after the
         first `prefix`."""
         lengths = [len(self.encoded[i].ids) - prefix for i in members]
-        for group in by_length(lengths, self.backbone.device, most_tokens=BATCH_TOKENS):
+        for group in by_length(lengths, self.backbone.full_pass, most_tokens=BATCH_TOKENS):
             while group:
                 batch, group = group[: self.batch_size], group[self.batch_size :]
                 yield [members[i] for i in batch]

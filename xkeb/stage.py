@@ -21,6 +21,7 @@ from xkeb.cache import Make, instead_of_files
 from xkeb.encoding import reports_offsets
 from xkeb.memory import activations
 from xkeb.outline import Outline
+from xkeb.packing import enough
 from xkeb.rehearsal import Rehearsal
 from xkeb.types import Case, lengths
 
@@ -79,7 +80,7 @@ class Stage:
         model: Any = copy.deepcopy(outline.model)
         self.meter.load(model, dtype)
         backbone = WithoutWeights(name, model, tokenizer or tokenizer_of(outline), sha256="")
-        backbone.activations = activations(self.device)
+        backbone.activations, backbone.full_pass = activations(self.device), enough(self.device)
         return backbone
 
     @contextmanager

@@ -100,7 +100,7 @@ def visible(answer: Prediction) -> str:
 
 def make(method: str, editor: Any, backbone: Backbone, edit: Edit, task: str | None, data_dir: Path | None) -> Any:
     """The change of one edit, after whatever the method has to learn."""
-    from xkeb.editor import Choosy, Learner, settled
+    from xkeb.editor import Choosy, learns, settled
     from xkeb.plan import training_facts
     from xkeb.plugins import plugins
     from xkeb.tasks import load_task
@@ -108,7 +108,7 @@ def make(method: str, editor: Any, backbone: Backbone, edit: Edit, task: str | N
     editor = settled(editor, backbone)
     if isinstance(editor, Choosy) and (reason := editor.refuses(backbone, edit)):
         raise RequestError(f"This edit can't be made: {reason}.")
-    if isinstance(editor, Learner) and editor.learns():
+    if learns(editor):
         if task:
             training = load_task(task, data_dir=data_dir).training
         else:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from xkeb.backbone import pick_device, pick_dtype
 from xkeb.cli.show import console, table
-from xkeb.editor import Learner, load_editor
+from xkeb.editor import load_editor
 from xkeb.errors import NotHereError
 from xkeb.estimate import Cost, Estimator, measure_speed
 from xkeb.plan import Cell, Request
@@ -91,9 +91,8 @@ def _cost(cell: Cell, request: Request, dtype: torch.dtype, device: torch.device
     if cell.outline is None or not cell.cases:
         return None
     editor = load_editor(cell.method, **cell.options)
-    training = _training(cell) if isinstance(editor, Learner) else ()
     estimator = Estimator(cell.outline, dtype, device=str(device), name=cell.model)
-    return estimator.cost(editor, cell.cases, training, request.batch_size)
+    return estimator.cost(editor, cell.cases, _training(cell), request.batch_size)
 
 
 def _training(cell: Cell) -> Sequence[Case]:

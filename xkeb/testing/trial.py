@@ -14,7 +14,7 @@ import torch
 
 from xkeb.backbone import Backbone, no_context, no_routes
 from xkeb.changes import Change, ContextChange, WeightChange
-from xkeb.editor import Learner, load_editor, settled
+from xkeb.editor import load_editor, taught
 from xkeb.evaluation import alone, queries
 from xkeb.hashing import digest
 from xkeb.predict import Query
@@ -72,10 +72,7 @@ class Trial:
 
     def editor(self, **options: Any) -> Any:
         """The editor, with whatever it has to learn learnt."""
-        editor = settled(load_editor(self.method, **{**self.options, **options}), self.backbone)
-        if isinstance(editor, Learner) and editor.learns():
-            editor.fit(self.backbone, self.facts)
-        return editor
+        return taught(load_editor(self.method, **{**self.options, **options}), self.backbone, self.facts)
 
     def on_other_weights(self) -> Trial:
         """The first edit, with a model of the same name and shape whose weights were drawn anew."""

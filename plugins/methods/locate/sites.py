@@ -44,7 +44,7 @@ class Sites:
                     ids = backbone.encode(prefix + edit.prompt, edit.target, edit.language).ids
                     row = ids[: backbone.subject_last(edit, prefix) + 1]
                     texts.append((row, i, 1 / (len(groups) * len(group)), g == 0))
-        self.batches = by_length([len(text[0]) for text in texts], backbone.device, most_tokens=BATCH_TOKENS)
+        self.batches = by_length([len(text[0]) for text in texts], backbone.full_pass, most_tokens=BATCH_TOKENS)
         texts = [texts[i] for batch in self.batches for i in batch]
         self.n = len(edits)
         self.rows, self.owners, self.weights, self.bare = (list(column) for column in zip(*texts, strict=True))

@@ -95,7 +95,7 @@ def _groups(backbone: Backbone, edits: Sequence[Edit], layer: int, rows: int) ->
     # and the MLP's inner states.
     numbers = 16 * layout.hidden_size + 5 * layout.intermediate_size
     each = (backbone.n_layers - layer) * numbers * backbone.dtype.itemsize
-    return by_length(tokens, backbone.device, most_tokens=backbone.activations // each)
+    return by_length(tokens, backbone.full_pass, most_tokens=backbone.activations // each)
 
 
 def _find_together(
