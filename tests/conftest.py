@@ -36,6 +36,7 @@ from xkeb.testing.state import own_cache as empty_cache
 from xkeb.types import Case
 
 pytest_plugins = ["built_wheel", "releases", "some_changes"]
+pytest.register_assert_rewrite("command_line", "finished_cells")  # plugins that tests also import from
 
 
 @pytest.fixture(autouse=True, scope="session")

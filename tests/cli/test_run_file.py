@@ -1,0 +1,46 @@
+"""``xkeb run --config``: a file in the place of options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from finished_cells import CELL, answers
+
+pytest_plugins = ("command_line", "finished_cells")
+
+
+def test_a_run_file_stands_for_the_options_and_the_command_line_wins(
+    xkeb_cli: Callable[..., Any], output: Path, options: dict[str, str], tmp_path: Path
+) -> None:
+    values = {
+        "tasks": ["bizsre_mini_en2zh"],
+        "model": "hf",
+        "model-args": {"path": options["model-args"].removeprefix("path=")},
+        "methods": ["ft", "rome"],
+        "method_args": {"rome.context_templates": ["In short. "], "ft.norm_constraint": None},
+        "limit": 2,
+        "output": str(tmp_path / "from file"),
+        "seed": 0,
+        "fresh": True,
+    }
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    outcome = xkeb_cli("run", "--config", tmp_path / "run.yaml", "--limit", "3")
+    assert outcome.status == 0, outcome.err
+    for method in ("ft", "rome"):
+        assert answers(tmp_path / "from file" / CELL / method) == answers(output / CELL / method)
+
+
+def test_a_run_file_may_name_task_folders(run: Callable[..., Any], options: dict[str, str], tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        text = f"task: {name}\nversion: 1\ndataset: bizsre_mini\npair: zh-en\n"
+        (tmp_path / name / f"{name}.yaml").write_text(text, encoding="utf-8")
+    (tmp_path / "run.yaml").write_text(
+        yaml.safe_dump({"include-path": [str(tmp_path / "one"), str(tmp_path / "two")]}), encoding="utf-8"
+    )
+    outcome = run("--config", tmp_path / "run.yaml", tasks="one,two")
+    assert outcome.status == 0, outcome.err
+    assert (Path(options["output"]) / "two" / "hf" / "ft" / "result.json").is_file()
