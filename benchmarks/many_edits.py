@@ -17,7 +17,7 @@ import click
 
 import xkeb
 from xkeb.backbone import Backbone
-from xkeb.editor import able, settled
+from xkeb.editor import able, taught
 from xkeb.evaluation import alone
 from xkeb.plugins import plugins
 from xkeb.predict import Query, predict
@@ -77,13 +77,11 @@ def main(data_dir: Path | None, model: str, counts: str, language: str) -> None:
     numbers = sorted({int(count) for count in counts.split(",")})
     backbone = xkeb.load_backbone(model)
     task = xkeb.load_task(TASKS[language], data_dir=data_dir)
-    editor = settled(xkeb.load_editor("memit"), backbone)
+    editor = taught(xkeb.load_editor("memit"), backbone, task.training.cases)
     cases = able(editor, backbone, list(task))
     if numbers[-1] > len(cases):
         raise click.UsageError(f"{task.name} has {len(cases)} records whose subject stands in the prompt.")
     edits = [case.edit for case in cases[: numbers[-1]]]
-    if editor.learns():
-        editor.fit(backbone, task.training.cases)
     click.echo(f"{model}, {task.name}: layers {editor.layers}, second moments over {editor.mom2_corpus!r}")
     started = time.perf_counter()
     found = editor.find(backbone, edits)

@@ -1,8 +1,9 @@
 """Seconds per case against the number of cases, the batch, the length of the prompt and the depth of the model, with a plot.
 
 Each point is the median of `--repeats` runs of edit and evaluation (all probes after the edit), interleaved over the points of
-one axis, so that a slow spell of the machine falls on all of them. A longer prompt is the record's own behind sentences that
-have nothing to do with it; a shallower model is the same with its upper layers taken away.
+one axis, so that a slow spell of the machine falls on all of them. More cases are the same two over and over, so that all are
+as long; a longer prompt is the record's own behind sentences that have nothing to do with it; a shallower model is the same
+with its upper layers taken away.
 
     OMP_NUM_THREADS=2 python benchmarks/scaling.py --data-dir DIR [--model M] [--methods M,M] [--plot FILE.html]
 """
@@ -95,7 +96,7 @@ def points(axis: str, method: str, model: str, cases: Sequence[Case], training: 
     cases = able(editor, backbone, cases)
     for value in values:
         if axis == "cases":
-            yield functools.partial(run, backbone, editor, cases[:value], 2)
+            yield functools.partial(run, backbone, editor, [*cases[:2]] * (value // 2), 2)
         elif axis == "batch":
             yield functools.partial(run, backbone, editor, cases[:4], value)
         else:

@@ -24,6 +24,7 @@ from xkeb_plugins.methods.easyeditor.tokens import given
 
 import xkeb
 from xkeb.backbone import Backbone
+from xkeb.editor import taught
 from xkeb.errors import RequestError
 from xkeb.plugins import plugins
 from xkeb.types import Case, Edit
@@ -62,10 +63,7 @@ def training() -> list[Case]:
 
 
 def ready(backbone: Backbone, name: str, training: Sequence[Case], **options: Any) -> Any:
-    editor = xkeb.load_editor(name, **options)
-    if hasattr(editor, "learns") and editor.learns():
-        editor.fit(backbone, training)
-    return editor
+    return taught(xkeb.load_editor(name, **options), backbone, training)
 
 
 def error(ours: Any, its: Any) -> float:

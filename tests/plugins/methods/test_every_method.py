@@ -11,10 +11,11 @@ import pytest
 
 import xkeb
 from xkeb.backbone import Backbone
-from xkeb.editor import load_editor, settled
-from xkeb.evaluation import predict_after
+from xkeb.editor import able, load_editor, taught
+from xkeb.evaluation import predict_after, queries
 from xkeb.metrics import f1
 from xkeb.plugins import plugins
+from xkeb.predict import predict
 from xkeb.testing.methods import CHECKS
 from xkeb.testing.trial import Trial
 from xkeb.types import Case
@@ -31,6 +32,7 @@ SHORT: dict[str, dict[str, Any]] = {
     "serac": {"steps": 2, "batch_size": 4, "accumulate": 1, "validate_every": 1, "validation": 3},
 }
 """Few steps, for methods that train networks or sample, and for EasyEdit's code, which takes its time."""
+PAPER = [name for name in plugins().methods if getattr(plugins().methods.get(name), "in_paper", False)]
 
 
 @pytest.fixture(scope="module", params=list(plugins().methods))
@@ -44,16 +46,36 @@ def backbone(request: pytest.FixtureRequest, tiny_folders: dict[str, Path]) -> B
 
 
 @pytest.fixture(scope="module")
-def trial(method: str, backbone: Backbone, tiny_folders: dict[str, Path], tiny_bert: Path) -> Iterator[Trial]:
-    """Three edits on a tiny model, which all checks share."""
+def options(method: str, tiny_folders: dict[str, Path], tiny_bert: Path) -> dict[str, Any]:
     networks = {"classifier": str(tiny_bert), "counterfactual": str(tiny_folders["gpt2"])} if method == "serac" else {}
-    with Trial(method, backbone, {**SHORT.get(method, {}), **networks}) as trial:
+    return {**SHORT.get(method, {}), **networks}
+
+
+@pytest.fixture(scope="module")
+def trial(method: str, backbone: Backbone, options: dict[str, Any]) -> Iterator[Trial]:
+    """Three edits on a tiny model, which all checks share."""
+    with Trial(method, backbone, options) as trial:
         yield trial
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_the_kit_s_check(trial: Trial, check: Callable[[Trial], None]) -> None:
     check(trial)
+
+
+@pytest.mark.parametrize("method", PAPER, scope="module")
+def test_a_batch_of_sixteen_answers_as_sixteen_batches_of_one(
+    method: str, llama: Backbone, options: dict[str, Any]
+) -> None:
+    with Trial(method, llama, options) as trial:
+        editor = trial.editor()
+        cases = able(editor, llama, list(xkeb.load_task("bizsre_mini_en2zh")))[:16]
+        assert len(cases) == 16
+        batch = predict_after(llama, editor.edit(llama, [case.edit for case in cases]), cases)
+        alone = [predict_after(llama, editor.edit(llama, [case.edit]), [case])[0] for case in cases]
+    assert batch == alone
+    untouched = predict(llama, [query for case in cases for query in queries(case, 0)])
+    assert [answer for answers in batch for answer in answers] != untouched
 
 
 # On the embedded model -----------------------------------------------------------------------------------------------
@@ -87,9 +109,7 @@ def test_it_edits_the_embedded_model(
 ) -> None:
     cases = [Case(case.id, case.edit, case.probes[:1]) for case in real[0]]
     training = real[1]
-    editor = settled(load_editor(name), gemma)
-    if editor.learns():
-        editor.fit(gemma, training)
+    editor = taught(load_editor(name), gemma, training)
     changes = editor.edit(gemma, [case.edit for case in cases])
     english = plugins().languages.get("en")
     scores = [
