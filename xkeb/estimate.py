@@ -23,6 +23,7 @@ from xkeb.editor import Rehearsing, able
 from xkeb.errors import RequestError
 from xkeb.evaluation import chunks, predict_after, queries
 from xkeb.kernels import use_onednn
+from xkeb.memory import reusing
 from xkeb.meter import Work
 from xkeb.outline import Outline
 from xkeb.plan import AUTO_BATCH
@@ -84,8 +85,9 @@ class Speed:
         return work.flops / (EFFICIENCY * self.flops) + work.moved / self.moved + work.operations * self.overhead
 
 
+@reusing()
 def measure_speed(device: torch.device, dtype: torch.dtype) -> Speed:
-    """Tries what the machine does in a fifth of a second."""
+    """Tries what the machine does in a fifth of a second, as a run does it: in memory that it had before."""
     n = 1024 if device.type == "cpu" else 4096  # a product that is too small for a card would say how long a call takes
     one = torch.ones(n, n, device=device, dtype=dtype)
     layers = torch.nn.Sequential(torch.nn.Linear(n, n, bias=False, device=device, dtype=dtype)).requires_grad_(False)
