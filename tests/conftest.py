@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from tokenizers import (
-    BertWordPieceTokenizer,
     Tokenizer,
     decoders,
     models,
@@ -114,15 +114,19 @@ def tiny_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def make_bert(folder: Path, seed: int) -> Path:
-    """A random BERT with a WordPiece tokenizer of its own, in a folder that is made."""
-    tokenizer = BertWordPieceTokenizer(lowercase=False)
-    tokenizer.train_from_iterator(corpus(), vocab_size=600, show_progress=False)
+    """A random BERT with a WordPiece tokenizer of its own, in a folder that is made. Its pieces are counted, not trained:
+    training draws among equals, so that every run had others."""
+    texts = corpus()
+    characters = sorted(set("".join(texts)) - {" "})
+    words = Counter(word for text in texts for word in text.split())
+    common = sorted(words.keys() - set(characters), key=lambda word: (-words[word], word))[:200]
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters, *(f"##{one}" for one in characters), *common]
     folder.mkdir()
-    tokenizer.save_model(str(folder))
+    (folder / "vocab.txt").write_text("\n".join(pieces), encoding="utf-8")
     BertTokenizerFast(vocab=str(folder / "vocab.txt"), do_lower_case=False).save_pretrained(folder)
     torch.manual_seed(seed)
     config = BertConfig(
-        vocab_size=tokenizer.get_vocab_size(),
+        vocab_size=len(pieces),
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=2,

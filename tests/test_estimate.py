@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import gc
 from collections.abc import Mapping, Sequence
@@ -178,6 +179,21 @@ def test_an_outline_and_an_editor_are_left_as_they_were(tiny_folders: dict[str, 
     Estimator(cell.outline).cost(editor, cell.cases, cell.training())
     assert vars(editor) == options and not editor._factors
     assert all(parameter.is_meta for parameter in cell.outline.model.parameters())
+
+
+def test_a_copy_of_a_part_holds_the_whole_and_lets_go_of_it(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+    """As keys and values of a sliding window are copied: the last of them, out of all."""
+    cell, _ = planned("ft", {}, tiny_folders["gemma3"], tmp_path / "out")
+    assert cell.outline is not None
+    stage = Stage(cell.outline, torch.float32)
+    with stage.open():
+        part = torch.zeros(8, 4)[3:]
+        before = stage.meter.live
+        copied = copy.deepcopy(part)
+        assert (copied.shape, copied.stride(), copied.storage_offset()) == ((5, 4), (4, 1), 12)
+        assert stage.meter.live - before == 8 * 4 * 4
+        del copied
+        assert stage.meter.live == before
 
 
 def test_texts_are_grouped_as_on_the_device_in_question(tiny_folders: dict[str, Path], tmp_path: Path) -> None:

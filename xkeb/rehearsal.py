@@ -85,6 +85,15 @@ class Rehearsal(Meter):
         self.hold([*model.parameters(), *model.buffers()])
 
 
+def copied(tensor: FakeTensor, memo: dict[int, Any]) -> torch.Tensor:
+    """For ``FakeTensor.__deepcopy__``. The usual one gives a part that doesn't begin where its storage does a storage that the
+    meter never sees let go of."""
+    if tensor.storage_offset() == 0:
+        return torch.Tensor.__deepcopy__(tensor, memo)
+    whole = torch.empty(tensor.untyped_storage().nbytes() // tensor.itemsize, dtype=tensor.dtype)
+    return whole.as_strided(tensor.size(), tensor.stride(), tensor.storage_offset())
+
+
 def _is_floating(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether a new tensor holds floating-point numbers."""
     dtype = kwargs.get("dtype")

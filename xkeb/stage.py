@@ -13,6 +13,7 @@ from unittest.mock import patch
 import torch
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import _disable_current_modes
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
@@ -22,7 +23,7 @@ from xkeb.encoding import reports_offsets
 from xkeb.memory import activations
 from xkeb.outline import Outline
 from xkeb.packing import enough
-from xkeb.rehearsal import Rehearsal
+from xkeb.rehearsal import Rehearsal, copied
 from xkeb.types import Case, lengths
 
 T = TypeVar("T")
@@ -92,6 +93,7 @@ class Stage:
             warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor")  # by copy.deepcopy
             # It would swap fake parameters for others, and can't; here, everything is in one place.
             stack.enter_context(patch.object(nn.Module, "to", lambda module, *_, **__: module))
+            stack.enter_context(patch.object(FakeTensor, "__deepcopy__", copied))
             stack.enter_context(self.meter)
             yield
 
