@@ -9,6 +9,7 @@ its token counts: they are guessed.
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import click
@@ -73,6 +74,7 @@ def main(
         data_dir=data_dir,
         device="cpu",
         dtype=dtype,
+        output=Path(tempfile.gettempdir()) / "xkeb-rehearse",
     )
     for cell in plan(request, absent=[]):
         if cell.outline is None:

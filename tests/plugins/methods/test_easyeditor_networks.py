@@ -77,7 +77,7 @@ def test_seracs_similarity(tiny_bert: Path, cos: bool, square: bool, bound: bool
         [[float(torch.exp(-measure.distance(vectors[z], vectors[x]))) for z in remembered] for x in asked]
     )
     assert torch.allclose(ours, theirs, atol=1e-5)
-    assert float(theirs.max() - theirs.min()) > 1e-3, "a hundred times what they may differ by"
+    assert len({round(value, 3) for value in theirs.flatten().tolist()}) > 3
 
 
 def test_seracs_counterfactual_model_sees_what_its_own_sees() -> None:
