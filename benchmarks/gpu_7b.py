@@ -33,15 +33,15 @@ from transformers import (
 
 import xkeb
 from xkeb.backbone import Backbone, pick_device, pick_dtype
-from xkeb.bars import progress_bars
 from xkeb.editor import load_editor
 from xkeb.estimate import Cost, Estimator
 from xkeb.executors.local import run
-from xkeb.hashing import digest
 from xkeb.outline import Outline
 from xkeb.plan import Cell, Request, plan
 from xkeb.plugins import Entry, plugins
 from xkeb.results import Result
+from xkeb.utils.hashing import digest
+from xkeb.utils.progress_bars import show_progress_bars
 
 SHAPES = {"llama2": 55296, "baichuan2": 125696}
 """Vocabularies; the rest is the same."""
@@ -201,7 +201,7 @@ def main(
     columns = ["method", "edit, s a case", "evaluate, s a case", "the rest, s", "TFLOP a case", "% of the peak"]
     columns += [f"{TEST_SET:,} cases, min", "peak memory, GB"]
     click.echo(f"\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
-    with tempfile.TemporaryDirectory() as folder, progress_bars(False):
+    with tempfile.TemporaryDirectory() as folder, show_progress_bars(False):
         encoder = write_encoder(Path(folder) / "encoder", small)
         model = write_counterfactual(Path(folder) / "counterfactual", Random.tokenizer, small)
         chosen = {**SHORT, "ike": {"encoder": encoder}}

@@ -27,9 +27,9 @@ from xkeb.estimate import Cost, Estimator, Speed, measure_speed
 from xkeb.evaluation import run_cell
 from xkeb.meter import Meter
 from xkeb.options import parse
-from xkeb.paths import cache_root
 from xkeb.plan import Cell, Request, plan
 from xkeb.progress import Listener
+from xkeb.utils.paths import cache_root
 
 
 class Phases(Listener):

@@ -33,9 +33,6 @@ import click
 import torch
 from agreement import Agreement
 from fidelity import COMPARISONS, NEAREST
-from xkeb_plugins.methods.easyeditor.package import module
-from xkeb_plugins.methods.easyeditor.requests import request
-from xkeb_plugins.methods.easyeditor.stage import stage
 
 import xkeb
 from xkeb.backbone import Backbone
@@ -46,6 +43,9 @@ from xkeb.kernels import use_default
 from xkeb.memory import reusing
 from xkeb.predict import predict
 from xkeb.types import Case, Prediction
+from xkeb_plugins.methods.easyeditor.package import module
+from xkeb_plugins.methods.easyeditor.requests import request
+from xkeb_plugins.methods.easyeditor.stage import stage
 
 AIMS = {"ft": 4, "rome": 5, "ike": 5, "kn": 10, "kn-default": 10, "memit": 5}
 """How many times as fast at least; 6 for the geometric mean of the five."""

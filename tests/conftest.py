@@ -27,13 +27,13 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
-from xkeb_plugins.models.small import corpus, small_model, small_tokenizer
 
 import xkeb
 from xkeb.backbone import Backbone
-from xkeb.paths import cache_root
 from xkeb.testing.state import own_cache as empty_cache
 from xkeb.types import Case
+from xkeb.utils.paths import cache_root
+from xkeb_plugins.models.small import corpus, small_model, small_tokenizer
 
 pytest_plugins = ["built_wheel", "releases", "some_changes"]
 pytest.register_assert_rewrite("command_line", "finished_cells")  # plugins that tests also import from
@@ -41,7 +41,7 @@ pytest.register_assert_rewrite("command_line", "finished_cells")  # plugins that
 
 @pytest.fixture(autouse=True, scope="session")
 def own_cache() -> Iterator[None]:
-    """Artefacts go to a folder of this run; only the converted embedded models are shared with other runs."""
+    """Artifacts go to a folder of this run; only the converted embedded models are shared with other runs."""
     (cache_root() / "models").mkdir(parents=True, exist_ok=True)
     with pytest.MonkeyPatch.context() as patch, empty_cache():
         patch.setenv("HF_HUB_OFFLINE", "1")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import upstream
 from upstream import BAICHUAN, BAICHUAN2, LLAMA, Tensors, special
+
 from xkeb_plugins.models.small import corpus
 
 

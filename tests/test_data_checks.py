@@ -19,8 +19,8 @@ from xkeb.data_checks import check
 from xkeb.datasets import ParallelRecords
 from xkeb.dirt import COUNTED, KINDS, words
 from xkeb.errors import RequestError
-from xkeb.paths import data_roots
 from xkeb.plugins import plugins
+from xkeb.utils.paths import data_roots
 
 DATA = ParallelRecords(
     "tiny",

@@ -13,10 +13,10 @@ import pytest
 import xkeb
 from xkeb.datasets import ParallelRecords
 from xkeb.errors import RequestError
-from xkeb.hashing import digest_file
 from xkeb.plugins import plugins
 from xkeb.records import read_records
 from xkeb.types import Edit, LanguagePair, Probe, Skipped
+from xkeb.utils.hashing import digest_file
 
 Record = dict[str, Any]
 EN_ZH, ZH_EN = LanguagePair("en", "zh"), LanguagePair("zh", "en")

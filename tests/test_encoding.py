@@ -9,7 +9,6 @@ import pytest
 from conftest import byte_level
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
-from xkeb_plugins.models.small import small_tokenizer
 
 import xkeb
 from xkeb.backbone import Backbone
@@ -18,6 +17,7 @@ from xkeb.errors import RequestError
 from xkeb.metrics import em, f1
 from xkeb.plugins import plugins
 from xkeb.types import Edit
+from xkeb_plugins.models.small import small_tokenizer
 
 KINDS = ("sentencepiece", "byte-level", "gemma")
 ANSWERS = (

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
-from xkeb_plugins.methods import ike
 
 import xkeb
 from xkeb.backbone import Backbone
@@ -26,6 +25,7 @@ from xkeb.plan import Cell, Request, plan
 from xkeb.progress import Listener
 from xkeb.stage import Stage, guess
 from xkeb.types import Edit
+from xkeb_plugins.methods import ike
 
 FAMILIES = ("llama", "gemma3", "gpt2")
 TRAINED: dict[str, Any] = {"steps": 2, "batch_size": 4, "validate_every": 1, "validation": 3}

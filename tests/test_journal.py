@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from xkeb.errors import RequestError, XkebError
-from xkeb.journal import Journal, write_whole
+from xkeb.journal import Journal
 
 WRITER = """
 import sys
@@ -222,16 +222,3 @@ def test_a_folder_that_can_t_be_written_is_named(tmp_path: Path, below: str) -> 
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RequestError, match=f"Can't write to {tmp_path / below}: "):
         Journal(tmp_path / below / "cases.jsonl", "s")
-
-
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
-    write_whole(tmp_path / "a", "old")
-    write_whole(tmp_path / "a", "新")
-    assert (tmp_path / "a").read_text(encoding="utf-8") == "新"
-    with pytest.raises(UnicodeEncodeError):
-        write_whole(tmp_path / "a", "half \ud800")
-    assert (tmp_path / "a").read_text(encoding="utf-8") == "新"
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(RequestError, match=f"Can't write {tmp_path / 'folder'}: "):
-        write_whole(tmp_path / "folder", "x")
-    assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".a")) == ["a", "folder"]

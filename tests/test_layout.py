@@ -21,11 +21,11 @@ from transformers import (
     Qwen2MoeConfig,
     Qwen2MoeForCausalLM,
 )
-from xkeb_plugins.models.small import small_tokenizer
 
 from xkeb.backbone import Backbone
 from xkeb.errors import RequestError
 from xkeb.layout import Layout, as_stored, find_layout, widths
+from xkeb_plugins.models.small import small_tokenizer
 
 SMALL = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
 GATED = {

@@ -13,9 +13,9 @@ from click.testing import CliRunner
 import xkeb
 import xkeb.cli
 from xkeb.errors import NotHereError, RequestError
-from xkeb.hashing import digest_file
 from xkeb.task_files import read_definitions
 from xkeb.types import Edit, Probe, Skipped
+from xkeb.utils.hashing import digest_file
 
 YAML = """\
 task: mine_en2de

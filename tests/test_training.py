@@ -12,9 +12,10 @@ from torch import nn
 
 from xkeb.errors import RequestError
 from xkeb.memory import check_memory
-from xkeb.progress import Listener, heard_by
+from xkeb.progress import Listener
 from xkeb.training import Schedule, TrainingError, hold_out, train
 from xkeb.types import Case, Edit
+from xkeb.utils.progress import reporting_to
 
 FACTS = [Case(str(i), Edit(f"What is {i}?", str(i), "en"), ()) for i in range(10)]
 KEY = {"facts": "0 to 9"}
@@ -107,8 +108,8 @@ def test_a_checkpoint_that_is_cut_short_or_foreign_is_not_taken_up(fresh_cache: 
     foreign = Number()
     train("numbers", KEY, foreign, FACTS, FACTS, schedule())
     assert len(foreign.shown) == 6
-    (artefact,) = (fresh_cache / "numbers").glob("*.safetensors")
-    artefact.unlink()
+    (artifact,) = (fresh_cache / "numbers").glob("*.safetensors")
+    artifact.unlink()
     checkpoint.write_bytes(b"PK\x03\x04 cut short")
     torn = Number()
     train("numbers", KEY, torn, FACTS, FACTS, schedule())
@@ -161,7 +162,7 @@ def test_progress_is_told(fresh_cache: Path) -> None:
         def learning(self, what: str, done: int, total: int) -> None:
             told.append((what, done, total))
 
-    with heard_by(Ear()):
+    with reporting_to(Ear().learning):
         train("numbers", KEY, Number(), FACTS, FACTS, schedule())
     train("numbers", {"another": 1}, Number(), FACTS, FACTS, schedule())
     assert [(done, total) for _, done, total in told] == [(i, 6) for i in range(1, 7)]

@@ -47,7 +47,7 @@ class Backbone:
     def __init__(self, name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, sha256: str) -> None:
         """
         Args:
-            sha256: identifies the weights; artefacts and cached statistics are kept under it.
+            sha256: identifies the weights; artifacts and cached statistics are kept under it.
 
         Raises:
             RequestError: the model's layout can't be found, or its tokenizer reports no offsets.

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Protocol
 
 from xkeb.errors import NotHereError, RequestError
-from xkeb.hashing import digest_file, digest_texts
-from xkeb.paths import data_roots
 from xkeb.records import Fact, Side, read_records, read_test, read_training
 from xkeb.subjects import Way, locate
 from xkeb.types import Case, Edit, LanguagePair, Probe, Skipped
+from xkeb.utils.hashing import digest_file, digest_texts
+from xkeb.utils.paths import data_roots
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,12 @@ class PluginWarning(UserWarning):
     """Somebody else's plugin can't be used, wholly or in part; everything else can."""
 
 
+def one_line(error: BaseException) -> str:
+    """An exception in one line, without a full stop: its kind and its text, or its kind alone where it has no text."""
+    text = " ".join(str(error).split()).removesuffix(".")
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that is most like a misspelt one, if any is."""
     near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)

@@ -13,16 +13,17 @@ from xkeb.clock import Clock
 from xkeb.editor import Choosy, learns, load_editor, options_of, settled
 from xkeb.environment import environment, peak_memory, today
 from xkeb.errors import PluginError
-from xkeb.hashing import digest
 from xkeb.journal import LINES_VERSION, Journal
 from xkeb.memory import reusing
 from xkeb.plan import AUTO_BATCH, Cell, Request, plan
 from xkeb.plugins import plugins
 from xkeb.predict import Query, predict
-from xkeb.progress import Listener, heard_by
+from xkeb.progress import Listener
 from xkeb.results import SCHEMA_VERSION, Result, summarise
 from xkeb.shortage import in_batches
 from xkeb.types import Case, Prediction
+from xkeb.utils.hashing import digest
+from xkeb.utils.progress import reporting_to
 
 
 @reusing()
@@ -42,7 +43,7 @@ def run_cell(cell: Cell, backbone: Backbone, request: Request, listener: Listene
         before = predict_before(cell, backbone, request, listener, clock)
         if todo and learns(editor):
             listener.phase("fit")
-            with heard_by(listener), clock.phase("fit"):
+            with reporting_to(listener.learning), clock.phase("fit"):
                 editor.fit(backbone, cell.training())
         listener.phase("edit", done=len(cell.cases) - len(todo), total=len(cell.cases))
         batches = in_batches(

@@ -23,8 +23,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 
 from xkeb.datasets import Dataset, Download, ParallelRecords
 from xkeb.errors import PluginError, RequestError
-from xkeb.hashing import digest_file
-from xkeb.paths import data_roots
+from xkeb.utils.hashing import digest_file
+from xkeb.utils.paths import data_roots
 
 DRIVE_HOSTS = {"drive.google.com", "docs.google.com", "drive.usercontent.google.com"}
 """Google Drive asks before it hands out a large file; `gdown` knows the answer."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
-from xkeb.errors import PluginError, nearest
+from xkeb.errors import PluginError, nearest, one_line
 from xkeb.hookspecs import PROJECT
 
 ARGUMENT = "register"
@@ -37,7 +37,7 @@ class Installed:
         try:
             return self.point.load()
         except (Exception, SystemExit) as error:  # whatever a stranger's module does when it is imported
-            raise PluginError(f"Plugin {self} can't be imported: {reason(error)}.") from error
+            raise PluginError(f"Plugin {self} can't be imported: {one_line(error)}.") from error
 
 
 def installed() -> list[Installed]:
@@ -97,8 +97,3 @@ def _own(function: object, holder: object) -> bool:
 def _hint(name: str, known: list[str]) -> str:
     near = nearest(name, known)
     return f"did you mean {near!r}?" if near else f"the hooks are {', '.join(known)}."
-
-
-def reason(error: BaseException) -> str:
-    """An exception in one line, without a full stop."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(".").removesuffix(": ")

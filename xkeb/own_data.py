@@ -14,10 +14,10 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from xkeb.datasets import Download, Loaded, training_case
-from xkeb.errors import NotHereError, RequestError, unknown
-from xkeb.hashing import digest, digest_file
+from xkeb.errors import NotHereError, RequestError, one_line, unknown
 from xkeb.records import Fact
 from xkeb.types import Case, Edit, LanguagePair, Probe, Skipped
+from xkeb.utils.hashing import digest, digest_file
 
 _UPSTREAM = {
     "question": "src",
@@ -261,6 +261,5 @@ def _hub_rows(own: OwnData, split: str) -> list[Row]:
     try:
         table = datasets.load_dataset(own.path, own.config, split=split, revision=own.revision)
     except Exception as error:  # of many libraries, and of the network
-        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise RequestError(f"`datasets` can't load the split {split!r} of {own.path}: {reason}.") from error
+        raise RequestError(f"`datasets` can't load the split {split!r} of {own.path}: {one_line(error)}.") from error
     return [Row(f"{own.name} ({split}), row {i}", cells) for i, cells in enumerate(table)]

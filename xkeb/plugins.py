@@ -12,8 +12,8 @@ from typing import Any
 import pluggy
 
 from xkeb import hookspecs
-from xkeb.errors import PluginError, PluginWarning, unknown
-from xkeb.installed import Installed, check_hooks, installed, reason
+from xkeb.errors import PluginError, PluginWarning, one_line, unknown
+from xkeb.installed import Installed, check_hooks, installed
 
 BUILTINS = (
     "xkeb.metrics",
@@ -45,7 +45,7 @@ class Entry:
         except (Exception, SystemExit) as error:  # whatever a stranger's module does when it is imported
             raise PluginError(
                 f"Plugin {self.package or repr(self.plugin)} registered {self.thing!r}, which can't be imported: "
-                f"{reason(error)}."
+                f"{one_line(error)}."
             ) from error
 
 
@@ -203,7 +203,7 @@ class Plugins:
                 self.manager.unregister(name=name)
             if isinstance(error, PluginError):
                 raise
-            raise PluginError(f"Plugin {told} can't register what it brings: {reason(error)}.") from error
+            raise PluginError(f"Plugin {told} can't register what it brings: {one_line(error)}.") from error
         return registered
 
 

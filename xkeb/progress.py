@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
-from contextvars import ContextVar
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -45,21 +43,3 @@ class Listener:
 
     def cell_failed(self, cell: Cell, error: Exception) -> None:
         """A cell could not be finished; the run goes on with the next."""
-
-
-_listening: ContextVar[Listener] = ContextVar("listening")
-
-
-@contextlib.contextmanager
-def heard_by(listener: Listener) -> Iterator[None]:
-    """Whatever is learnt inside the block is told to `listener`."""
-    token = _listening.set(listener)
-    try:
-        yield
-    finally:
-        _listening.reset(token)
-
-
-def learning(what: str, done: int, total: int) -> None:
-    """Tells whoever watches how far a method's learning is; for use inside ``fit``."""
-    _listening.get(Listener()).learning(what, done, total)

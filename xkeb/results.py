@@ -14,8 +14,8 @@ import numpy as np
 from scipy.stats import bootstrap
 
 from xkeb.errors import RequestError
-from xkeb.journal import write_whole
 from xkeb.types import Score
+from xkeb.utils.files import write_atomically
 
 SCHEMA_VERSION = 2
 """Of result.json. 2 brought `seed`, `metrics` and the phases of `timing`."""
@@ -59,7 +59,11 @@ class Result:
 
     def save(self, folder: Path) -> None:
         text = json.dumps(dataclasses.asdict(self), ensure_ascii=False, indent=2, allow_nan=False, default=str)
-        write_whole(folder / "result.json", text + "\n")
+        path = folder / "result.json"
+        try:
+            write_atomically(path, text + "\n")
+        except OSError as error:
+            raise RequestError(f"Can't write {path}: {error.strerror}.") from error
 
     @classmethod
     def load(cls, path: Path) -> Self:

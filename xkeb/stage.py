@@ -18,13 +18,13 @@ from torch.utils._python_dispatch import _disable_current_modes
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from xkeb.backbone import Backbone
-from xkeb.cache import Make, instead_of_files
 from xkeb.encoding import reports_offsets
 from xkeb.memory import activations
 from xkeb.outline import Outline
 from xkeb.packing import enough
 from xkeb.rehearsal import Rehearsal, copied
 from xkeb.types import Case, lengths
+from xkeb.utils.artifacts import Make, artifacts_from
 
 T = TypeVar("T")
 FACTS = 128
@@ -88,7 +88,7 @@ class Stage:
     def open(self) -> Iterator[None]:
         """What happens inside is counted, and no file of the cache is read or written."""
         with ExitStack() as stack:
-            stack.enter_context(instead_of_files(self._keep))
+            stack.enter_context(artifacts_from(self._keep))
             stack.enter_context(warnings.catch_warnings())
             warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor")  # by copy.deepcopy
             # It would swap fake parameters for others, and can't; here, everything is in one place.
@@ -129,7 +129,7 @@ class Stage:
         self.meter.work = before + (self.meter.work - before) * factor
 
     def _keep(self, path: Path, make: Make) -> dict[str, torch.Tensor]:
-        """An artefact as it comes from its file: the shapes that were made at first, in new memory."""
+        """An artifact as it comes from its file: the shapes that were made at first, in new memory."""
         if path not in self._kept:
             made = make()
             self._kept[path] = {name: _shape(value) for name, value in made.items()}

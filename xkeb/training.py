@@ -1,4 +1,4 @@
-"""Training of what a method learns: steps, validation, early stopping, checkpoints, and an artefact under its own hash."""
+"""Training of what a method learns: steps, validation, early stopping, checkpoints, and an artifact under its own hash."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import nn
 
-from xkeb.cache import artefact_path, cached_tensors, key_text
 from xkeb.errors import RequestError, XkebError
-from xkeb.progress import learning
 from xkeb.types import Case, lengths
+from xkeb.utils.artifacts import artifact_path, cached_tensors, key_text
+from xkeb.utils.progress import report_progress
 
 if TYPE_CHECKING:
     from xkeb.stage import Stage
@@ -64,7 +64,7 @@ class Trainee(Protocol):
 
     @property
     def module(self) -> nn.Module:
-        """Its state dict, buffers included, is the artefact."""
+        """Its state dict, buffers included, is the artifact."""
         ...
 
     @property
@@ -99,12 +99,12 @@ def train(
 ) -> dict[str, torch.Tensor]:
     """The trained state, taken from the cache where this very training was done before.
 
-    Beside the artefact stands its log (``.jsonl``), a line a validation; while it is being made, a checkpoint, from
+    Beside the artifact stands its log (``.jsonl``), a line a validation; while it is being made, a checkpoint, from
     which a training that was cut short goes on.
 
     Args:
         kind: folder of the cache.
-        key: everything the artefact depends on; one made under another key is never used.
+        key: everything the artifact depends on; one made under another key is never used.
 
     Raises:
         TrainingError: the loss or its gradient is no number, or memory ran out.
@@ -142,7 +142,7 @@ class _Training:
 
     def __init__(self, kind: str, key: Mapping[str, Any], trainee: Trainee, schedule: Schedule) -> None:
         self.trainee, self.schedule, self.key = trainee, schedule, key_text(key)
-        self.path = artefact_path(kind, key)
+        self.path = artifact_path(kind, key)
         self.checkpoint = self.path.with_suffix(".checkpoint")
         self.state = _State()
         self.kept_step = 0
@@ -189,7 +189,7 @@ class _Training:
         for optimiser in self.trainee.optimisers:
             optimiser.step()
         self.state.step += 1
-        learning(f"{self.trainee.what}, loss {losses['loss']:.3f}", self.state.step, self.schedule.steps)
+        report_progress(f"{self.trainee.what}, loss {losses['loss']:.3f}", self.state.step, self.schedule.steps)
 
     def _kept(self) -> str:
         if self.kept_step:

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 
-from xkeb_plugins.languages.units import characters, words
-
 from xkeb.hookspecs import hookimpl
 from xkeb.types import Language, LanguagePair
+from xkeb_plugins.languages.units import characters, words
 
 LANGUAGES = (
     words("cs", "Czech"),

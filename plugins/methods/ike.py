@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from xkeb_plugins.methods.encoders import source, without_weights
 
 from xkeb.backbone import Backbone
-from xkeb.bars import progress_bars
-from xkeb.cache import cached_tensors
 from xkeb.changes import ContextChange
 from xkeb.errors import RequestError
-from xkeb.hashing import digest_texts
 from xkeb.plugins import plugins
 from xkeb.types import Case, Edit
+from xkeb.utils.artifacts import cached_tensors
+from xkeb.utils.hashing import digest_texts
+from xkeb.utils.progress_bars import show_progress_bars
+from xkeb_plugins.methods.encoders import source, without_weights
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -144,7 +144,7 @@ def encoder(name: str) -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
 
     try:
-        with progress_bars(False):
+        with show_progress_bars(False):
             return SentenceTransformer(source(name), device="cpu")
     except Exception as error:  # the hub's client raises a dozen kinds, none of them ours
         raise RequestError(

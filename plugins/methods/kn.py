@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from xkeb_plugins.methods.locate.contexts import context_prefixes
 
 from xkeb.backbone import Backbone
 from xkeb.changes import LowRankChange
@@ -19,6 +18,7 @@ from xkeb.layout import widths
 from xkeb.predict import pad
 from xkeb.tail import Tail
 from xkeb.types import Edit
+from xkeb_plugins.methods.locate.contexts import context_prefixes
 
 if TYPE_CHECKING:
     from xkeb.stage import Stage

@@ -9,6 +9,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
+
+from xkeb.backbone import Backbone
+from xkeb.changes import LowRankChange
+from xkeb.editor import scaled
+from xkeb.errors import RequestError
+from xkeb.types import Case, Edit
 from xkeb_plugins.methods.locate.contexts import context_prefixes
 from xkeb_plugins.methods.locate.moments import checked_hash, corpus, factor, second_moment
 from xkeb_plugins.methods.locate.normed import writable
@@ -17,12 +23,6 @@ from xkeb_plugins.methods.locate.sites import Seen, Sites
 from xkeb_plugins.methods.locate.stand_ins import stand_ins
 from xkeb_plugins.methods.locate.value import Found, ValueOptions, find_values
 from xkeb_plugins.methods.locate.wikipedia import at_hand
-
-from xkeb.backbone import Backbone
-from xkeb.changes import LowRankChange
-from xkeb.editor import scaled
-from xkeb.errors import RequestError
-from xkeb.types import Case, Edit
 
 if TYPE_CHECKING:
     from xkeb.stage import Stage

@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
-from xkeb_plugins.methods.locate.contexts import context_prefixes
-from xkeb_plugins.methods.locate.moments import checked_hash, corpus, factor, second_moment
-from xkeb_plugins.methods.locate.refusals import unreachable
-from xkeb_plugins.methods.locate.stand_ins import stand_ins
-from xkeb_plugins.methods.locate.value import Found, ValueOptions, find_values
 
 from xkeb.backbone import Backbone
 from xkeb.changes import LowRankChange
 from xkeb.editor import scaled
 from xkeb.errors import RequestError
 from xkeb.types import Case, Edit
+from xkeb_plugins.methods.locate.contexts import context_prefixes
+from xkeb_plugins.methods.locate.moments import checked_hash, corpus, factor, second_moment
+from xkeb_plugins.methods.locate.refusals import unreachable
+from xkeb_plugins.methods.locate.stand_ins import stand_ins
+from xkeb_plugins.methods.locate.value import Found, ValueOptions, find_values
 
 if TYPE_CHECKING:
     from xkeb.stage import Stage

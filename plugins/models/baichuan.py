@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 
 import torch
 from torch.nn import functional as F
-from xkeb_plugins.models.llama import Named, plain
-from xkeb_plugins.models.published import Published
 
 from xkeb.errors import RequestError
+from xkeb_plugins.models.llama import Named, plain
+from xkeb_plugins.models.published import Published
 
 FUSED = "W_pack"
 

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from xkeb.errors import RequestError
-from xkeb.hashing import digest, digest_file
-from xkeb.paths import cache_root
+from xkeb.errors import RequestError, one_line
+from xkeb.utils.files import write_atomically
+from xkeb.utils.hashing import digest, digest_file
+from xkeb.utils.paths import cache_root
 
 INDEXED = ("model.safetensors", "pytorch_model.bin")
 """Names of a whole checkpoint; ``NAME.index.json`` says which shard holds what. Where both are there, the first is read."""
@@ -39,8 +40,7 @@ class Checkpoint:
             try:
                 yield from _safetensors(file) if file.suffix == ".safetensors" else _pickled(file)
             except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-                raise RequestError(f"{file} can't be read as a file of tensors: {reason}") from error
+                raise RequestError(f"{file} can't be read as a file of tensors: {one_line(error)}.") from error
 
 
 def find_checkpoint(folder: Path) -> Checkpoint:
@@ -112,6 +112,5 @@ def _digest_once(path: Path) -> str:
     if note.is_file():
         return note.read_text()
     sha256 = digest_file(path)
-    note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_text(sha256)
+    write_atomically(note, sha256)
     return sha256

@@ -12,15 +12,15 @@ from typing import Any, ClassVar
 
 import torch
 from transformers import LlamaForCausalLM
+
+from xkeb.backbone import Backbone
+from xkeb.errors import RequestError, one_line
+from xkeb.outline import Outline
 from xkeb_plugins.models.checkpoint import Checkpoint, find_checkpoint, fingerprint, read_json
 from xkeb_plugins.models.llama import empty_llama, llama_config, read_llama
 from xkeb_plugins.models.placement import Placement
 from xkeb_plugins.models.published import Published, check_vocabulary
 from xkeb_plugins.models.sentencepieces import load_sentencepieces
-
-from xkeb.backbone import Backbone
-from xkeb.errors import RequestError
-from xkeb.outline import Outline
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,6 @@ def _merge(model: LlamaForCausalLM, lora: Path, vocabulary: int) -> LlamaForCaus
             warnings.simplefilter("ignore")  # its configuration of 2023 has two settings that peft dropped since
             adapted = PeftModel.from_pretrained(model, str(lora))
     except (RuntimeError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise RequestError(f"{lora} is no LoRA for this model: {reason}") from error
+        raise RequestError(f"{lora} is no LoRA for this model: {one_line(error)[:300]}.") from error
     merged: LlamaForCausalLM = adapted.merge_and_unload()
     return merged

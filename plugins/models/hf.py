@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from xkeb_plugins.models.hub import hub_folder, kept_folder
-from xkeb_plugins.models.loading import load_folder, outline_folder, settle_folder
-from xkeb_plugins.models.placement import DeviceMap
 
 from xkeb.backbone import Backbone
 from xkeb.errors import RequestError
 from xkeb.outline import Outline
+from xkeb_plugins.models.hub import hub_folder, kept_folder
+from xkeb_plugins.models.loading import load_folder, outline_folder, settle_folder
+from xkeb_plugins.models.placement import DeviceMap
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from xkeb.errors import RequestError
+from xkeb.errors import RequestError, one_line
 
 TEXTS = ("*.json", "*.model", "*.txt")
 WEIGHTS = ("*.safetensors", "*.bin")
@@ -34,8 +34,9 @@ def hub_folder(repository: str, revision: str | None, weights: str | None = None
     except Exception as error:  # the hub's client raises a dozen kinds, none of them ours
         if (folder := kept_folder(repository, revision)) is not None:
             return folder
-        reason = str(error).strip().splitlines()[0]
-        raise RequestError(f"Neither a local folder nor to be had from the hub: {repository!r} ({reason})") from error
+        raise RequestError(
+            f"Neither a local folder nor to be had from the hub: {repository!r} ({one_line(error)})."
+        ) from error
 
 
 def kept_folder(repository: str, revision: str | None) -> Path | None:

@@ -9,10 +9,10 @@ import torch
 from accelerate import dispatch_model, init_empty_weights
 from accelerate.utils import set_module_tensor_to_device
 from transformers import LlamaConfig, LlamaForCausalLM
-from xkeb_plugins.models.checkpoint import Checkpoint
-from xkeb_plugins.models.placement import Placement
 
 from xkeb.errors import RequestError
+from xkeb_plugins.models.checkpoint import Checkpoint
+from xkeb_plugins.models.placement import Placement
 
 Named = tuple[str, torch.Tensor]
 Unpack = Callable[[str, torch.Tensor], Iterable[Named]]

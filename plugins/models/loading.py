@@ -15,16 +15,16 @@ from accelerate import init_empty_weights
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging as hf_logging
+
+from xkeb.backbone import Backbone
+from xkeb.errors import RequestError, one_line
+from xkeb.outline import Outline
+from xkeb.utils.hashing import digest_file
+from xkeb.utils.paths import cache_root
+from xkeb.utils.progress_bars import show_progress_bars
 from xkeb_plugins.models.checkpoint import find_checkpoint, fingerprint
 from xkeb_plugins.models.placement import DeviceMap, Placement
 from xkeb_plugins.models.sentencepieces import FILE, load_sentencepieces
-
-from xkeb.backbone import Backbone
-from xkeb.bars import progress_bars
-from xkeb.errors import RequestError
-from xkeb.hashing import digest_file
-from xkeb.outline import Outline
-from xkeb.paths import cache_root
 
 WEIGHTS = ("*.safetensors", "*.bin")
 CONVERTED = "xkeb.json"
@@ -53,13 +53,13 @@ def load_folder(
     devices = Placement(device, device_map).devices(outline.model, dtype)
     model: Any
     try:
-        with progress_bars(False):
+        with show_progress_bars(False):
             model = AutoModelForCausalLM.from_pretrained(
                 folder, dtype=dtype, local_files_only=True, device_map=dict(devices.map)
             )
             tokenizer = _tokenizer(folder)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise RequestError(f"{folder} can't be loaded as a causal language model: {_first_line(error)}") from error
+        raise RequestError(f"{folder} can't be loaded as a causal language model: {one_line(error)}.") from error
     note = folder / CONVERTED
     sha256 = json.loads(note.read_text())["sha256"] if note.is_file() else fingerprint(find_checkpoint(folder).files)
     return Backbone(name, model, tokenizer, sha256)
@@ -77,7 +77,7 @@ def outline_folder(folder: Path) -> Outline:
         with init_empty_weights(include_buffers=False):
             model = AutoModelForCausalLM.from_config(config)
     except (OSError, ValueError, KeyError) as error:
-        raise RequestError(f"{folder} can't be loaded as a causal language model: {_first_line(error)}") from error
+        raise RequestError(f"{folder} can't be loaded as a causal language model: {one_line(error)}.") from error
     return Outline(model)
 
 
@@ -122,13 +122,11 @@ def _convert(name: str, sha256: str, place: Callable[[Path], None], folder: Path
         if (found := digest_file(gguf)) != sha256:
             raise RequestError(f"The GGUF file of {name!r} has sha256 {found}; expected {sha256}.")
         try:
-            with progress_bars(True):
+            with show_progress_bars(True):
                 model = AutoModelForCausalLM.from_pretrained(temporary, gguf_file=gguf.name, dtype=torch.float32)
                 tokenizer = AutoTokenizer.from_pretrained(temporary, gguf_file=gguf.name)
         except Exception as error:  # the reader trusts its file, and fails as it happens to
-            raise RequestError(
-                f"{gguf.resolve()} can't be read as a GGUF file: {str(error) or type(error).__name__}"
-            ) from error
+            raise RequestError(f"{gguf.resolve()} can't be read as a GGUF file: {one_line(error)}.") from error
         config = model.config
         if hasattr(config, "quantization_config"):
             del config.quantization_config
@@ -153,10 +151,6 @@ def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         return load_sentencepieces(folder)
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     return tokenizer
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def package_folder(package: str) -> Path | None:

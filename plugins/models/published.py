@@ -9,15 +9,15 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from transformers import LlamaConfig
+
+from xkeb.backbone import Backbone
+from xkeb.errors import RequestError
+from xkeb.outline import Outline
 from xkeb_plugins.models.checkpoint import find_checkpoint, fingerprint, read_json
 from xkeb_plugins.models.hub import hub_folder, kept_folder
 from xkeb_plugins.models.llama import Named, empty_llama, llama_config, plain, read_llama
 from xkeb_plugins.models.placement import DeviceMap, Placement
 from xkeb_plugins.models.sentencepieces import SentencePieceTokenizer, load_sentencepieces
-
-from xkeb.backbone import Backbone
-from xkeb.errors import RequestError
-from xkeb.outline import Outline
 
 PADDED = 1024
 """Most rows that an embedding has beyond its tokenizer's pieces, to round its size up."""

@@ -16,9 +16,9 @@ from typing import Any
 
 from sentencepiece import SentencePieceProcessor
 from transformers import BatchEncoding, PreTrainedTokenizer
-from xkeb_plugins.models.checkpoint import read_json
 
 from xkeb.errors import RequestError
+from xkeb_plugins.models.checkpoint import read_json
 
 FILE = "tokenizer.model"
 Span = tuple[int, int]

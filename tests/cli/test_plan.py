@@ -6,10 +6,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-import xkeb_tasks.runs
 import yaml
 from command_line import Xkeb
 
+import xkeb_tasks.runs
 from xkeb.backbone import Backbone
 from xkeb.plan import Request, plan
 

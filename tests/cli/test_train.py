@@ -37,8 +37,8 @@ def test_a_run_uses_what_was_trained(
     assert "bizsre_mini_en2zh / hf / mend: 30 facts" in outcome.err
     assert "bizsre_mini_en2zh / hf / ft: learns nothing." in outcome.err
     assert str(fresh_cache) in outcome.out
-    (artefact,) = (fresh_cache / "mend").glob("*.safetensors")
-    made = artefact.stat().st_mtime_ns
+    (artifact,) = (fresh_cache / "mend").glob("*.safetensors")
+    made = artifact.stat().st_mtime_ns
     options |= {"methods": "mend", "method-args": SMALL, "train-size": "30"}
     ran = xkeb_cli("run", *(part for key, value in options.items() for part in (f"--{key}", value)))
     assert ran.status == 0, ran.err

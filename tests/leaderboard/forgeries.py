@@ -7,8 +7,8 @@ from typing import Any
 
 from result_files import RECORDS, WITHOUT_SUBJECT
 
-from xkeb.hashing import digest
 from xkeb.results import summarise
+from xkeb.utils.hashing import digest
 
 RAN = RECORDS - 2
 """Cases that ROME ran: one can't be asked, and one can't be edited."""

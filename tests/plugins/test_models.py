@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 import torch
 from conftest import tiny_model
-from xkeb_plugins.models.gemma3 import PACKAGES, SHA256
-from xkeb_plugins.models.loading import converted, package_folder
 
 import xkeb
 from xkeb.backbone import Backbone
 from xkeb.changes import DenseChange
 from xkeb.errors import RequestError
-from xkeb.paths import cache_root
 from xkeb.predict import Query, predict
+from xkeb.utils.paths import cache_root
+from xkeb_plugins.models.gemma3 import PACKAGES, SHA256
+from xkeb_plugins.models.loading import converted, package_folder
 
 
 def sha256(path: Path) -> str:

@@ -9,11 +9,11 @@ import pytest
 from releases import Release
 from sentencepiece import SentencePieceProcessor
 from transformers import AutoTokenizer, LlamaTokenizerFast
-from xkeb_plugins.models.sentencepieces import SentencePieceTokenizer, load_sentencepieces
 
 from xkeb import encoding
 from xkeb.errors import RequestError
 from xkeb.plugins import plugins
+from xkeb_plugins.models.sentencepieces import SentencePieceTokenizer, load_sentencepieces
 
 AWKWARD = (
     "",

@@ -13,8 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from xkeb.errors import RequestError
-from xkeb.installed import reason
+from xkeb.errors import RequestError, one_line
 
 if TYPE_CHECKING:  # these import torch
     from xkeb.data_checks import Report, Statistics
@@ -132,14 +131,14 @@ def _described(entry: Any, name: str, data_dir: Path | None) -> dict[str, Any]:
     try:
         return _describe(entry.load(), name, data_dir)
     except Exception as error:
-        problem = f"can't be read: {reason(error)}"
+        problem = f"can't be read: {one_line(error)}"
         return {"name": name, "languages": [], "files": [], "looked_in": [], "problem": problem}
 
 
 def _describe(dataset: Any, name: str, data_dir: Path | None) -> dict[str, Any]:
     """A data set and its files as data. One that isn't `ParallelRecords` is known by its downloads only."""
     from xkeb.datasets import ParallelRecords, lacking
-    from xkeb.paths import data_roots
+    from xkeb.utils.paths import data_roots
 
     files = {download.file: "other" for download in dataset.downloads}  # what each is for
     folders = [root / name for root in data_roots(data_dir)]
@@ -166,8 +165,7 @@ def _counter(tokenizer: str) -> Callable[[str], int]:
     try:
         encode = AutoTokenizer.from_pretrained(Path(tokenizer).expanduser() if Path(tokenizer).exists() else tokenizer)
     except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise RequestError(f"No tokenizer can be loaded from {tokenizer!r}: {reason}") from error
+        raise RequestError(f"No tokenizer can be loaded from {tokenizer!r}: {one_line(error)}.") from error
     return lambda text: len(encode(text, add_special_tokens=False)["input_ids"])
 
 

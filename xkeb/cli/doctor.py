@@ -96,7 +96,7 @@ def _plugins() -> Iterator[Finding]:
 
 
 def _folders() -> Iterator[Finding]:
-    from xkeb.paths import cache_root
+    from xkeb.utils.paths import cache_root
 
     root = cache_root()
     try:

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from xkeb.installed import reason
+from xkeb.errors import one_line
 
 Row = dict[str, Any]
 
@@ -52,7 +52,7 @@ def _described(entry: Any, describe: Callable[[Any], Row]) -> Row:
     try:
         return describe(entry)
     except Exception as error:
-        return {"description": f"can't be read: {reason(error)}"}
+        return {"description": f"can't be read: {one_line(error)}"}
 
 
 def _summary(entry: Any) -> Row:

@@ -48,9 +48,9 @@ def command(**options: Any) -> None:
     from xkeb.editor import Learner, load_editor, options_of, settled
     from xkeb.memory import reusing
     from xkeb.options import parse
-    from xkeb.paths import cache_root
     from xkeb.plan import Request, plan
-    from xkeb.progress import heard_by
+    from xkeb.utils.paths import cache_root
+    from xkeb.utils.progress import reporting_to
 
     request = Request(
         tasks=names(options["tasks"]),
@@ -67,7 +67,7 @@ def command(**options: Any) -> None:
         output=cache_root(),
     )
     cells = plan(request)
-    with Live() as listener, heard_by(listener):
+    with Live() as listener, reporting_to(listener.learning):
         for model, group in itertools.groupby(cells, key=lambda cell: cell.model):
             listener.model(model)
             backbone = load_backbone(model, device=request.device, dtype=request.dtype, **request.options_of(model))

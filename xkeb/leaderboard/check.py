@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xkeb.hashing import digest
 from xkeb.journal import LINES_VERSION
 from xkeb.leaderboard.hostile import inline, quoted
 from xkeb.leaderboard.recompute import Tally, check_answers, check_means
@@ -19,6 +18,7 @@ from xkeb.leaderboard.schema import CaseLine, ResultFile
 from xkeb.leaderboard.source import Sources, check_cases, selection
 from xkeb.leaderboard.submission import CASES, Submission, read
 from xkeb.types import PROPERTIES
+from xkeb.utils.hashing import digest
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xkeb.errors import RequestError
-from xkeb.hashing import digest_file
 from xkeb.leaderboard.reading import read_result
 from xkeb.results import Result
 from xkeb.types import Score
+from xkeb.utils.hashing import digest_file
 
 Badge = Literal["published", "reproduced", "untouched"]
 Cell = tuple[str, str]

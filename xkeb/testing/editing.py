@@ -8,8 +8,7 @@ from typing import Any
 
 from xkeb.changes import Change, WeightChange
 from xkeb.editor import Choosy, load_editor, options_of, settled
-from xkeb.errors import XkebError
-from xkeb.installed import reason
+from xkeb.errors import XkebError, one_line
 from xkeb.testing.expect import expect
 from xkeb.testing.state import difference, model_state
 from xkeb.testing.trial import Trial
@@ -162,7 +161,7 @@ def _refused(trial: Trial, what: str, editor: Any, edits: list[Edit]) -> bool:
     except Exception as error:
         raise AssertionError(
             f"{what} should be refused by a RequestError that says what was expected, or edited all the same; "
-            f"it raised {reason(error)}."
+            f"it raised {one_line(error)}."
         ) from error
     finally:
         found = difference(before, model_state(trial.backbone))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from xkeb.installed import reason
+from xkeb.errors import one_line
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ def run_all(what: str, checks: Iterable[Callable[[T], None]], subject: T) -> Non
         except AssertionError as error:
             failed.append((str(error), error))
         except Exception as error:  # of the code that is checked
-            failed.append((f"{_words(check)}: it should run, and raised {reason(error)}.", error))
+            failed.append((f"{_words(check)}: it should run, and raised {one_line(error)}.", error))
     if failed:
         lines = "\n".join(f"- {sentence}" for sentence, _ in failed)
         many = f"{len(failed)} checks" if len(failed) > 1 else "a check"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast
-from xkeb_plugins.models.small import small_model, small_tokenizer
 
 from xkeb.backbone import Backbone
-from xkeb.hashing import digest
+from xkeb.utils.hashing import digest
+from xkeb_plugins.models.small import small_model, small_tokenizer
 
 
 def small_backbone(tokenizer: PreTrainedTokenizerFast | None = None) -> Backbone:

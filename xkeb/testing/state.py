@@ -17,8 +17,8 @@ import torch
 from torch import nn
 
 from xkeb.backbone import Backbone
-from xkeb.paths import cache_root
 from xkeb.plugins import plugins
+from xkeb.utils.paths import cache_root
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 Snapshot = Mapping[str, Any]

@@ -16,11 +16,11 @@ from xkeb.backbone import Backbone, no_context, no_routes
 from xkeb.changes import Change, ContextChange, WeightChange
 from xkeb.editor import load_editor, taught
 from xkeb.evaluation import alone, queries
-from xkeb.hashing import digest
 from xkeb.predict import Query
 from xkeb.tasks import load_task
 from xkeb.testing.state import Snapshot, generators, model_state, other_generators, own_cache, settings
 from xkeb.types import Case, Edit
+from xkeb.utils.hashing import digest
 
 TASK = "bizsre_mini_en2zh"
 CASES, FACTS = 3, 30

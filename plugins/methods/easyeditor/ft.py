@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from xkeb.backbone import Backbone
+from xkeb.changes import DenseChange
+from xkeb.layout import as_stored
+from xkeb.types import Edit
 from xkeb_plugins.methods.easyeditor.package import module, require
 from xkeb_plugins.methods.easyeditor.requests import COMMON, module_paths, request
 from xkeb_plugins.methods.easyeditor.stage import stage
 from xkeb_plugins.methods.easyeditor.tokens import Tokens, given, plain
 from xkeb_plugins.methods.ft import FineTuning
-
-from xkeb.backbone import Backbone
-from xkeb.changes import DenseChange
-from xkeb.layout import as_stored
-from xkeb.types import Edit
 
 
 @dataclass

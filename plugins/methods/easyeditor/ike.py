@@ -9,17 +9,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+
+from xkeb.backbone import Backbone
+from xkeb.changes import ContextChange
+from xkeb.errors import RequestError
+from xkeb.types import Case, Edit, Property
+from xkeb.utils.artifacts import cached_tensors
+from xkeb.utils.hashing import digest_texts
 from xkeb_plugins.methods.easyeditor.package import having, module, require
 from xkeb_plugins.methods.easyeditor.requests import request
 from xkeb_plugins.methods.easyeditor.stage import stage
 from xkeb_plugins.methods.ike import encoder
-
-from xkeb.backbone import Backbone
-from xkeb.cache import cached_tensors
-from xkeb.changes import ContextChange
-from xkeb.errors import RequestError
-from xkeb.hashing import digest_texts
-from xkeb.types import Case, Edit, Property
 
 Fact = dict[str, str]
 """A training fact with its keys."""

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from xkeb_plugins.methods.easyeditor.package import module, require
-from xkeb_plugins.methods.easyeditor.requests import request
-from xkeb_plugins.methods.easyeditor.stage import stage
-from xkeb_plugins.methods.easyeditor.tokens import Tokens, given, plain
 
 from xkeb.backbone import Backbone
 from xkeb.changes import DenseChange
 from xkeb.errors import RequestError
 from xkeb.layout import as_stored
 from xkeb.types import Edit
+from xkeb_plugins.methods.easyeditor.package import module, require
+from xkeb_plugins.methods.easyeditor.requests import request
+from xkeb_plugins.methods.easyeditor.stage import stage
+from xkeb_plugins.methods.easyeditor.tokens import Tokens, given, plain
 
 KINDS = {
     ("model.layers", "mlp.gate_proj", "mlp.down_proj"): "llama",

@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+
+from xkeb.backbone import Backbone
+from xkeb.changes import LowRankChange
+from xkeb.errors import RequestError
+from xkeb.types import Edit
 from xkeb_plugins.methods.easyeditor.package import having, module, require
 from xkeb_plugins.methods.easyeditor.requests import (
     COMMON,
@@ -21,11 +26,6 @@ from xkeb_plugins.methods.easyeditor.tokens import Tokens, given, plain
 from xkeb_plugins.methods.locate.moments import corpus, second_moment
 from xkeb_plugins.methods.locate.value import Found
 from xkeb_plugins.methods.memit import Memit
-
-from xkeb.backbone import Backbone
-from xkeb.changes import LowRankChange
-from xkeb.errors import RequestError
-from xkeb.types import Edit
 
 
 @dataclass

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+
+from xkeb.backbone import Backbone
+from xkeb.changes import LowRankChange
+from xkeb.types import Edit
 from xkeb_plugins.methods.easyeditor.package import having, module, require
 from xkeb_plugins.methods.easyeditor.requests import (
     COMMON,
@@ -21,10 +25,6 @@ from xkeb_plugins.methods.easyeditor.tokens import Tokens, given, plain
 from xkeb_plugins.methods.locate.contexts import context_prefixes
 from xkeb_plugins.methods.locate.moments import corpus, second_moment
 from xkeb_plugins.methods.rome import Rome
-
-from xkeb.backbone import Backbone
-from xkeb.changes import LowRankChange
-from xkeb.types import Edit
 
 
 @dataclass

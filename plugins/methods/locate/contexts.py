@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 
 from xkeb.backbone import Backbone
-from xkeb.cache import cached_tensors
+from xkeb.utils.artifacts import cached_tensors
 
 OPENINGS = ("The", "Therefore", "Because", "I", "You")
 TOP_K = 5

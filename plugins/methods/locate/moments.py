@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from xkeb_plugins.methods.locate.partial import run_up_to
-from xkeb_plugins.methods.locate.wikipedia import wikipedia
 
 from xkeb.backbone import Backbone
-from xkeb.cache import cached_tensors
 from xkeb.errors import RequestError
-from xkeb.hashing import digest_file, digest_texts
 from xkeb.plugins import plugins
 from xkeb.predict import BATCH_TOKENS, pad
 from xkeb.types import Case
+from xkeb.utils.artifacts import cached_tensors
+from xkeb.utils.hashing import digest_file, digest_texts
+from xkeb_plugins.methods.locate.partial import run_up_to
+from xkeb_plugins.methods.locate.wikipedia import wikipedia
 
 _LOG = logging.getLogger(__name__)
 

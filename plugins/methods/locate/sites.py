@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from xkeb_plugins.methods.locate.partial import run_up_to
 
 from xkeb.backbone import Backbone
 from xkeb.changes import Rows
 from xkeb.packing import by_length
 from xkeb.predict import BATCH_TOKENS, pad
 from xkeb.types import Edit
+from xkeb_plugins.methods.locate.partial import run_up_to
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xkeb_plugins.methods.locate.contexts import OPENINGS
-
 from xkeb.backbone import Backbone
+from xkeb_plugins.methods.locate.contexts import OPENINGS
 
 
 def stand_ins(backbone: Backbone, lengths: Sequence[tuple[int, int]]) -> tuple[str, ...]:

@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from xkeb_plugins.methods.locate.refusals import unreachable
 
 from xkeb.backbone import Backbone
 from xkeb.errors import RequestError
 from xkeb.packing import by_length
 from xkeb.tail import Tail
 from xkeb.types import Edit
+from xkeb_plugins.methods.locate.refusals import unreachable
 
 
 @dataclass(frozen=True, slots=True)

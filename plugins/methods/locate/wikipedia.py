@@ -10,8 +10,8 @@ import requests
 import torch
 from huggingface_hub import constants
 
-from xkeb.cache import artefact_path, cached_tensors
 from xkeb.errors import RequestError
+from xkeb.utils.artifacts import artifact_path, cached_tensors
 
 HUB_ID = "wikimedia/wikipedia"
 DUMP = "20231101"
@@ -30,14 +30,14 @@ def wikipedia(language: str, samples: int) -> list[str]:
         RequestError: the hub can't be reached, or has no such dump.
     """
     key = _key(language, samples)
-    # As bytes in a tensor: texts are kept like every other artefact, whole, and under all they depend on.
+    # As bytes in a tensor: texts are kept like every other artifact, whole, and under all they depend on.
     kept = cached_tensors("corpora", key, lambda: {"texts": _as_bytes(_stream(language, samples))})
     return list(json.loads(bytes(kept["texts"].tolist())))
 
 
 def at_hand(samples: int) -> bool:
     """Whether so many texts are kept in both languages of the paper, or the hub answers."""
-    return all(artefact_path("corpora", _key(language, samples)).is_file() for language in LANGUAGES) or _hub_answers()
+    return all(artifact_path("corpora", _key(language, samples)).is_file() for language in LANGUAGES) or _hub_answers()
 
 
 def _key(language: str, samples: int) -> dict[str, Any]:

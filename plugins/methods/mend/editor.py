@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import torch
-from xkeb_plugins.methods.mend.gradient import gradient_factors
-from xkeb_plugins.methods.mend.network import Hypernetworks, Shape
-from xkeb_plugins.methods.mend.trainee import MendTrainee
 
 from xkeb.backbone import Backbone
 from xkeb.changes import LowRankChange
 from xkeb.errors import RequestError
-from xkeb.hashing import digest
 from xkeb.layout import widths
 from xkeb.memory import check_memory
 from xkeb.training import Schedule, hold_out, rehearse, train
 from xkeb.types import Case, Edit, Property
+from xkeb.utils.hashing import digest
+from xkeb_plugins.methods.mend.gradient import gradient_factors
+from xkeb_plugins.methods.mend.network import Hypernetworks, Shape
+from xkeb_plugins.methods.mend.trainee import MendTrainee
 
 if TYPE_CHECKING:
     from xkeb.stage import Stage

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from xkeb_plugins.methods.mend.gradient import answer_positions, mean_by_row
-from xkeb_plugins.methods.mend.network import Hypernetworks
 
 from xkeb.backbone import Backbone
 from xkeb.changes import together
 from xkeb.encoding import Encoded
 from xkeb.tail import Tail
 from xkeb.types import Case, Property
+from xkeb_plugins.methods.mend.gradient import answer_positions, mean_by_row
+from xkeb_plugins.methods.mend.network import Hypernetworks
 
 if TYPE_CHECKING:
     from xkeb_plugins.methods.mend.editor import Mend

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from xkeb_plugins.methods.serac.artefact import Artefact
-from xkeb_plugins.methods.serac.counterfactual import shown
-from xkeb_plugins.methods.serac.scope import Encoder, Measure
 
 from xkeb.backbone import Backbone
 from xkeb.changes import Route, Rows
 from xkeb.predict import Query
 from xkeb.saving import save_change
 from xkeb.types import Edit
+from xkeb_plugins.methods.serac.artifact import Artifact
+from xkeb_plugins.methods.serac.counterfactual import shown
+from xkeb_plugins.methods.serac.scope import Encoder, Measure
 
 KIND = "method:serac"
 
@@ -34,12 +34,12 @@ class Router:
     """Least similarity of a question in scope."""
     options: Mapping[str, Any]
     """The editor's."""
-    artefacts: tuple[Artefact, ...]
+    artifacts: tuple[Artifact, ...]
     """Of the encoder, and of the counterfactual model."""
 
     def record(self) -> dict[str, Any]:
         """What a saved change says, so that this very router is found again."""
-        return {"options": dict(self.options), "artefacts": [artefact.record() for artefact in self.artefacts]}
+        return {"options": dict(self.options), "artifacts": [artifact.record() for artifact in self.artifacts]}
 
     def to(self, device: torch.device) -> None:
         """Brings the networks to where the edited model is."""

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
-from xkeb_plugins.methods.serac.artefact import in_groups, learnt
 
 from xkeb.backbone import Backbone, load_backbone
 from xkeb.errors import RequestError
 from xkeb.plugins import plugins
 from xkeb.predict import pad
 from xkeb.types import Case, Edit
+from xkeb_plugins.methods.serac.artifact import in_groups, learnt
 
 INSTALLABLE = ("gemma3-270m", "smollm2-135m")
 

@@ -34,11 +34,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
-from xkeb_plugins.methods.serac.artefact import Artefact, digest_facts, learn
-from xkeb_plugins.methods.serac.change import MemoryChange, Router
-from xkeb_plugins.methods.serac.counterfactual import CounterfactualTrainee, load_counterfactual
-from xkeb_plugins.methods.serac.rehearsal import rehearsed
-from xkeb_plugins.methods.serac.scope import Encoder, Measure, ScopeTrainee, load_encoder
 
 from xkeb.backbone import Backbone, pick_device
 from xkeb.editor import options_of
@@ -46,12 +41,17 @@ from xkeb.errors import RequestError
 from xkeb.plugins import plugins
 from xkeb.training import Schedule, hold_out
 from xkeb.types import Case, Edit, Property
+from xkeb_plugins.methods.serac.artifact import Artifact, digest_facts, learn
+from xkeb_plugins.methods.serac.change import MemoryChange, Router
+from xkeb_plugins.methods.serac.counterfactual import CounterfactualTrainee, load_counterfactual
+from xkeb_plugins.methods.serac.rehearsal import rehearsed
+from xkeb_plugins.methods.serac.scope import Encoder, Measure, ScopeTrainee, load_encoder
 
 if TYPE_CHECKING:
     from xkeb.stage import Stage
 
 VERSION = 1
-"""Of the training: artefacts of another are not used."""
+"""Of the training: artifacts of another are not used."""
 
 SMALL: dict[str, Any] = {
     # Sized for a CPU: some minutes of training. A model that already copies from its context learns in a few steps to do
@@ -167,8 +167,8 @@ class Serac:
         assert me.classifier and me.counterfactual
         encoder = load_encoder(me.classifier, backbone.device)
         model = load_counterfactual(me.counterfactual, backbone.device)
-        artefacts = me._learn_scope(encoder, facts, held), me._learn_counterfactual(model, facts, held)
-        self._router = Router(encoder, me.measure, model, me.threshold, options_of(me), artefacts)
+        artifacts = me._learn_scope(encoder, facts, held), me._learn_counterfactual(model, facts, held)
+        self._router = Router(encoder, me.measure, model, me.threshold, options_of(me), artifacts)
 
     def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[MemoryChange]:
         """A memory of one fact for each edit."""
@@ -190,8 +190,8 @@ class Serac:
             RequestError: the trained networks that it needs are not in the cache, or others stand there.
         """
         record = data["router"]
-        for artefact in record["artefacts"]:
-            Artefact.recorded(artefact)
+        for artifact in record["artifacts"]:
+            Artifact.recorded(artifact)
         router = _restored_router(json.dumps(record, sort_keys=True))
         return MemoryChange([Edit(**fact) for fact in data["facts"]], router)
 
@@ -199,7 +199,7 @@ class Serac:
     def measure(self) -> Measure:
         return Measure(self.cos, self.square, self.bound_embeds)
 
-    def _learn_scope(self, encoder: Encoder, facts: Sequence[Case], held: Sequence[Case]) -> Artefact:
+    def _learn_scope(self, encoder: Encoder, facts: Sequence[Case], held: Sequence[Case]) -> Artifact:
         assert self.classifier_lr and self.classifier_steps and self.freeze_embeddings is not None
         trainee = ScopeTrainee(
             encoder, self.measure, self.classifier_lr, self.batch_size, freeze_embeddings=self.freeze_embeddings
@@ -212,7 +212,7 @@ class Serac:
         schedule = self.schedule(self.classifier_steps)
         return learn("serac-scope", key, trainee, facts, held, schedule, encoder.model.device)
 
-    def _learn_counterfactual(self, model: Backbone, facts: Sequence[Case], held: Sequence[Case]) -> Artefact:
+    def _learn_counterfactual(self, model: Backbone, facts: Sequence[Case], held: Sequence[Case]) -> Artifact:
         assert self.lr and self.steps and self.freeze_embeddings is not None
         trainee = CounterfactualTrainee(model, self.lr, self.batch_size, freeze_embeddings=self.freeze_embeddings)
         key = {**self._key(model.sha256, facts, held), "lr": self.lr}
@@ -245,7 +245,7 @@ def _restored_router(record: str) -> Router:
     assert me.classifier and me.counterfactual
     encoder = load_encoder(me.classifier, pick_device("cpu"))
     model = load_counterfactual(me.counterfactual, pick_device("cpu"))
-    scope, counterfactual = (Artefact.recorded(artefact) for artefact in data["artefacts"])
+    scope, counterfactual = (Artifact.recorded(artifact) for artifact in data["artifacts"])
     scope.load_into(encoder.model, encoder.sha256)
     counterfactual.load_into(model.model, model.sha256)
     return Router(encoder, me.measure, model, me.threshold, data["options"], (scope, counterfactual))

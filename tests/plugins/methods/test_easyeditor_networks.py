@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
+
 from xkeb_plugins.methods.easyeditor.package import module
 from xkeb_plugins.methods.mend.network import GradientTransform, Shape
 from xkeb_plugins.methods.serac.scope import Measure, load_encoder
@@ -82,9 +83,8 @@ def test_seracs_similarity(tiny_bert: Path, cos: bool, square: bool, bound: bool
 
 def test_seracs_counterfactual_model_sees_what_its_own_sees() -> None:
     """The edit, then the question: ``z + " " + x``, where z is the edit's question and answer."""
-    from xkeb_plugins.methods.serac.counterfactual import shown
-
     from xkeb.types import Edit
+    from xkeb_plugins.methods.serac.counterfactual import shown
 
     its: Any = SimpleNamespace(
         model=SimpleNamespace(name_or_path="llama"), cache_inputs=["Who wrote Hamlet? Marlowe"], cache_labels=[""]

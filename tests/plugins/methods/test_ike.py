@@ -12,13 +12,13 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
-from xkeb_plugins.methods.ike import demonstrations
 
 import xkeb
 from xkeb.backbone import Backbone
 from xkeb.changes import ContextChange
 from xkeb.errors import RequestError
 from xkeb.types import Case, Edit, Probe
+from xkeb_plugins.methods.ike import demonstrations
 
 ENGLISH = Case(
     "0",

@@ -11,14 +11,14 @@ import pytest
 import torch
 from transformers import Phi3Config, Phi3ForCausalLM
 from transformers.pytorch_utils import Conv1D
-from xkeb_plugins.methods import kn
-from xkeb_plugins.methods.locate.contexts import context_prefixes
 
 import xkeb
 from xkeb.backbone import Backbone
 from xkeb.changes import LowRankChange
 from xkeb.errors import RequestError
 from xkeb.types import Edit
+from xkeb_plugins.methods import kn
+from xkeb_plugins.methods.locate.contexts import context_prefixes
 
 EDITS = (
     Edit("Which city is the capital of Japan?", "Sapporo", "en"),

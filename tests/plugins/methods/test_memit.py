@@ -21,12 +21,12 @@ from plain_memit import (
     same,
     states,
 )
-from xkeb_plugins.methods.locate.moments import questions
-from xkeb_plugins.methods.locate.sites import Sites
 
 import xkeb
 from xkeb.backbone import Backbone
 from xkeb.types import Case
+from xkeb_plugins.methods.locate.moments import questions
+from xkeb_plugins.methods.locate.sites import Sites
 
 pytestmark = pytest.mark.usefixtures("fresh_cache")
 

@@ -23,15 +23,15 @@ from plain_memit import (
     naive_values,
     same,
 )
-from xkeb_plugins.methods.locate import wikipedia
-from xkeb_plugins.methods.locate.moments import questions, second_moment
 
 import xkeb
 from xkeb.backbone import Backbone
 from xkeb.editor import options_of
 from xkeb.errors import RequestError
-from xkeb.hashing import digest_file
 from xkeb.types import Case
+from xkeb.utils.hashing import digest_file
+from xkeb_plugins.methods.locate import wikipedia
+from xkeb_plugins.methods.locate.moments import questions, second_moment
 
 pytestmark = pytest.mark.usefixtures("fresh_cache")
 

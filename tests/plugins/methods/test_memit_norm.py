@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from plain_memit import brute_force, error, hooked, stream
-from xkeb_plugins.methods.locate.normed import writable
 
 import xkeb
 from xkeb.backbone import Backbone
 from xkeb.errors import XkebError
+from xkeb_plugins.methods.locate.normed import writable
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,12 @@ import dataclasses
 import pytest
 from plain_memit import EDITS, memit
 from transformers import LlamaConfig, LlamaForCausalLM
-from xkeb_plugins.models.small import small_tokenizer
 
 import xkeb
 from xkeb.backbone import Backbone
 from xkeb.errors import RequestError
 from xkeb.types import Case
+from xkeb_plugins.models.small import small_tokenizer
 
 pytestmark = pytest.mark.usefixtures("fresh_cache")
 

@@ -9,10 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from xkeb_plugins.methods.mend.editor import Mend
-from xkeb_plugins.methods.mend.gradient import gradient_factors
-from xkeb_plugins.methods.mend.network import GradientTransform, Hypernetworks, Shape
-from xkeb_plugins.methods.mend.trainee import MendTrainee
 
 import xkeb
 from xkeb.backbone import Backbone
@@ -20,6 +16,10 @@ from xkeb.errors import RequestError
 from xkeb.layout import as_stored, widths
 from xkeb.training import TrainingError
 from xkeb.types import Case, Edit, Probe
+from xkeb_plugins.methods.mend.editor import Mend
+from xkeb_plugins.methods.mend.gradient import gradient_factors
+from xkeb_plugins.methods.mend.network import GradientTransform, Hypernetworks, Shape
+from xkeb_plugins.methods.mend.trainee import MendTrainee
 
 SMALL = {"rank": 6, "steps": 4, "validate_every": 2, "batch_size": 4, "validation": 3, "lr": 1e-3, "lr_lr": 1e-3}
 
@@ -209,7 +209,7 @@ def test_resumes_to_the_same_networks(
     assert not list((fresh_cache / "mend").glob("*.checkpoint"))
 
 
-def test_a_foreign_artefact_is_never_used(llama: Backbone, facts: list[Case], fresh_cache: Path) -> None:
+def test_a_foreign_artifact_is_never_used(llama: Backbone, facts: list[Case], fresh_cache: Path) -> None:
     Mend(**SMALL).fit(llama, facts)
     Mend(**SMALL).fit(llama, facts[:-1])
     Mend(**{**SMALL, "seed": 1}).fit(llama, facts)

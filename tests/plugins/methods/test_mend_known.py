@@ -8,12 +8,12 @@ from contextlib import contextmanager
 import pytest
 import torch
 import torch.nn.functional as F
-from xkeb_plugins.methods.mend.editor import Mend
-from xkeb_plugins.methods.mend.network import Hypernetworks
 
 import xkeb
 from xkeb.backbone import Backbone
 from xkeb.types import Edit
+from xkeb_plugins.methods.mend.editor import Mend
+from xkeb_plugins.methods.mend.network import Hypernetworks
 
 SURE = 1e6
 """Times its final hidden states, a tiny model gives its first choice all of the probability that float32 can hold."""

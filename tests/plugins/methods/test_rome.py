@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 import torch
-from xkeb_plugins.methods.locate.contexts import context_prefixes
-from xkeb_plugins.methods.locate.moments import questions, second_moment
-from xkeb_plugins.methods.locate.value import Found, ValueOptions, _groups, find_values
 
 import xkeb
 from xkeb.backbone import Backbone
 from xkeb.errors import RequestError
-from xkeb.paths import cache_root
 from xkeb.plugins import plugins
 from xkeb.types import Case, Edit
+from xkeb.utils.paths import cache_root
+from xkeb_plugins.methods.locate.contexts import context_prefixes
+from xkeb_plugins.methods.locate.moments import questions, second_moment
+from xkeb_plugins.methods.locate.value import Found, ValueOptions, _groups, find_values
 
 pytestmark = pytest.mark.usefixtures("fresh_cache")
 

@@ -14,9 +14,6 @@ from conftest import make_bert
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
-from xkeb_plugins.methods.serac.change import MemoryChange, Router
-from xkeb_plugins.methods.serac.counterfactual import CounterfactualTrainee, load_counterfactual, shown
-from xkeb_plugins.methods.serac.scope import Encoder, Measure, ScopeTrainee, load_encoder
 
 import xkeb
 from xkeb.backbone import Backbone
@@ -24,10 +21,14 @@ from xkeb.editor import needs_of, options_of, settled
 from xkeb.errors import RequestError
 from xkeb.evaluation import alone, predict_after, queries
 from xkeb.predict import Query, predict
-from xkeb.progress import Listener, heard_by
+from xkeb.progress import Listener
 from xkeb.saving import load_change, save_change
 from xkeb.training import TrainingError
 from xkeb.types import Case, Edit, Prediction, Probe
+from xkeb.utils.progress import reporting_to
+from xkeb_plugins.methods.serac.change import MemoryChange, Router
+from xkeb_plugins.methods.serac.counterfactual import CounterfactualTrainee, load_counterfactual, shown
+from xkeb_plugins.methods.serac.scope import Encoder, Measure, ScopeTrainee, load_encoder
 
 CPU = torch.device("cpu")
 
@@ -46,7 +47,7 @@ def cases() -> list[Case]:
 
 @pytest.fixture(autouse=True, scope="module")
 def cache_of_this_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Artefacts made by this very code, and each of them once."""
+    """Artifacts made by this very code, and each of them once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XKEB_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -91,7 +92,7 @@ def editor(llama: Backbone, training: list[Case], thorough: dict[str, Any]) -> A
     return fitted(llama, training, thorough)
 
 
-def artefacts(cache: Path) -> dict[str, Path]:
+def artifacts(cache: Path) -> dict[str, Path]:
     """The trained files, by network; there is one of each."""
     return {
         kind: path for kind in ("serac-scope", "serac-counterfactual") for path in (cache / kind).glob("*.safetensors")
@@ -283,7 +284,7 @@ def test_training_lowers_the_loss_and_tells_scope(
     llama: Backbone, training: list[Case], thorough: dict[str, Any], empty_cache: Path
 ) -> None:
     editor = fitted(llama, training, thorough)
-    for path in artefacts(empty_cache).values():
+    for path in artifacts(empty_cache).values():
         first, *rest = log_of(path)
         assert first["step"] == 0
         assert min(line["loss"] for line in rest) < 0.9 * first["loss"]
@@ -305,19 +306,19 @@ def test_only_what_is_trained_is_kept(
     pretrained = AutoModelForCausalLM.from_pretrained(options["counterfactual"])
     names = {name.replace(".", "/") for name, _ in pretrained.named_parameters()}
     editor = fitted(llama, training, {**options, "freeze_embeddings": True})
-    kept = load_file(artefacts(empty_cache)["serac-counterfactual"])
+    kept = load_file(artifacts(empty_cache)["serac-counterfactual"])
     assert names - set(kept) == {"model/embed_tokens/weight", "lm_head/weight"}
     trained = dict(editor._router.counterfactual.model.named_parameters())
     for name, before in pretrained.named_parameters():
         same = torch.equal(trained[name], before)
         assert same == (name.replace(".", "/") not in kept), name
     words = "embeddings/word_embeddings/weight"
-    assert words not in load_file(artefacts(empty_cache)["serac-scope"])
+    assert words not in load_file(artifacts(empty_cache)["serac-scope"])
     for path in empty_cache.glob("serac-*/*.safetensors"):
         path.unlink()
     fitted(llama, training, options)
-    assert set(load_file(artefacts(empty_cache)["serac-counterfactual"])) == names
-    assert words in load_file(artefacts(empty_cache)["serac-scope"])
+    assert set(load_file(artifacts(empty_cache)["serac-counterfactual"])) == names
+    assert words in load_file(artifacts(empty_cache)["serac-scope"])
 
 
 class Heard(Listener):
@@ -334,16 +335,16 @@ class Heard(Listener):
 
 
 def test_it_is_learnt_once(llama: Backbone, training: list[Case], options: dict[str, Any], empty_cache: Path) -> None:
-    with heard_by(first := Heard()):
+    with reporting_to((first := Heard()).learning):
         fitted(llama, training, options)
     assert first.steps == [(name, i) for name in ("scope classifier", "counterfactual model") for i in range(1, 7)]
-    with heard_by(again := Heard()):
+    with reporting_to((again := Heard()).learning):
         editor = fitted(llama, training, options)
     assert again.steps == []
-    kept = load_file(artefacts(empty_cache)["serac-counterfactual"])
+    kept = load_file(artifacts(empty_cache)["serac-counterfactual"])
     model = editor._router.counterfactual.model
     assert all(torch.equal(model.get_parameter(name.replace("/", ".")), value) for name, value in kept.items())
-    kept = load_file(artefacts(empty_cache)["serac-scope"])
+    kept = load_file(artifacts(empty_cache)["serac-scope"])
     model = editor._router.encoder.model
     assert all(torch.equal(model.get_parameter(name.replace("/", ".")), value) for name, value in kept.items())
 
@@ -357,7 +358,7 @@ def test_the_edited_model_does_not_matter(
 ) -> None:
     fitted(llama, training, options)
     gpt2 = xkeb.load_backbone("hf", path=str(tiny_folders["gpt2"]), device="cpu", dtype="bfloat16")
-    with heard_by(again := Heard()):
+    with reporting_to((again := Heard()).learning):
         fitted(gpt2, training, options)
     assert again.steps == []
 
@@ -383,7 +384,7 @@ def test_what_was_learnt_otherwise_is_never_used(
         "freeze_embeddings": {"freeze_embeddings": True},
         "batch_size": {"batch_size": 2, "accumulate": 4},
     }.get(other, {})
-    with heard_by(heard := Heard()):
+    with reporting_to((heard := Heard()).learning):
         fitted(llama, training[1:] if other == "facts" else training, {**options, **changed})
     learnt = {name for name, _ in heard.steps}
     scope, model = "scope classifier", "counterfactual model"
@@ -391,18 +392,18 @@ def test_what_was_learnt_otherwise_is_never_used(
     assert learnt == ({only[other]} if other in only else {scope, model})
 
 
-def test_a_foreign_file_is_not_taken_for_an_artefact(
+def test_a_foreign_file_is_not_taken_for_an_artifact(
     llama: Backbone, training: list[Case], options: dict[str, Any], empty_cache: Path
 ) -> None:
     fitted(llama, training, options)
-    path = artefacts(empty_cache)["serac-scope"]
+    path = artifacts(empty_cache)["serac-scope"]
     right = path.read_bytes()
     save_file({name: torch.zeros_like(value) for name, value in load_file(path).items()}, path, {"key": "another"})
     fitted(llama, training, options)
     assert path.read_bytes() == right
 
 
-def test_the_same_seed_gives_the_same_artefacts(
+def test_the_same_seed_gives_the_same_artifacts(
     llama: Backbone,
     training: list[Case],
     options: dict[str, Any],
@@ -415,7 +416,7 @@ def test_the_same_seed_gives_the_same_artefacts(
         monkeypatch.setenv("XKEB_CACHE", str(tmp_path / str(i)))
         torch.manual_seed(i)
         fitted(llama, training, options)
-        found.append({kind: path.read_bytes() for kind, path in artefacts(tmp_path / str(i)).items()})
+        found.append({kind: path.read_bytes() for kind, path in artifacts(tmp_path / str(i)).items()})
     assert found[0] == found[1] and len(found[0]) == 2
 
 
@@ -424,17 +425,17 @@ def test_a_training_that_was_cut_short_goes_on_as_if_it_had_not(
     llama: Backbone, training: list[Case], options: dict[str, Any], empty_cache: Path, stop: tuple[str, int]
 ) -> None:
     fitted(llama, training, {**options, "seed": 7})
-    for path in artefacts(empty_cache).values():  # else the state that is kept would be the one it begins with
+    for path in artifacts(empty_cache).values():  # else the state that is kept would be the one it begins with
         assert min(log_of(path), key=lambda line: line["loss"])["step"] > stop[1]
-    expected = {kind: path.read_bytes() for kind, path in artefacts(empty_cache).items()}
-    for path in artefacts(empty_cache).values():
+    expected = {kind: path.read_bytes() for kind, path in artifacts(empty_cache).items()}
+    for path in artifacts(empty_cache).values():
         path.unlink()
-    with heard_by(Heard(stop)), pytest.raises(KeyboardInterrupt):
+    with reporting_to(Heard(stop).learning), pytest.raises(KeyboardInterrupt):
         fitted(llama, training, {**options, "seed": 7})
-    with heard_by(rest := Heard()):
+    with reporting_to((rest := Heard()).learning):
         fitted(llama, training, {**options, "seed": 7})
     assert rest.steps[0] == (stop[0], stop[1])  # after the checkpoint, two steps apart
-    assert {kind: path.read_bytes() for kind, path in artefacts(empty_cache).items()} == expected
+    assert {kind: path.read_bytes() for kind, path in artifacts(empty_cache).items()} == expected
 
 
 @pytest.mark.parametrize(
@@ -594,7 +595,7 @@ def test_what_is_saved_is_loaded(llama: Backbone, cases: list[Case], saved: tupl
 def test_a_saved_change_wants_its_own_networks(
     saved: tuple[Path, list[Prediction]], empty_cache: Path, kind: str
 ) -> None:
-    path = artefacts(empty_cache)[kind]
+    path = artifacts(empty_cache)[kind]
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
     save_file({name: value + 1 for name, value in load_file(path).items()}, path, metadata)

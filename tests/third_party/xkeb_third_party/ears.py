@@ -14,9 +14,9 @@ class Ears:
     def load(self, device, dtype):
         from tokenizers import normalizers
         from transformers import AutoModelForCausalLM, AutoTokenizer
-        from xkeb_plugins.models.checkpoint import find_checkpoint, fingerprint
 
-        from xkeb.hashing import digest
+        from xkeb.utils.hashing import digest
+        from xkeb_plugins.models.checkpoint import find_checkpoint, fingerprint
 
         tokenizer = AutoTokenizer.from_pretrained(self.path)
         inner = tokenizer.backend_tokenizer

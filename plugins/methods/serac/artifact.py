@@ -14,13 +14,13 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from xkeb.cache import artefact_path
 from xkeb.errors import RequestError
-from xkeb.hashing import digest, digest_file
 from xkeb.memory import check_memory
-from xkeb.paths import cache_root
 from xkeb.training import Schedule, Trainee, train, whole_key
 from xkeb.types import Case
+from xkeb.utils.artifacts import artifact_path
+from xkeb.utils.hashing import digest, digest_file
+from xkeb.utils.paths import cache_root
 
 BYTES_IN_TRAINING = 16
 """Of a float32 parameter that is loaded: its gradient, Adam's two moments, and the best value so far."""
@@ -38,7 +38,7 @@ def learnt(model: nn.Module, frozen: Iterable[nn.Module]) -> nn.ParameterDict:
 
 
 @dataclass(frozen=True)
-class Artefact:
+class Artifact:
     """Trained parameters on disk."""
 
     what: str
@@ -60,7 +60,7 @@ class Artefact:
 
     @classmethod
     def recorded(cls, record: Mapping[str, str]) -> Self:
-        """The artefact that a saved change needs.
+        """The artifact that a saved change needs.
 
         Raises:
             RequestError: it is not in the cache, or another one stands there.
@@ -98,21 +98,21 @@ def learn(
     held: Sequence[Case],
     schedule: Schedule,
     device: torch.device,
-) -> Artefact:
+) -> Artifact:
     """Trains, or takes from the cache what was trained before; afterwards `trainee` has the trained values.
 
     Args:
         key: everything the outcome depends on, the schedule aside; its ``pretrained`` is the network's hash.
         held: facts to validate on.
     """
-    path = artefact_path(kind, whole_key(key, schedule))
+    path = artifact_path(kind, whole_key(key, schedule))
     if not path.is_file():
         n_bytes = BYTES_IN_TRAINING * sum(parameter.numel() for parameter in trainee.module.parameters())
         hint = "choose a smaller one, or leave its embeddings as they are (freeze_embeddings=true)."
         check_memory(f"Training the {trainee.what}", n_bytes, device, hint)
     with learning(trainee):
         trainee.module.load_state_dict(train(kind, key, trainee, facts, held, schedule))
-    return Artefact(trainee.what, path, key["pretrained"])
+    return Artifact(trainee.what, path, key["pretrained"])
 
 
 @contextmanager

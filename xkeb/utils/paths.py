@@ -1,4 +1,4 @@
-"""Where data and artefacts live."""
+"""Where data and artifacts live."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from transformers.utils import logging as hf_logging
 
 
 @contextlib.contextmanager
-def progress_bars(shown: bool) -> Iterator[None]:
+def show_progress_bars(shown: bool) -> Iterator[None]:
     """Shows or hides them inside the block; the library does so for the whole process."""
     was = hf_logging.is_progress_bar_enabled()
     set_bar: dict[bool, Any] = {True: hf_logging.enable_progress_bar, False: hf_logging.disable_progress_bar}
