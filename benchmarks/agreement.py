@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import torch
 
-from xkeb.backbone import Backbone
-from xkeb.changes import Change, ContextChange
-from xkeb.evaluation import predict_after
+from xkeb.editing.changes import Change, ContextChange
+from xkeb.evaluation.probing import predict_after
+from xkeb.models.backbone import Backbone
 from xkeb.types import Case, Prediction, Probe
 
 

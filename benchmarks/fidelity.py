@@ -22,9 +22,10 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import xkeb
-from xkeb.backbone import Backbone
-from xkeb.editor import able, taught
-from xkeb.plugins import Entry, plugins
+from xkeb.editing.editor import prepare, supported_cases
+from xkeb.models.backbone import Backbone
+from xkeb.registry.manager import get_plugins
+from xkeb.registry.registry import Entry
 from xkeb.types import Case, Edit
 
 PREFIXES = (
@@ -61,7 +62,7 @@ class Comparison:
         """Ours and EasyEdit's, with whatever they have to learn learnt; `options` go to both."""
         ours = xkeb.load_editor(self.method, **self.both | self.ours | options)
         its = xkeb.load_editor(f"easyeditor-{self.method}", **self.both | self.its | options)
-        return taught(ours, here, training), taught(its, there, training)
+        return prepare(ours, here, training), prepare(its, there, training)
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Pair:
 def compare(backbone: Backbone, comparison: Comparison, cases: Sequence[Case], training: Sequence[Case]) -> list[str]:
     """The lines of a report."""
     ours, its = comparison.editors(backbone, backbone, training)
-    edits = [case.edit for case in able(its, backbone, cases)]
+    edits = [case.edit for case in supported_cases(its, backbone, cases)]
     pairs, our_seconds, its_seconds = [], 0.0, []
     with Steps() as ours_seen:
         started = time.perf_counter()
@@ -206,11 +207,11 @@ COMPARISONS = {
 
 def spaced(case: Case) -> Case:
     """The case in a language that puts a space between a question and its answer, as EasyEdit's IKE does in any."""
-    language = plugins().languages.get(case.edit.language)
+    language = get_plugins().languages.get(case.edit.language)
     if language.joiner == " ":
         return case
     code = f"{language.code}-spaced"
-    plugins().languages.entries[code] = Entry(dataclasses.replace(language, code=code, joiner=" "), __name__)
+    get_plugins().languages.entries[code] = Entry(dataclasses.replace(language, code=code, joiner=" "), __name__)
 
     def renamed(thing: Any) -> Any:
         return dataclasses.replace(thing, language=code)

@@ -3,7 +3,7 @@ the shape of LLaMA-2-7B or Baichuan2-7B.
 
 What is measured does not depend on what the weights are. The tokenizer is trained on the shipped questions, so texts are a
 little longer in tokens than with the published ones. SERAC's and IKE's own models are random, too, in the defaults' shape.
-Operations are counted in a rehearsal of the heaviest batch (`xkeb.estimate`), with every step that a method may make; seconds
+Operations are counted in a rehearsal of the heaviest batch (`xkeb.estimation.estimator`), with every step that a method may make; seconds
 are of the steps that it made, which with random weights is nearly always all of them.
 
     python benchmarks/gpu_7b.py [--shape llama2|baichuan2] [--limit 8] [--data-dir DIR]
@@ -32,14 +32,18 @@ from transformers import (
 )
 
 import xkeb
-from xkeb.backbone import Backbone, pick_device, pick_dtype
-from xkeb.editor import load_editor
-from xkeb.estimate import Cost, Estimator
-from xkeb.executors.local import run
-from xkeb.outline import Outline
-from xkeb.plan import Cell, Request, plan
-from xkeb.plugins import Entry, plugins
-from xkeb.results import Result
+from xkeb.editing.editor import load_editor
+from xkeb.estimation.estimator import Cost, Estimator
+from xkeb.evaluation.config import RunConfig
+from xkeb.evaluation.executors.local import run_jobs
+from xkeb.evaluation.job import Job
+from xkeb.evaluation.planning import plan_run
+from xkeb.models.backbone import Backbone
+from xkeb.models.device import pick_device, pick_dtype
+from xkeb.models.skeleton import Skeleton
+from xkeb.registry.manager import get_plugins
+from xkeb.registry.registry import Entry
+from xkeb.results.schema import Result
 from xkeb.utils.hashing import digest
 from xkeb.utils.progress_bars import show_progress_bars
 
@@ -64,8 +68,8 @@ class Random:
     width: int = 4096
     tokenizer: ClassVar[PreTrainedTokenizerFast]
 
-    def outline(self) -> Outline:
-        return Outline(self._model(torch.device("meta"), torch.float32))
+    def outline(self) -> Skeleton:
+        return Skeleton(self._model(torch.device("meta"), torch.float32))
 
     def load(self, device: torch.device, dtype: torch.dtype) -> Backbone:
         model = self._model(device, dtype)
@@ -141,7 +145,7 @@ def write_counterfactual(folder: Path, tokenizer: PreTrainedTokenizerFast, small
     return str(folder)
 
 
-def counted(cell: Cell, device: torch.device, dtype: torch.dtype) -> Cost:
+def counted(cell: Job, device: torch.device, dtype: torch.dtype) -> Cost:
     """What there is to do."""
     assert cell.outline is not None
     estimator = Estimator(cell.outline, dtype, Random.tokenizer, str(device), name=NAME)
@@ -195,7 +199,7 @@ def main(
     size = vocabulary or SHAPES[shape]
     small = width < 1024
     Random.tokenizer = train_tokenizer(texts([task], data_dir), size)
-    plugins().models.entries[NAME] = Entry(Random, __name__)
+    get_plugins().models.entries[NAME] = Entry(Random, __name__)
     name = torch.cuda.get_device_name(place) if place.type == "cuda" else "CPU"
     click.echo(f"{shape}: {layers} layers, width {width}, vocabulary {size:,}, {dtype}, {name}")
     columns = ["method", "edit, s a case", "evaluate, s a case", "the rest, s", "TFLOP a case", "% of the peak"]
@@ -212,7 +216,7 @@ def main(
                 torch.cuda.empty_cache()
                 torch.cuda.reset_peak_memory_stats(place)
             options = {f"{method}.{option}": value for option, value in chosen.get(method, {}).items()}
-            request = Request(
+            request = RunConfig(
                 tasks=[task],
                 models=[NAME],
                 methods=[method],
@@ -226,8 +230,8 @@ def main(
                 output=Path(folder) / "results",
             )
             try:
-                (cell,) = plan(request)
-                (result,) = run([cell], request)
+                (cell,) = plan_run(request)
+                (result,) = run_jobs([cell], request)
                 cost = counted(cell, place, pick_dtype(dtype, place))
             except xkeb.XkebError as error:  # one method that fails doesn't cost the others' numbers
                 click.echo(f"| {method} | {' '.join(str(error).split())} |{' |' * (len(columns) - 2)}")

@@ -16,12 +16,13 @@ import click
 import torch
 
 import xkeb
-from xkeb.backbone import Backbone
-from xkeb.changes import Change
-from xkeb.editor import taught
-from xkeb.evaluation import alone, chunks, predict_after, queries
-from xkeb.predict import Query, predict
-from xkeb.types import Prediction
+from xkeb.editing.changes import Change
+from xkeb.editing.editor import prepare
+from xkeb.evaluation.batches import chunks
+from xkeb.evaluation.probing import case_queries, predict_after, predict_edited
+from xkeb.models.backbone import Backbone
+from xkeb.models.prediction import predict
+from xkeb.types import Prediction, Query
 
 
 @torch.inference_mode()
@@ -91,19 +92,19 @@ def main(
     for name in tasks.split(","):
         task = xkeb.load_task(name, data_dir=data_dir)
         cases = list(task)[:limit]
-        every = [query for case in cases for query in queries(case, 0)]
+        every = [query for case in cases for query in case_queries(case, 0)]
         one_pass = predict(backbone, every)
         same = sum(growing(backbone, query) == answer.ids for query, answer in zip(every, one_pass, strict=True))
         click.echo(f"{name}: one pass equals growing prefixes on {same} of {len(every)} probes (untouched model)")
         for method in methods.split(","):
-            editor = taught(xkeb.load_editor(method), backbone, task.training.cases)
+            editor = prepare(xkeb.load_editor(method), backbone, task.training.cases)
             rows, batch = Count("row by row against alone"), Count(f"batch {batch_size} against batch 1")
             for some in chunks(cases, batch_size):
                 changes = editor.edit(backbone, [case.edit for case in some])
                 together = predict_after(backbone, changes, some)
                 for case, change, answers in zip(some, changes, together, strict=True):
-                    asked = queries(case, 0)
-                    rows.compare(backbone, change, asked, answers, alone(backbone, change, asked))
+                    asked = case_queries(case, 0)
+                    rows.compare(backbone, change, asked, answers, predict_edited(backbone, change, asked))
                     if batch.probes >= one_by_one * len(asked):
                         continue
                     (single,) = editor.edit(backbone, [case.edit])

@@ -15,9 +15,9 @@ from pathlib import Path
 import click
 
 import xkeb
-from xkeb.backbone import Backbone
-from xkeb.encoding import encode
-from xkeb.plugins import plugins
+from xkeb.models.backbone import Backbone
+from xkeb.models.tokenization import encode
+from xkeb.registry.manager import get_plugins
 from xkeb.types import Probe
 
 
@@ -53,7 +53,7 @@ def main(model: str, data_dir: Path | None) -> None:
             for probe in case.probes:
                 counts[probe.language, "probes"] += 1
                 released = "" if probe.property == "portability" else " "
-                own = plugins().languages.get(probe.language).joiner
+                own = get_plugins().languages.get(probe.language).joiner
                 counts[probe.language, "growing texts keep their tokens, released joiner"] += same_tokens(
                     backbone, probe, released
                 )

@@ -22,7 +22,7 @@ from typing import Any
 
 import click
 
-from xkeb.results import SCHEMA_VERSION
+from xkeb.results.schema import SCHEMA_VERSION
 
 WORDS = (
     *("the", "of", "in", "city", "river", "大", "学", "国", "年", "城市", "company", "album"),

@@ -16,12 +16,12 @@ from pathlib import Path
 import click
 
 import xkeb
-from xkeb.backbone import Backbone
-from xkeb.editor import able, taught
-from xkeb.evaluation import alone
-from xkeb.plugins import plugins
-from xkeb.predict import Query, predict
-from xkeb.types import Case, Prediction, Probe
+from xkeb.editing.editor import prepare, supported_cases
+from xkeb.evaluation.probing import predict_edited
+from xkeb.models.backbone import Backbone
+from xkeb.models.prediction import predict
+from xkeb.registry.manager import get_plugins
+from xkeb.types import Case, Prediction, Probe, Query
 
 TASKS = {"en": "bizsre_en2zh", "zh": "bizsre_zh2en"}
 ASKED = 50
@@ -52,7 +52,7 @@ def means(
     for probe, old, new in zip(probes, before, after, strict=True):
         gold = old if probe.judged_by == "before" else backbone.gold(probe.reference)
         for metric in ("f1", "em"):
-            score = plugins().metrics.get(metric)(new, gold, plugins().languages.get(probe.language))
+            score = get_plugins().metrics.get(metric)(new, gold, get_plugins().languages.get(probe.language))
             scores[probe.property, probe.language][metric].append(100 * score)
     return {
         column: " / ".join(f"{sum(values) / len(values):.1f}" for values in by_metric.values())
@@ -77,8 +77,8 @@ def main(data_dir: Path | None, model: str, counts: str, language: str) -> None:
     numbers = sorted({int(count) for count in counts.split(",")})
     backbone = xkeb.load_backbone(model)
     task = xkeb.load_task(TASKS[language], data_dir=data_dir)
-    editor = taught(xkeb.load_editor("memit"), backbone, task.training.cases)
-    cases = able(editor, backbone, list(task))
+    editor = prepare(xkeb.load_editor("memit"), backbone, task.training.cases)
+    cases = supported_cases(editor, backbone, list(task))
     if numbers[-1] > len(cases):
         raise click.UsageError(f"{task.name} has {len(cases)} records whose subject stands in the prompt.")
     edits = [case.edit for case in cases[: numbers[-1]]]
@@ -95,7 +95,7 @@ def main(data_dir: Path | None, model: str, counts: str, language: str) -> None:
         change = editor.write(backbone, edits[:count], found[:count])
         seconds = f"{time.perf_counter() - started:.1f}"
         some = [probe for case in cases[: min(ASKED, count)] for probe in probes_of(case)]
-        after = alone(backbone, change, queries(some))
+        after = predict_edited(backbone, change, queries(some))
         rows.append((str(count), seconds, means(backbone, some, before[: len(some)], after)))
     for line in table(language, rows):
         click.echo(line)

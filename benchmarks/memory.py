@@ -21,18 +21,22 @@ from typing import Any
 import click
 import torch
 
-from xkeb.backbone import load_backbone, pick_device, pick_dtype
-from xkeb.editor import load_editor
-from xkeb.estimate import Cost, Estimator, Speed, measure_speed
-from xkeb.evaluation import run_cell
-from xkeb.meter import Meter
-from xkeb.options import parse
-from xkeb.plan import Cell, Request, plan
-from xkeb.progress import Listener
+from xkeb.editing.editor import load_editor
+from xkeb.estimation.estimator import Cost, Estimator
+from xkeb.estimation.meter import Meter
+from xkeb.estimation.speed import Speed, measure_speed
+from xkeb.evaluation.config import RunConfig
+from xkeb.evaluation.events import RunObserver
+from xkeb.evaluation.job import Job
+from xkeb.evaluation.planning import plan_run
+from xkeb.evaluation.runner import run_job
+from xkeb.models.device import pick_device, pick_dtype
+from xkeb.models.loader import load_backbone
+from xkeb.registry.options import parse_options
 from xkeb.utils.paths import cache_root
 
 
-class Phases(Listener):
+class Phases(RunObserver):
     """Keeps the meter and the clock by phases."""
 
     def __init__(self, meter: Meter | None) -> None:
@@ -61,7 +65,7 @@ class Measured:
         return max(self.peaks.values())
 
 
-def measure(cell: Cell, request: Request, *, metered: bool = True) -> Measured:
+def measure(cell: Job, request: RunConfig, *, metered: bool = True) -> Measured:
     """Runs a cell from nothing."""
     device = pick_device(request.device)
     gc.collect()
@@ -75,7 +79,7 @@ def measure(cell: Cell, request: Request, *, metered: bool = True) -> Measured:
         meter.hold([*backbone.model.parameters(), *backbone.model.buffers()])
     listener = Phases(meter)
     with tempfile.TemporaryDirectory() as folder, meter or nullcontext():
-        run_cell(replace(cell, folder=Path(folder) / "run"), backbone, request, listener)
+        run_job(replace(cell, folder=Path(folder) / "run"), backbone, request, listener)
         listener.phase("")
     if meter:
         return Measured({name: peak for name, peak in meter.peaks.items() if name}, listener.seconds)
@@ -83,7 +87,7 @@ def measure(cell: Cell, request: Request, *, metered: bool = True) -> Measured:
     return Measured({"all": peak}, listener.seconds)
 
 
-def row(cell: Cell, cost: Cost, measured: Measured, spent: Mapping[str, float], speed: Speed) -> str:
+def row(cell: Job, cost: Cost, measured: Measured, spent: Mapping[str, float], speed: Speed) -> str:
     """Of the table."""
     estimated = len(cell.cases) * cost.seconds(speed) + cost.seconds(speed, ["fit"])
     ratio = cost.peak / measured.peak
@@ -128,11 +132,11 @@ def empty_cache() -> Iterator[None]:
 @click.option("--seconds", is_flag=True, help="Run once more, against the clock.")
 @click.option("--usual-cache", is_flag=True, help="Take what is learnt already.")
 def main(seconds: bool, usual_cache: bool, **options: Any) -> None:
-    request = Request(
+    request = RunConfig(
         tasks=[options["task"]],
         models=options["model"].split(","),
         methods=options["methods"].split(",") if options["methods"] else None,
-        method_args=parse(options["method_args"], "--method-args"),
+        method_args=parse_options(options["method_args"], "--method-args"),
         limit=options["limit"],
         train_size=options["train_size"],
         data_dir=options["data_dir"],
@@ -145,7 +149,7 @@ def main(seconds: bool, usual_cache: bool, **options: Any) -> None:
     speed = measure_speed(device, dtype)
     click.echo("| model | method | estimate MB | measured MB | ratio | by phase | estimated s | measured s |")
     click.echo("|---|---|---|---|---|---|---|---|")
-    for cell in plan(request):
+    for cell in plan_run(request):
         if cell.outline is None:
             raise click.ClickException(f"{cell.model} has no outline.")
         editor = load_editor(cell.method, **cell.options)

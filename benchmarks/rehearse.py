@@ -1,5 +1,5 @@
 """What methods will need of models too large for the machine at hand: memory at its peak, operations and calls of a kernel,
-rehearsed on tensors without memory (`xkeb.estimate`). Neither the weights nor the device need be there.
+rehearsed on tensors without memory (`xkeb.estimation.estimator`). Neither the weights nor the device need be there.
 
 Of the heaviest batch of the run, with every step that a method may make. Where a model's tokenizer isn't at hand, neither are
 its token counts: they are guessed.
@@ -16,11 +16,12 @@ import click
 import torch
 from gpu_7b import TEST_SET
 
-from xkeb.backbone import pick_dtype
-from xkeb.editor import load_editor
-from xkeb.estimate import Cost, Estimator
-from xkeb.options import parse
-from xkeb.plan import Request, plan
+from xkeb.editing.editor import load_editor
+from xkeb.estimation.estimator import Cost, Estimator
+from xkeb.evaluation.config import RunConfig
+from xkeb.evaluation.planning import plan_run
+from xkeb.models.device import pick_dtype
+from xkeb.registry.options import parse_options
 
 COLUMNS = ["model", "method", "weights, GB", "peak, GB", "learning, TFLOP", "before, TFLOP a case", "edit", "evaluate"]
 COLUMNS += ["moved, GB a case", "calls a case", f"{TEST_SET:,} cases, min"]
@@ -66,17 +67,17 @@ def main(
 ) -> None:
     precision = pick_dtype(dtype, torch.device("cpu"))
     click.echo(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
-    request = Request(
+    request = RunConfig(
         tasks=[task],
         models=models.split(","),
         methods=methods.split(","),
-        method_args=parse(method_args, "--method-args"),
+        method_args=parse_options(method_args, "--method-args"),
         data_dir=data_dir,
         device="cpu",
         dtype=dtype,
         output=Path(tempfile.gettempdir()) / "xkeb-rehearse",
     )
-    for cell in plan(request, absent=[]):
+    for cell in plan_run(request, absent=[]):
         if cell.outline is None:
             raise click.ClickException(f"{cell.model} has no outline.")
         estimator = Estimator(cell.outline, precision, device=device, name=cell.model)

@@ -16,21 +16,20 @@ from pathlib import Path
 import click
 
 import xkeb
-from xkeb.backbone import Backbone
-from xkeb.editor import taught
-from xkeb.evaluation import alone
-from xkeb.plugins import plugins
-from xkeb.predict import Query
-from xkeb.types import Prediction
+from xkeb.editing.editor import prepare
+from xkeb.evaluation.probing import predict_edited
+from xkeb.models.backbone import Backbone
+from xkeb.registry.manager import get_plugins
+from xkeb.types import Prediction, Query
 
 
 def score(backbone: Backbone, answers: Sequence[Prediction], references: Sequence[str], language: str) -> str:
     """F1 / EM times 100."""
     scores = []
     for metric in ("f1", "em"):
-        measure = plugins().metrics.get(metric)
+        measure = get_plugins().metrics.get(metric)
         values = [
-            measure(answer, backbone.gold(reference), plugins().languages.get(language))
+            measure(answer, backbone.gold(reference), get_plugins().languages.get(language))
             for answer, reference in zip(answers, references, strict=True)
         ]
         scores.append(100 * sum(values) / len(values))
@@ -45,14 +44,14 @@ def score(backbone: Backbone, answers: Sequence[Prediction], references: Sequenc
 def main(data_dir: Path | None, model: str, method: str, limit: int) -> None:
     backbone = xkeb.load_backbone(model)
     task = xkeb.load_task("bizsre_zh2en", data_dir=data_dir)
-    editor = taught(xkeb.load_editor(method), backbone, task.training.cases)
+    editor = prepare(xkeb.load_editor(method), backbone, task.training.cases)
     english, chinese, of_english, of_chinese = [], [], [], []
     begins = 0
     for case in list(task)[:limit]:
         other = next(p.reference for p in case.probes if (p.property, p.language) == ("generality", "en"))
         (change,) = editor.edit(backbone, [case.edit])
         asked = [Query(case.edit.prompt, case.edit.target, "zh"), Query(case.edit.prompt, other, "en")]
-        for answer, answers in zip(alone(backbone, change, asked), (of_chinese, of_english), strict=True):
+        for answer, answers in zip(predict_edited(backbone, change, asked), (of_chinese, of_english), strict=True):
             answers.append(answer)
         chinese.append(case.edit.target)
         english.append(other)

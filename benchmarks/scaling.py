@@ -25,10 +25,10 @@ from fidelity import PREFIXES
 from plotly.subplots import make_subplots
 
 import xkeb
-from xkeb.backbone import Backbone
-from xkeb.editor import able, taught
-from xkeb.evaluation import predict_after
-from xkeb.memory import reusing
+from xkeb.editing.editor import prepare, supported_cases
+from xkeb.evaluation.probing import predict_after
+from xkeb.models.backbone import Backbone
+from xkeb.models.memory import retain_freed_memory
 from xkeb.types import Case
 
 FILLER = "The harbour was built in stone, and the ships that came in autumn stayed until spring. "
@@ -69,7 +69,7 @@ def shallow(name: str, layers: int) -> Backbone:
     return Backbone(name, model, backbone.tokenizer, f"{backbone.sha256}-{layers}")
 
 
-@reusing()
+@retain_freed_memory()
 def run(backbone: Backbone, editor: Any, cases: Sequence[Case], batch: int) -> float:
     started = time.perf_counter()
     for start in range(0, len(cases), batch):
@@ -82,18 +82,18 @@ def points(axis: str, method: str, model: str, cases: Sequence[Case], training: 
     """What is measured for one axis, a point for each of its values."""
 
     def ready(backbone: Backbone) -> Any:
-        return taught(xkeb.load_editor(method, **OPTIONS.get(method, {})), backbone, training)
+        return prepare(xkeb.load_editor(method, **OPTIONS.get(method, {})), backbone, training)
 
     values = AXES[axis][1]
     if axis == "depth":
         for layers in values:
             backbone = shallow(model, layers)
             editor = ready(backbone)
-            yield functools.partial(run, backbone, editor, able(editor, backbone, cases)[:2], 2)
+            yield functools.partial(run, backbone, editor, supported_cases(editor, backbone, cases)[:2], 2)
         return
     backbone = xkeb.load_backbone(model, device="cpu", dtype="float32")
     editor = ready(backbone)
-    cases = able(editor, backbone, cases)
+    cases = supported_cases(editor, backbone, cases)
     for value in values:
         if axis == "cases":
             yield functools.partial(run, backbone, editor, [*cases[:2]] * (value // 2), 2)

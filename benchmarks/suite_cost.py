@@ -33,11 +33,14 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from xkeb.backbone import Backbone, load_backbone
-from xkeb.evaluation import run_cell
-from xkeb.options import parse
-from xkeb.plan import Cell, Request, plan
-from xkeb.progress import Listener
+from xkeb.evaluation.config import RunConfig
+from xkeb.evaluation.events import RunObserver
+from xkeb.evaluation.job import Job
+from xkeb.evaluation.planning import plan_run
+from xkeb.evaluation.runner import run_job
+from xkeb.models.backbone import Backbone
+from xkeb.models.loader import load_backbone
+from xkeb.registry.options import parse_options
 
 DOORS = ("forward", "backward", "optimiser", "networks", "tensors")
 """The model's own three; other networks, such as an encoder of sentences; and what else torch is called for."""
@@ -101,7 +104,7 @@ def _timed(doors: Doors, what: str, act: Callable[..., Any]) -> Callable[..., An
     return lambda *args, **kwargs: doors.within(what, act, *args, **kwargs)
 
 
-def begin(request: Request, data_dir: Path | None) -> str:
+def begin(request: RunConfig, data_dir: Path | None) -> str:
     """From the command to the first case: its cell's journal is opened when the model is there, and then it is asked."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "xkeb.cli", "run", "--tasks", request.tasks[0], "--model", request.models[0]]
@@ -138,11 +141,11 @@ def begin(request: Request, data_dir: Path | None) -> str:
 @click.option("--start", "only_start", is_flag=True, help="Measure only how long a run takes to begin.")
 def main(profile: bool, only_start: bool, **options: Any) -> None:
     torch.set_num_threads(1)
-    request = Request(
+    request = RunConfig(
         tasks=[options["task"]],
         models=[options["model"]],
         methods=options["methods"].split(","),
-        method_args=parse(options["method_args"], "--method-args"),
+        method_args=parse_options(options["method_args"], "--method-args"),
         limit=options["limit"],
         data_dir=options["data_dir"],
         device="cpu",
@@ -154,7 +157,7 @@ def main(profile: bool, only_start: bool, **options: Any) -> None:
     backbone = load_backbone(options["model"], device="cpu")
     columns = ["method", "clock", "seconds", *(f"{name} %" for name in (*DOORS, "the rest"))]
     click.echo(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
-    for cell in plan(request):
+    for cell in plan_run(request):
         _run(replace(cell, cases=cell.cases[:1]), backbone, request, "warm")
         doors = Doors(backbone)
         with doors.open():
@@ -168,9 +171,9 @@ def main(profile: bool, only_start: bool, **options: Any) -> None:
             pstats.Stats(watched).sort_stats("tottime").print_stats(25)
 
 
-def _run(cell: Cell, backbone: Backbone, request: Request, name: str) -> None:
+def _run(cell: Job, backbone: Backbone, request: RunConfig, name: str) -> None:
     """From nothing: no answer is there yet."""
-    run_cell(replace(cell, folder=request.output / name / cell.method / "run"), backbone, request, Listener())
+    run_job(replace(cell, folder=request.output / name / cell.method / "run"), backbone, request, RunObserver())
 
 
 if __name__ == "__main__":

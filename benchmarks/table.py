@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from xkeb.results import Result, Scores
+from xkeb.results.schema import Result, Scores
 from xkeb.types import PROPERTIES
 
 

@@ -4,7 +4,7 @@ Same model, same records, same hyper-parameters, same token ids, ten prefixes gi
 edit and all its probes before and after. Ours runs as the suite does, `--batch` cases at a time; its code runs one case after
 the other, as it always does: its `execute_*`, then its `compute_edit_quality` (for IKE `compute_icl_edit_quality`) for every
 probe, before and after. The two take turns, a batch at a time. Its model runs on PyTorch's own linear layers, ours on those of
-`xkeb.kernels`; the weights are the same. Ours keeps the memory it frees (`xkeb.memory.reusing`), as in `xkeb run`.
+`xkeb.models.onednn`; the weights are the same. Ours keeps the memory it frees (`xkeb.models.memory.retain_freed_memory`), as in `xkeb run`.
 
 What neither is charged for: loading, embedding the training facts (IKE), sampling prefixes, second moments.
 
@@ -35,17 +35,18 @@ from agreement import Agreement
 from fidelity import COMPARISONS, NEAREST
 
 import xkeb
-from xkeb.backbone import Backbone
-from xkeb.changes import Change
-from xkeb.editor import able
-from xkeb.evaluation import chunks, predict_after, queries
-from xkeb.kernels import use_default
-from xkeb.memory import reusing
-from xkeb.predict import predict
+from xkeb.editing.changes import Change
+from xkeb.editing.editor import supported_cases
+from xkeb.evaluation.batches import chunks
+from xkeb.evaluation.probing import case_queries, predict_after
+from xkeb.models.backbone import Backbone
+from xkeb.models.memory import retain_freed_memory
+from xkeb.models.onednn import use_default
+from xkeb.models.prediction import predict
 from xkeb.types import Case, Prediction
 from xkeb_plugins.methods.easyeditor.package import module
 from xkeb_plugins.methods.easyeditor.requests import request
-from xkeb_plugins.methods.easyeditor.stage import stage
+from xkeb_plugins.methods.easyeditor.sandbox import sandbox
 
 AIMS = {"ft": 4, "rome": 5, "ike": 5, "kn": 10, "kn-default": 10, "memit": 5}
 """How many times as fast at least; 6 for the geometric mean of the five."""
@@ -80,9 +81,9 @@ class Ours:
     def __init__(self, backbone: Backbone, editor: Any) -> None:
         self.backbone, self.editor, self.seconds = backbone, editor, Seconds()
 
-    @reusing()
+    @retain_freed_memory()
     def run(self, cases: Sequence[Case]) -> tuple[list[Change], list[list[Prediction]]]:
-        asked = [query for case in cases for query in queries(case, 0)]
+        asked = [query for case in cases for query in case_queries(case, 0)]
         timed(self.seconds.before, len(cases), lambda: predict(self.backbone, asked))
         edits = [case.edit for case in cases]
         changes = timed(self.seconds.edit, len(cases), lambda: self.editor.edit(self.backbone, edits))
@@ -115,7 +116,7 @@ class Its:
         code = module("evaluate.evaluate")
         model, tokenizer = self.backbone.model, self.backbone.tokenizer
         settings = SimpleNamespace(max_length=1024, device=0)  # its default of 40 would cut Chinese questions off
-        with stage(self.backbone), torch.no_grad():  # its in-context evaluation would keep all activations
+        with sandbox(self.backbone), torch.no_grad():  # its in-context evaluation would keep all activations
             if self.method == "ike":
                 code.compute_icl_edit_quality(
                     model, "", settings, tokenizer, shown, record(case), device=0, pre_edit=before
@@ -198,7 +199,7 @@ class Setting:
         use_default(there.model)
         options = IKE if method == "ike" else {}
         ours, its = COMPARISONS[method].editors(here, there, training, **options)
-        return Ours(here, ours), Its(there, its, method), able(its, there, list(task)[: self.limit])
+        return Ours(here, ours), Its(there, its, method), supported_cases(its, there, list(task)[: self.limit])
 
     def run(self, method: str) -> float:
         ours, its, cases = self.sides(method)

@@ -23,8 +23,8 @@ from fidelity import PREFIXES
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from vs_easyeditor import Setting
 
-from xkeb.backbone import Backbone
-from xkeb.meter import Meter
+from xkeb.estimation.meter import Meter
+from xkeb.models.backbone import Backbone
 from xkeb.types import Case
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from xkeb.hookspecs import hookimpl
+from xkeb.registry.hookspecs import hookimpl
 
 
 @hookimpl

@@ -29,11 +29,11 @@ from transformers import (
 )
 
 import xkeb
-from xkeb.backbone import Backbone
+from xkeb.models.backbone import Backbone
 from xkeb.testing.state import own_cache as empty_cache
+from xkeb.testing.small import corpus, small_model, small_tokenizer
 from xkeb.types import Case
 from xkeb.utils.paths import cache_root
-from xkeb_plugins.models.small import corpus, small_model, small_tokenizer
 
 pytest_plugins = ["built_wheel", "releases", "some_changes"]
 pytest.register_assert_rewrite("command_line", "finished_cells")  # plugins that tests also import from

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from xkeb.results import SCHEMA_VERSION
+from xkeb.results.schema import SCHEMA_VERSION
 
 Json = dict[str, Any]
 Cell = tuple[str, str]

@@ -10,7 +10,7 @@ import pytest
 import upstream
 from upstream import BAICHUAN, BAICHUAN2, LLAMA, Tensors, special
 
-from xkeb_plugins.models.small import corpus
+from xkeb.testing.small import corpus
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import xkeb
-from xkeb.backbone import Backbone
-from xkeb.changes import Change, ContextChange, DenseChange, LowRankChange
-from xkeb.evaluation import alone, queries
+from xkeb.editing.changes import Change, ContextChange, DenseChange, LowRankChange
+from xkeb.evaluation.probing import case_queries, predict_edited
+from xkeb.models.backbone import Backbone
 from xkeb.types import Case, Prediction
 
 
@@ -86,7 +86,9 @@ def ids(answers: Sequence[Sequence[Prediction]]) -> list[list[tuple[int, ...]]]:
 
 
 def one_by_one(backbone: Backbone, changes: Sequence[Change], cases: Sequence[Case]) -> list[list[tuple[int, ...]]]:
-    return ids([alone(backbone, change, queries(case, 0)) for change, case in zip(changes, cases, strict=True)])
+    return ids(
+        [predict_edited(backbone, change, case_queries(case, 0)) for change, case in zip(changes, cases, strict=True)]
+    )
 
 
 def untouched(backbone: Backbone, cases: Sequence[Case]) -> list[list[tuple[int, ...]]]:

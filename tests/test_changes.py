@@ -11,10 +11,10 @@ import torch
 from some_changes import context, dense, fingerprint, hooks, ids, low_rank, noise, untouched
 
 import xkeb
-from xkeb.backbone import Backbone
-from xkeb.changes import ContextChange, DenseChange, LowRankChange
+from xkeb.editing.changes import ContextChange, DenseChange, LowRankChange
 from xkeb.errors import RequestError
-from xkeb.evaluation import queries
+from xkeb.evaluation.probing import case_queries
+from xkeb.models.backbone import Backbone
 from xkeb.types import Case
 
 
@@ -24,7 +24,7 @@ def test_it_restores_every_parameter_to_the_bit(
     before, answers = fingerprint(tiny), untouched(tiny, cases)
     change = make(tiny, 3)
     with change.applied(tiny):
-        changed = ids([xkeb.predict.predict(tiny, queries(case, 0)) for case in cases])
+        changed = ids([xkeb.models.prediction.predict(tiny, case_queries(case, 0)) for case in cases])
     assert changed != answers
     assert fingerprint(tiny) == before
     assert untouched(tiny, cases) == answers

@@ -12,9 +12,9 @@ import torch
 from some_changes import context, dense, fingerprint, hooks, ids, low_rank, noise, one_by_one, untouched
 
 import xkeb
-from xkeb.backbone import Backbone
-from xkeb.changes import Change, DenseChange, LowRankChange, together
-from xkeb.evaluation import predict_after
+from xkeb.editing.changes import Change, DenseChange, LowRankChange, batched
+from xkeb.evaluation.probing import predict_after
+from xkeb.models.backbone import Backbone
 from xkeb.types import Case
 
 
@@ -22,7 +22,7 @@ def test_row_by_row_gives_the_same_tokens_as_one_at_a_time(
     tiny: Backbone, cases: list[Case], make: Callable[[Backbone, int], Any]
 ) -> None:
     changes = [make(tiny, seed) for seed in range(len(cases))]
-    assert together(tiny, changes) is not None
+    assert batched(tiny, changes) is not None
     expected = one_by_one(tiny, changes, cases)
     assert ids(predict_after(tiny, changes, cases)) == expected
     plain = untouched(tiny, cases)
@@ -61,7 +61,7 @@ def test_row_by_row_with_dense_changes_of_different_matrices(tiny: Backbone, cas
         DenseChange({up: noise(layout.intermediate_size, layout.hidden_size, seed=5, scale=0.3)}),
         DenseChange({}),
     ]
-    assert together(tiny, changes) is not None
+    assert batched(tiny, changes) is not None
     answers = ids(predict_after(tiny, changes, cases))
     assert answers == one_by_one(tiny, changes, cases)
     plain = untouched(tiny, cases)
@@ -72,7 +72,7 @@ def test_row_by_row_touches_no_weight_and_leaves_no_hook(
     tiny: Backbone, cases: list[Case], make: Callable[[Backbone, int], Any]
 ) -> None:
     before = fingerprint(tiny)
-    rows = together(tiny, [make(tiny, seed) for seed in range(2)])
+    rows = batched(tiny, [make(tiny, seed) for seed in range(2)])
     assert rows is not None
     with rows.applied(tiny):
         assert bool(hooks(tiny)) == (make is not context)
@@ -93,7 +93,7 @@ def test_hooks_are_removed_when_one_of_them_can_not_be_made(tiny_folders: dict[s
     ]
     if kind == "dense":
         changes = [dense(backbone, 0, (0,)), DenseChange({f"{nowhere}.weight": torch.ones(2, 2)})]
-    rows = together(backbone, changes)
+    rows = batched(backbone, changes)
     assert rows is not None
     with pytest.raises(AttributeError), rows.applied(backbone):
         raise AssertionError("it was applied")
@@ -124,7 +124,7 @@ class Opaque:
 def test_opaque_changes_are_applied_alone(tiny: Backbone, cases: list[Case]) -> None:
     changes = [Opaque(tiny.layout.down(layer)) for layer in range(4)]
     assert isinstance(changes[0], Change)
-    assert together(tiny, changes) is None
+    assert batched(tiny, changes) is None
     answers = ids(predict_after(tiny, changes, cases))
     assert answers == one_by_one(tiny, changes, cases)
     assert all(a != b for a, b in zip(answers, untouched(tiny, cases), strict=True))
@@ -133,7 +133,7 @@ def test_opaque_changes_are_applied_alone(tiny: Backbone, cases: list[Case]) -> 
 def test_changes_of_different_kinds_are_applied_alone(tiny: Backbone, cases: list[Case]) -> None:
     before = fingerprint(tiny)
     changes: list[Change] = [low_rank(tiny, 0), dense(tiny, 1), context(tiny, 2), Opaque(tiny.layout.down(0))]
-    assert together(tiny, changes) is None
+    assert batched(tiny, changes) is None
     answers = ids(predict_after(tiny, changes, cases))
     assert answers == one_by_one(tiny, changes, cases)
     assert all(a != b for a, b in zip(answers, untouched(tiny, cases), strict=True))
@@ -148,7 +148,7 @@ def test_dense_changes_of_more_than_linear_maps_are_applied_alone(tiny: Backbone
     for parameter in (norm, embeddings):
         shape = tuple(tiny.parameter(parameter).shape)
         changes = [DenseChange({parameter: noise(*shape, seed=seed)}) for seed in range(4)]
-        assert together(tiny, changes) is None
+        assert batched(tiny, changes) is None
         answers = ids(predict_after(tiny, changes, cases))
         assert answers == one_by_one(tiny, changes, cases)
         assert answers != untouched(tiny, cases)

@@ -1,4 +1,4 @@
-"""`xkeb.clock`: every moment belongs to one phase."""
+"""`xkeb.evaluation.timing`: every moment belongs to one phase."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import time
 import pytest
 import torch
 
-from xkeb.clock import Clock
+from xkeb.evaluation.timing import PhaseTimer
 
 NAP = 0.05
 
 
 def test_time_is_of_the_innermost_phase_and_else_of_the_suite() -> None:
     start = time.perf_counter()
-    clock = Clock(torch.device("cpu"), load=3.0)
+    clock = PhaseTimer(torch.device("cpu"), load=3.0)
     with clock.phase("fit"):
         time.sleep(NAP)
         with clock.phase("edit"):

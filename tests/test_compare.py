@@ -1,4 +1,4 @@
-"""`xkeb.compare`: differences worked out by loops, p-values by trying every sign."""
+"""`xkeb.results.compare`: differences worked out by loops, p-values by trying every sign."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from result_files import Runs, read_cases, read_result, write
 
-from xkeb.compare import compare, p_value, row
 from xkeb.errors import RequestError
+from xkeb.results.compare import compare_results, p_value, row
 
 pytest_plugins = ("finished_runs",)
 
@@ -111,7 +111,7 @@ def answers(folder: Path, only: set[str]) -> dict[tuple[str, ...], float]:
 def test_two_methods_differ_by_the_means_of_the_cases_that_both_ran(finished_runs: Runs) -> None:
     """ROME refused a case that fine-tuning ran."""
     ft, rome = finished_runs.folder("ft"), finished_runs.folder("rome")
-    found = compare(ft, rome / "result.json")
+    found = compare_results(ft, rome / "result.json")
     assert (found.shared, found.only_a, found.only_b) == (6, 1, 0)
     assert found.warnings == ()
     both = set(read_result(ft)["case_ids"]) & set(read_result(rome)["case_ids"])
@@ -137,7 +137,7 @@ def test_two_methods_differ_by_the_means_of_the_cases_that_both_ran(finished_run
 
 def test_the_cases_that_changed_most_come_first_with_what_was_answered(finished_runs: Runs) -> None:
     ft, rome = finished_runs.folder("ft"), finished_runs.folder("rome")
-    found = compare(ft, rome, cases=3)
+    found = compare_results(ft, rome, cases=3)
     both = set(read_result(ft)["case_ids"]) & set(read_result(rome)["case_ids"])
     a, b = answers(ft, both), answers(rome, both)
     change = {i: sum(abs(b[key] - a[key]) for key in a if key[0] == i and key[3] == "f1") for i in both}
@@ -154,14 +154,14 @@ def test_the_cases_that_changed_most_come_first_with_what_was_answered(finished_
 
 
 def test_a_result_and_itself(finished_runs: Runs) -> None:
-    found = compare(finished_runs.folder("ft"), finished_runs.folder("ft"))
+    found = compare_results(finished_runs.folder("ft"), finished_runs.folder("ft"))
     assert all((r.difference, r.ci95, r.p, r.ties) == (0, (0, 0), 1, 7) for r in found.rows)
     assert found.cases == ()
 
 
 def test_the_other_way_round_is_the_same_with_the_other_sign(finished_runs: Runs) -> None:
     ft, rome = finished_runs.folder("ft"), finished_runs.folder("rome")
-    for there, back in zip(compare(ft, rome).rows, compare(rome, ft).rows, strict=True):
+    for there, back in zip(compare_results(ft, rome).rows, compare_results(rome, ft).rows, strict=True):
         assert (there.a, there.b, there.difference) == (back.b, back.a, pytest.approx(-back.difference))
         assert (there.wins, there.losses, there.p) == (back.losses, back.wins, pytest.approx(back.p))
 
@@ -181,7 +181,7 @@ def test_what_makes_a_difference_hard_to_read_is_a_warning(
     make_runs: Callable[..., Runs], finished_runs: Runs, tmp_path: Path, changes: dict[str, Any], expected: list[str]
 ) -> None:
     other = make_runs(tmp_path, methods=["ft"], limit=4, **changes)
-    found = compare(finished_runs.folder("ft"), other.folder("ft"))
+    found = compare_results(finished_runs.folder("ft"), other.folder("ft"))
     assert len(found.warnings) == len(expected)
     for warning, start in zip(found.warnings, expected, strict=True):
         assert warning.startswith(start)
@@ -212,7 +212,7 @@ def change(runs: Runs, **places: Any) -> None:
 )
 def test_each_difference_that_matters_is_named(runs: Runs, places: dict[str, Any], start: str) -> None:
     change(runs, **places)
-    (warning,) = compare(runs.folder("ft"), runs.folder("rome")).warnings
+    (warning,) = compare_results(runs.folder("ft"), runs.folder("rome")).warnings
     assert warning.startswith(start)
 
 
@@ -223,7 +223,7 @@ def test_cases_are_the_same_by_their_questions_not_by_their_numbers(runs: Runs) 
             if case["case_id"] == "0" or (case["case_id"] == "1" and probe["language"] == "zh"):
                 probe["prompt"] += " (asked otherwise)"
     write(runs.folder("rome"), read_result(runs.folder("rome")), cases)
-    found = compare(runs.folder("ft"), runs.folder("rome"))
+    found = compare_results(runs.folder("ft"), runs.folder("rome"))
     assert (found.shared, found.only_a, found.only_b) == (5, 2, 1)
     assert found.warnings == ("In 1 of the 5 shared cases only some of the questions are the same.",)
     assert {(r.language, r.pairs) for r in found.rows} == {("en", 5), ("zh", 4)}
@@ -235,13 +235,13 @@ def test_results_without_a_case_in_common_are_refused(
     first = make_runs(tmp_path / "first", methods=["ft"], cases=["0"])
     second = make_runs(tmp_path / "second", methods=["ft"], cases=["1"])
     with pytest.raises(RequestError, match=r"share no case: no id is in both\.$"):
-        compare(first.folder("ft"), second.folder("ft"))
+        compare_results(first.folder("ft"), second.folder("ft"))
     cases = read_cases(runs.folder("rome"))
     for probe in (probe for case in cases for probe in case["probes"]):
         probe["reference"] += "!"
     write(runs.folder("rome"), read_result(runs.folder("rome")), cases)
     with pytest.raises(RequestError, match=r"share no case: the 6 ids that both have stand for other questions\.$"):
-        compare(runs.folder("ft"), runs.folder("rome"))
+        compare_results(runs.folder("ft"), runs.folder("rome"))
 
 
 def test_results_without_a_metric_in_common_are_refused(make_runs: Callable[..., Runs], tmp_path: Path) -> None:
@@ -249,22 +249,22 @@ def test_results_without_a_metric_in_common_are_refused(make_runs: Callable[...,
     first = make_runs(tmp_path / "first", metrics=["em"], **options)
     second = make_runs(tmp_path / "second", metrics=["f1", "f1_pr"], **options)
     with pytest.raises(RequestError, match=r"share no metric: em and f1, f1_pr\.$"):
-        compare(first.folder("ft"), second.folder("ft"))
+        compare_results(first.folder("ft"), second.folder("ft"))
 
 
 def test_what_can_t_be_read_is_refused(runs: Runs, tmp_path: Path) -> None:
     ft, rome = runs.folder("ft"), runs.folder("rome")
     with pytest.raises(RequestError, match=r"There is no file or folder .*nowhere\."):
-        compare(ft, tmp_path / "nowhere")
+        compare_results(ft, tmp_path / "nowhere")
     with pytest.raises(RequestError, match=r"holds 2 results; name one, such as .*ft\."):
-        compare(runs.output, rome)
+        compare_results(runs.output, rome)
     lines = (rome / "cases.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     (rome / "cases.jsonl").write_text("".join(lines[:-1]), encoding="utf-8")
     with pytest.raises(RequestError, match=r"case '7' is missing from cases\.jsonl\."):
-        compare(ft, rome)
+        compare_results(ft, rome)
     (rome / "result.json").write_text(json.dumps({"schema_version": 3}), encoding="utf-8")
     with pytest.raises(RequestError, match="is of schema version 3, newer than the 2"):
-        compare(ft, rome)
+        compare_results(ft, rome)
     (rome / "cases.jsonl").unlink()
     with pytest.raises(RequestError, match="rome"):
-        compare(ft, rome)
+        compare_results(ft, rome)

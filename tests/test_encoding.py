@@ -11,13 +11,13 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 import xkeb
-from xkeb.backbone import Backbone
-from xkeb.encoding import encode, gold, last_token, read
 from xkeb.errors import RequestError
-from xkeb.metrics import em, f1
-from xkeb.plugins import plugins
+from xkeb.models.backbone import Backbone
+from xkeb.models.tokenization import decode, encode, encode_reference, last_token
+from xkeb.registry.manager import get_plugins
+from xkeb.testing.small import small_tokenizer
 from xkeb.types import Edit
-from xkeb_plugins.models.small import small_tokenizer
+from xkeb_plugins.metrics.overlap import em, f1
 
 KINDS = ("sentencepiece", "byte-level", "gemma")
 ANSWERS = (
@@ -210,27 +210,27 @@ def undecodable(tokenizer: PreTrainedTokenizerBase) -> list[int]:
 
 
 def test_undecodable_answers_are_equal_only_if_their_ids_are(tokenizer: PreTrainedTokenizerBase) -> None:
-    language = plugins().languages.get("en")
+    language = get_plugins().languages.get("en")
     a, b, c = undecodable(tokenizer)
     for left, right in (([a], [b]), ([a, b], [b, a]), ([b], [c]), ([a], [a, a])):
-        one, other = read(tokenizer, left), read(tokenizer, right)
+        one, other = decode(tokenizer, left), decode(tokenizer, right)
         assert "\ufffd" in one.text and "\ufffd" in other.text
         assert em(one, other, language) == 0
         assert one.tokens == tuple(left) and one.ids == tuple(left)
-        assert em(one, read(tokenizer, left), language) == 1
-    assert f1(read(tokenizer, [a]), read(tokenizer, [b]), language) == 0
-    reference = gold(tokenizer, "\ufffd")
-    assert em(read(tokenizer, [a]), reference, language) == 0
+        assert em(one, decode(tokenizer, left), language) == 1
+    assert f1(decode(tokenizer, [a]), decode(tokenizer, [b]), language) == 0
+    reference = encode_reference(tokenizer, "\ufffd")
+    assert em(decode(tokenizer, [a]), reference, language) == 0
 
 
 def test_an_answer_is_read_as_the_gold_text_it_spells(tokenizer: PreTrainedTokenizerBase) -> None:
-    language = plugins().languages.get("en")
+    language = get_plugins().languages.get("en")
     for prompt, answer, joiner in ANSWERS:
         encoded = encode(tokenizer, prompt, answer, joiner)
-        predicted = read(tokenizer, list(encoded.target_ids))
+        predicted = decode(tokenizer, list(encoded.target_ids))
         assert predicted.text == answer
-        assert predicted.tokens == gold(tokenizer, answer).tokens
-        assert em(predicted, gold(tokenizer, f" {answer} "), language) == 1
+        assert predicted.tokens == encode_reference(tokenizer, answer).tokens
+        assert em(predicted, encode_reference(tokenizer, f" {answer} "), language) == 1
 
 
 @pytest.mark.parametrize("task", ["bizsre_en2zh", "bizsre_zh2en"])
@@ -241,7 +241,7 @@ def test_in_real_records_the_tokens_up_to_the_subjects_last_end_with_the_subject
     assert len(edits) == 100
     exact = 0
     for edit in edits:
-        joiner = plugins().languages.get(edit.language).joiner
+        joiner = get_plugins().languages.get(edit.language).joiner
         end = edit.prompt.index(edit.subject) + len(edit.subject)
         encoded = encode(tokenizer, edit.prompt, edit.target, joiner)
         last = last_token(encoded, end)

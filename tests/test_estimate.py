@@ -14,16 +14,19 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import xkeb
-from xkeb.backbone import Backbone
-from xkeb.changes import Change, LowRankChange
-from xkeb.editor import load_editor
-from xkeb.estimate import Cost, Estimator, Speed, estimate, measure_speed
-from xkeb.evaluation import run_cell
-from xkeb.meter import Meter, Work
-from xkeb.outline import Outline
-from xkeb.plan import Cell, Request, plan
-from xkeb.progress import Listener
-from xkeb.stage import Stage, guess
+from xkeb.editing.changes import Change, LowRankChange
+from xkeb.editing.editor import load_editor
+from xkeb.estimation.dry_run import DryRun, guess_tokenizer
+from xkeb.estimation.estimator import Cost, Estimator, estimate
+from xkeb.estimation.meter import Meter, Work
+from xkeb.estimation.speed import Speed, measure_speed
+from xkeb.evaluation.config import RunConfig
+from xkeb.evaluation.events import RunObserver
+from xkeb.evaluation.job import Job
+from xkeb.evaluation.planning import plan_run
+from xkeb.evaluation.runner import run_job
+from xkeb.models.backbone import Backbone
+from xkeb.models.skeleton import Skeleton
 from xkeb.types import Edit
 from xkeb_plugins.methods import ike
 
@@ -41,7 +44,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 """Short enough for tiny models; with as many texts as GPT-2's 512 positions hold."""
 
 
-class Watching(Listener):
+class Watching(RunObserver):
     def __init__(self, meter: Meter) -> None:
         self.meter = meter
 
@@ -49,7 +52,7 @@ class Watching(Listener):
         self.meter.turn(name)
 
 
-def measured(cell: Cell, request: Request) -> Mapping[str, int]:
+def measured(cell: Job, request: RunConfig) -> Mapping[str, int]:
     """Peaks of a real run, by phase. Evaluation belongs to the phase of the edit there."""
     ike.encoder.cache_clear()
     gc.collect()
@@ -58,7 +61,7 @@ def measured(cell: Cell, request: Request) -> Mapping[str, int]:
     backbone = xkeb.load_backbone("hf", device="cpu", **request.model_args)
     meter.hold([*backbone.model.parameters(), *backbone.model.buffers()])
     with meter:
-        run_cell(cell, backbone, request, Watching(meter))
+        run_job(cell, backbone, request, Watching(meter))
         meter.turn("")
     ike.encoder.cache_clear()
     return meter.peaks
@@ -70,8 +73,8 @@ def chosen(tiny_folders: dict[str, Path], tiny_bert: Path) -> dict[str, dict[str
     return {**OPTIONS, "serac": OPTIONS["serac"] | networks}
 
 
-def planned(method: str, options: Mapping[str, Any], folder: Path, output: Path) -> tuple[Cell, Request]:
-    request = Request(
+def planned(method: str, options: Mapping[str, Any], folder: Path, output: Path) -> tuple[Job, RunConfig]:
+    request = RunConfig(
         tasks=["bizsre_mini_en2zh"],
         models=["hf"],
         methods=[method],
@@ -82,11 +85,11 @@ def planned(method: str, options: Mapping[str, Any], folder: Path, output: Path)
         device="cpu",
         output=output,
     )
-    (cell,) = plan(request)
+    (cell,) = plan_run(request)
     return cell, request
 
 
-def rehearsed(cell: Cell) -> Cost:
+def rehearsed(cell: Job) -> Cost:
     assert cell.outline is not None
     return estimate(cell.outline, load_editor(cell.method, **cell.options), cell.cases, training=cell.training())
 
@@ -121,7 +124,7 @@ def test_the_work_is_what_a_run_does(tiny_folders: dict[str, Path], tmp_path: Pa
     meter = Meter()
     backbone = xkeb.load_backbone("hf", device="cpu", **request.model_args)
     with meter:
-        run_cell(cell, backbone, request, Watching(meter))
+        run_job(cell, backbone, request, Watching(meter))
         meter.turn("")
     told = sum(cost.works[name].flops for name in ("edit", "evaluate")) * 8
     assert told == pytest.approx(meter.works["edit"].flops, rel=0.01)
@@ -142,7 +145,7 @@ class Loud(Mute):
         weight = backbone.parameter(f"{backbone.layout.down(0)}.weight")
         return [LowRankChange({backbone.layout.down(0): (weight[:, :1] + 1, weight[:1] + 1)}) for _ in edits]
 
-    def rehearse(self, stage: Stage, edits: Sequence[Edit]) -> Sequence[Change]:
+    def rehearse(self, stage: DryRun, edits: Sequence[Edit]) -> Sequence[Change]:
         return self.edit(stage.backbone, edits)
 
 
@@ -161,7 +164,7 @@ def test_a_method_that_does_not_say_is_unknown(tiny_folders: dict[str, Path], tm
 class Named(Mute):
     """An editor that does otherwise on a model that it knows."""
 
-    def rehearse(self, stage: Stage, edits: Sequence[Edit]) -> Sequence[Change]:
+    def rehearse(self, stage: DryRun, edits: Sequence[Edit]) -> Sequence[Change]:
         raise xkeb.errors.RequestError(f"{stage.backbone.name} is too good")
 
 
@@ -185,7 +188,7 @@ def test_a_copy_of_a_part_holds_the_whole_and_lets_go_of_it(tiny_folders: dict[s
     """As keys and values of a sliding window are copied: the last of them, out of all."""
     cell, _ = planned("ft", {}, tiny_folders["gemma3"], tmp_path / "out")
     assert cell.outline is not None
-    stage = Stage(cell.outline, torch.float32)
+    stage = DryRun(cell.outline, torch.float32)
     with stage.open():
         part = torch.zeros(8, 4)[3:]
         before = stage.meter.live
@@ -221,11 +224,11 @@ def test_text_of_an_unknown_tokenizer_is_cut_by_characters(tmp_path: Path) -> No
         vocab_size=99, hidden_size=32, intermediate_size=80, num_hidden_layers=2, num_attention_heads=4
     )
     with torch.device("meta"):
-        outline = Outline(LlamaForCausalLM(config))
+        outline = Skeleton(LlamaForCausalLM(config))
     cases = list(xkeb.load_task("bizsre_mini_en2zh"))[:4]
     cost = estimate(outline, Loud(), cases, dtype=torch.bfloat16)
     assert cost.weights >= outline.n_bytes(torch.bfloat16)
-    tokens = guess()("Who was 爱因斯坦?")["input_ids"]
+    tokens = guess_tokenizer()("Who was 爱因斯坦?")["input_ids"]
     assert len(tokens) == 7  # "Who ", "was ", four characters, "?"
 
 

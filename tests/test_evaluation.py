@@ -14,18 +14,21 @@ import pytest
 import torch
 
 import xkeb
-from xkeb import evaluation
-from xkeb.backbone import Backbone
-from xkeb.changes import Change, DenseChange
+from xkeb.editing.changes import Change, DenseChange
 from xkeb.errors import PluginError, RequestError
-from xkeb.evaluation import run_cell, score_case
-from xkeb.metrics import DEFAULT
-from xkeb.plan import Cell, Request, plan
-from xkeb.plugins import Entry, plugins
-from xkeb.predict import Query, predict
-from xkeb.progress import Listener
-from xkeb.results import Result
-from xkeb.types import Case, Edit, Prediction, Probe
+from xkeb.evaluation import runner as evaluation
+from xkeb.evaluation.config import RunConfig
+from xkeb.evaluation.events import RunObserver
+from xkeb.evaluation.job import Job
+from xkeb.evaluation.planning import plan_run
+from xkeb.evaluation.runner import run_job
+from xkeb.evaluation.scoring import score_case
+from xkeb.models.backbone import Backbone
+from xkeb.models.prediction import predict
+from xkeb.registry.manager import get_plugins
+from xkeb.registry.registry import Entry
+from xkeb.results.schema import Result
+from xkeb.types import DEFAULT_METRICS, Case, Edit, Prediction, Probe, Query
 
 TASK = "bizsre_mini_en2zh"
 FT = {"ft.lr": 0.05, "ft.steps": 3}
@@ -53,7 +56,7 @@ def hooks(backbone: Backbone) -> list[str]:
     return [p for p, m in backbone.model.named_modules() if m._forward_hooks or m._forward_pre_hooks]
 
 
-def request(tiny_folders: dict[str, Path], output: Path, methods: Sequence[str], **options: Any) -> Request:
+def request(tiny_folders: dict[str, Path], output: Path, methods: Sequence[str], **options: Any) -> RunConfig:
     fields: dict[str, Any] = {
         "tasks": [TASK],
         "models": ["hf"],
@@ -64,14 +67,14 @@ def request(tiny_folders: dict[str, Path], output: Path, methods: Sequence[str],
         "output": output,
         **options,
     }
-    return Request(**fields)
+    return RunConfig(**fields)
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-class Phases(Listener):
+class Phases(RunObserver):
     """Counts the cases of each phase."""
 
     def __init__(self) -> None:
@@ -86,9 +89,9 @@ class Phases(Listener):
         self.counts[self.now] += 1
 
 
-def run(cells: Sequence[Cell], backbone: Backbone, asked: Request) -> tuple[list[Result], Phases]:
+def run(cells: Sequence[Job], backbone: Backbone, asked: RunConfig) -> tuple[list[Result], Phases]:
     phases = Phases()
-    return [run_cell(cell, backbone, asked, phases) for cell in cells], phases
+    return [run_job(cell, backbone, asked, phases) for cell in cells], phases
 
 
 # What is compared with what --------------------------------------------------------------------------------------------
@@ -129,7 +132,7 @@ def test_the_journal_holds_the_models_own_answers_before_and_after(
 ) -> None:
     """One case by hand: the edit made and applied here, every probe asked here."""
     asked = request(tiny_folders, tmp_path, ["ft"], limit=1, method_args=FT)
-    run(plan(asked), llama, asked)
+    run(plan_run(asked), llama, asked)
     (line,) = lines(tmp_path / TASK / "hf" / "ft" / "cases.jsonl")
     case = next(iter(xkeb.load_task(TASK)))
     asking = [Query(probe.prompt, probe.reference, probe.language) for probe in case.probes]
@@ -144,13 +147,15 @@ def test_the_journal_holds_the_models_own_answers_before_and_after(
         assert (written["prompt"], written["reference"]) == (probe.prompt, probe.reference)
         assert (written["before"], written["after"]) == (old.text, new.text)
         expected = old if probe.property == "locality" else llama.gold(probe.reference)
-        language = plugins().languages.get(probe.language)
-        assert written["scores"] == {name: plugins().metrics.get(name)(new, expected, language) for name in DEFAULT}
+        language = get_plugins().languages.get(probe.language)
+        assert written["scores"] == {
+            name: get_plugins().metrics.get(name)(new, expected, language) for name in DEFAULT_METRICS
+        }
 
 
 def test_a_result_is_the_mean_of_its_cases(tiny_folders: dict[str, Path], llama: Backbone, tmp_path: Path) -> None:
     asked = request(tiny_folders, tmp_path, ["ft"], method_args=FT)
-    ((result,), _) = run(plan(asked), llama, asked)
+    ((result,), _) = run(plan_run(asked), llama, asked)
     folder = tmp_path / TASK / "hf" / "ft"
     written = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     entries = lines(folder / "cases.jsonl")
@@ -158,7 +163,7 @@ def test_a_result_is_the_mean_of_its_cases(tiny_folders: dict[str, Path], llama:
     cells = {(name, language) for name, by_language in written["scores"].items() for language in by_language}
     assert len(cells) == 7 and ("reliability", "zh") not in cells
     for name, language in cells:
-        for metric in DEFAULT:
+        for metric in DEFAULT_METRICS:
             values = [
                 100 * probe["scores"][metric]
                 for entry in entries
@@ -183,7 +188,7 @@ def test_answers_and_scores_do_not_depend_on_the_batch_size(
         asked = request(
             tiny_folders, tmp_path / str(size), ["ft", "rome"], method_args={**FT, "rome.steps": 4}, batch_size=size
         )
-        run(plan(asked), llama, asked)
+        run(plan_run(asked), llama, asked)
         found.append(
             [
                 [
@@ -232,7 +237,7 @@ def test_a_case_that_a_method_refuses_is_journaled_and_counted(
     asked = request(
         tiny_folders, tmp_path, ["rome", "ft"], tasks=["bizsre_en2zh"], data_dir=dirty, method_args={"rome.steps": 2}
     )
-    (rome, ft), phases = run(plan(asked), llama, asked)
+    (rome, ft), phases = run(plan_run(asked), llama, asked)
     entries = {entry["case_id"]: entry for entry in lines(tmp_path / "bizsre_en2zh" / "hf" / "rome" / "cases.jsonl")}
     assert {case_id: entry["status"] for case_id, entry in entries.items()} == {"0": "ok", "1": "skipped", "3": "ok"}
     assert "'Bo'" in entries["1"]["reason"] and entries["1"]["probes"] == []
@@ -253,7 +258,7 @@ def test_a_cell_all_of_whose_cases_are_refused_has_a_result(
     tiny_folders: dict[str, Path], llama: Backbone, tmp_path: Path, dirty: Path
 ) -> None:
     asked = request(tiny_folders, tmp_path, ["rome"], tasks=["bizsre_en2zh"], data_dir=dirty, cases=["1"])
-    ((result,), _) = run(plan(asked), llama, asked)
+    ((result,), _) = run(plan_run(asked), llama, asked)
     assert result.scores == {} and [skip["case_id"] for skip in result.skipped] == ["2", "1"]
 
 
@@ -264,7 +269,7 @@ def test_answers_before_are_made_once_for_all_methods(
     tiny_folders: dict[str, Path], llama: Backbone, tmp_path: Path
 ) -> None:
     asked = request(tiny_folders, tmp_path, ["ft", "ike", "rome"], method_args={**FT, "ike.k": 0, "rome.steps": 2})
-    cells = plan(asked)
+    cells = plan_run(asked)
     assert [cell.method for cell in cells] == ["ft", "ike", "rome"]
     _, phases = run(cells[:1], llama, asked)
     assert phases.counts["before"] == 4
@@ -283,12 +288,12 @@ def test_another_model_of_the_same_name_does_not_share_them(
     tiny_folders: dict[str, Path], llama: Backbone, tmp_path: Path
 ) -> None:
     asked = request(tiny_folders, tmp_path, ["ike"], method_args={"ike.k": 0})
-    run(plan(asked), llama, asked)
+    run(plan_run(asked), llama, asked)
     shared = tmp_path / TASK / "hf" / "before.jsonl"
     first = [line["answers"] for line in lines(shared)]
     other = xkeb.load_backbone("hf", path=str(tiny_folders["gemma3"]), device="cpu")
     again = request(tiny_folders, tmp_path, ["ike"], method_args={"ike.k": 0}, fresh=True)
-    run(plan(again), other, again)
+    run(plan_run(again), other, again)
     assert [line["answers"] for line in lines(shared)] != first
 
 
@@ -296,15 +301,15 @@ def test_running_again_edits_nothing_and_a_higher_limit_only_what_is_new(
     tiny_folders: dict[str, Path], llama: Backbone, tmp_path: Path
 ) -> None:
     asked = request(tiny_folders, tmp_path, ["ft"], limit=2, method_args=FT)
-    ((first,), phases) = run(plan(asked), llama, asked)
+    ((first,), phases) = run(plan_run(asked), llama, asked)
     assert phases.counts == {"before": 2, "edit": 2}
     journal = tmp_path / TASK / "hf" / "ft" / "cases.jsonl"
     content = journal.read_bytes()
-    ((second,), phases) = run(plan(asked), llama, asked)
+    ((second,), phases) = run(plan_run(asked), llama, asked)
     assert phases.counts == {"edit": 0} and journal.read_bytes() == content
     assert second.scores == first.scores
     more = request(tiny_folders, tmp_path, ["ft"], limit=3, method_args=FT)
-    ((third,), phases) = run(plan(more), llama, more)
+    ((third,), phases) = run(plan_run(more), llama, more)
     assert phases.counts == {"before": 1, "edit": 1} and journal.read_bytes().startswith(content)
     assert list(third.case_ids) == ["0", "1", "2"]
 
@@ -322,7 +327,7 @@ def test_after_a_run_every_parameter_is_the_original_to_the_bit(
         ["ft", "ike", "ike-published", "rome"],
         method_args={**FT, "ike.k": 0, "ike-published.k": 0},
     )
-    run(plan(asked), llama, asked)
+    run(plan_run(asked), llama, asked)
     assert fingerprint(llama) == before
     assert not hooks(llama) and llama.context("en") == ""
 
@@ -331,7 +336,7 @@ def test_a_run_by_name_gives_the_same_as_cell_by_cell(
     tiny_folders: dict[str, Path], llama: Backbone, tmp_path: Path
 ) -> None:
     asked = request(tiny_folders, tmp_path / "a", ["ft"], method_args=FT)
-    ((by_cell,), _) = run(plan(asked), llama, asked)
+    ((by_cell,), _) = run(plan_run(asked), llama, asked)
     (by_name,) = xkeb.evaluate(
         tasks=TASK,
         model="hf",
@@ -381,7 +386,7 @@ class Failing:
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setitem(plugins().methods.entries, "failing", Entry(Failing, "tests"))
+    monkeypatch.setitem(get_plugins().methods.entries, "failing", Entry(Failing, "tests"))
     return "failing"
 
 
@@ -394,14 +399,14 @@ def test_after_an_exception_in_the_middle_every_parameter_is_the_original_to_the
     before = fingerprint(llama)
     asked = request(tiny_folders, tmp_path, [failing], batch_size=2, method_args={"failing.where": where})
     with pytest.raises(error):
-        run(plan(asked), llama, asked)
+        run(plan_run(asked), llama, asked)
     assert fingerprint(llama) == before
     assert not hooks(llama)
     # What was done before is kept, and the next run goes on from there.
     folder = tmp_path / TASK / "hf" / failing
     assert [entry["case_id"] for entry in lines(folder / "cases.jsonl")] == ["0", "1"]
     assert not (folder / "result.json").exists()
-    ((result,), phases) = run(plan(asked), llama, asked)
+    ((result,), phases) = run(plan_run(asked), llama, asked)
     assert phases.counts == {"edit": 2} and list(result.case_ids) == ["0", "1", "2", "3"]
     assert fingerprint(llama) == before
 
@@ -409,9 +414,9 @@ def test_after_an_exception_in_the_middle_every_parameter_is_the_original_to_the
 def test_a_method_that_fails_costs_its_own_cell_alone(
     tiny_folders: dict[str, Path], tmp_path: Path, failing: str
 ) -> None:
-    from xkeb.executors.local import CellError
+    from xkeb.evaluation.job import JobError
 
-    with pytest.raises(CellError) as failed:
+    with pytest.raises(JobError) as failed:
         xkeb.evaluate(
             tasks=TASK,
             model="hf",
@@ -433,12 +438,12 @@ def test_cases_of_other_settings_are_never_mixed(
     tiny_folders: dict[str, Path], llama: Backbone, tmp_path: Path
 ) -> None:
     asked = request(tiny_folders, tmp_path, ["ft"], limit=1, method_args=FT)
-    run(plan(asked), llama, asked)
+    run(plan_run(asked), llama, asked)
     journal = tmp_path / TASK / "hf" / "ft" / "cases.jsonl"
     content = journal.read_bytes()
     other = request(tiny_folders, tmp_path, ["ft"], limit=2, method_args={**FT, "ft.steps": 4})
     with pytest.raises(RequestError, match="other settings"):
-        run(plan(other), llama, other)
+        run(plan_run(other), llama, other)
     assert journal.read_bytes() == content
 
 
@@ -452,7 +457,7 @@ def test_row_by_row_and_alone_give_the_same_journal(
         if name == "alone":
             monkeypatch.setattr(evaluation, "together", lambda backbone, changes: None)
         asked = request(tiny_folders, tmp_path / name, methods, method_args=options)
-        run(plan(asked), llama, asked)
+        run(plan_run(asked), llama, asked)
         found.append(
             [
                 [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from xkeb.backbone import Backbone
+from xkeb.models.backbone import Backbone
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (2,), (1, 3), (5,), (2, 2, 2)])

@@ -1,4 +1,4 @@
-"""`xkeb.journal`: whatever happens to the process that writes it, no case is lost, repeated, half-written or mixed."""
+"""`xkeb.results.journal`: whatever happens to the process that writes it, no case is lost, repeated, half-written or mixed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from xkeb.errors import RequestError, XkebError
-from xkeb.journal import Journal
+from xkeb.results.journal import Journal
 
 WRITER = """
 import sys

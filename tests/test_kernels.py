@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from xkeb.backbone import Backbone
-from xkeb.kernels import OneDnnLinear, use_default, use_onednn
+from xkeb.models.backbone import Backbone
+from xkeb.models.onednn import OneDnnLinear, use_default, use_onednn
 
 ROWS = [(), (1,), (3,), (2, 5), (300,)]
 

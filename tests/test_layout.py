@@ -22,10 +22,10 @@ from transformers import (
     Qwen2MoeForCausalLM,
 )
 
-from xkeb.backbone import Backbone
 from xkeb.errors import RequestError
-from xkeb.layout import Layout, as_stored, find_layout, widths
-from xkeb_plugins.models.small import small_tokenizer
+from xkeb.models.backbone import Backbone
+from xkeb.models.layout import Layout, as_stored, find_layout, widths
+from xkeb.testing.small import small_tokenizer
 
 SMALL = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
 GATED = {

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from xkeb.memory import ACTIVATIONS, activations
+from xkeb.models.memory import ACTIVATION_BYTES, activation_budget
 
 OF_A_LARGE_TENSOR = """
 import resource
@@ -48,7 +48,7 @@ def test_freed_memory_is_used_again_inside_and_given_back_after_it() -> None:
 
 
 def test_a_batch_is_bounded_on_a_cpu() -> None:
-    assert activations(torch.device("cpu")) == ACTIVATIONS
+    assert activation_budget(torch.device("cpu")) == ACTIVATION_BYTES
 
 
 def test_a_batch_takes_its_share_of_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,6 +57,6 @@ def test_a_batch_takes_its_share_of_a_card(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: Card)
-    assert activations(torch.device("cuda", 0)) == 16 * 2**30
+    assert activation_budget(torch.device("cuda", 0)) == 16 * 2**30
     Card.total_memory = 16 * 2**30
-    assert activations(torch.device("cuda", 0)) == ACTIVATIONS
+    assert activation_budget(torch.device("cuda", 0)) == ACTIVATION_BYTES

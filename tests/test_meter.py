@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from xkeb.meter import Meter, Work
+from xkeb.estimation.meter import Meter, Work
 
 KB = 256
 """float32 numbers."""

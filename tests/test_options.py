@@ -1,4 +1,4 @@
-"""`xkeb.options`: names and values of options, as they are typed and as they are checked."""
+"""`xkeb.registry.options`: names and values of options, as they are typed and as they are checked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 
 from xkeb.errors import RequestError
-from xkeb.options import build, parse
+from xkeb.registry.options import build_with_options, parse_options
 
 
 @dataclass(frozen=True)
@@ -54,36 +54,38 @@ class Needy:
     ],
 )
 def test_pairs_are_read_as_yaml_and_split_outside_brackets(text: str | None, values: dict[str, Any]) -> None:
-    assert parse(text, "--method-args") == values
+    assert parse_options(text, "--method-args") == values
 
 
 @pytest.mark.parametrize("text", ["layer", "=3", " =3", "a=1,b"])
 def test_what_is_no_pair_is_refused_by_the_flag_s_name(text: str) -> None:
     with pytest.raises(RequestError, match=r"^--model-args takes key=value pairs separated by commas, not "):
-        parse(text, "--model-args")
+        parse_options(text, "--model-args")
 
 
 def test_a_key_given_twice_is_refused() -> None:
     with pytest.raises(RequestError, match=r"--method-args names 'a' twice"):
-        parse("a=1,a=2", "--method-args")
+        parse_options("a=1,a=2", "--method-args")
 
 
 def test_values_take_the_type_of_their_field() -> None:
-    made = build("method", "sample", Sample, {"layer": 3, "lr": "1e-5", "pairs": [[5, 10]], "objective": "all"})
+    made = build_with_options(
+        "method", "sample", Sample, {"layer": 3, "lr": "1e-5", "pairs": [[5, 10]], "objective": "all"}
+    )
     assert made == Sample(layer=3, lr=1e-5, pairs=((5, 10),), objective="all")
     assert isinstance(made.pairs[0], tuple)
 
 
 def test_a_class_that_is_no_dataclass_is_checked_the_same_way() -> None:
-    assert build("model", "plain", Plain, {"layer": "3"}).layer == 3
+    assert build_with_options("model", "plain", Plain, {"layer": "3"}).layer == 3
     with pytest.raises(RequestError, match="Unknown option of model 'plain': 'layr': did you mean 'layer'"):
-        build("model", "plain", Plain, {"layr": 3})
+        build_with_options("model", "plain", Plain, {"layr": 3})
 
 
 @pytest.mark.parametrize("option", ["layr", "_hidden", "_state", "pears"])
 def test_an_option_that_is_not_there_is_named_with_the_nearest(option: str) -> None:
     with pytest.raises(RequestError) as caught:
-        build("method", "sample", Sample, {option: 3})
+        build_with_options("method", "sample", Sample, {option: 3})
     message = str(caught.value)
     assert message.startswith(f"Unknown option of method 'sample': {option!r}: ")
     near = {"layr": "did you mean 'layer'?", "pears": "did you mean 'pairs'?"}
@@ -97,21 +99,21 @@ def test_an_option_that_is_not_there_is_named_with_the_nearest(option: str) -> N
 )
 def test_a_value_of_another_type_is_refused_with_the_option_and_the_value(option: str, value: Any) -> None:
     with pytest.raises(RequestError, match=f"^Option '{option}' of method 'sample' can't be ") as caught:
-        build("method", "sample", Sample, {option: value})
+        build_with_options("method", "sample", Sample, {option: value})
     assert repr(value) in str(caught.value)
 
 
 def test_what_the_class_itself_refuses_is_a_request_error() -> None:
     with pytest.raises(RequestError, match="Method 'plain': layer is too deep"):
-        build("method", "plain", Plain, {"layer": 91})
+        build_with_options("method", "plain", Plain, {"layer": 91})
 
 
 def test_an_option_without_default_that_is_left_out_is_named() -> None:
     with pytest.raises(RequestError, match=r"Model 'needy': .*'path'"):
-        build("model", "needy", Needy, {})
+        build_with_options("model", "needy", Needy, {})
 
 
 @pytest.mark.parametrize("folder", ["7", "1234567", "1.5"])
 def test_a_text_option_takes_a_number(folder: str) -> None:
     """A folder may be called 7, and a revision 1234567: YAML reads both as numbers."""
-    assert build("model", "needy", Needy, parse(f"path={folder}", "--model-args")).path == folder
+    assert build_with_options("model", "needy", Needy, parse_options(f"path={folder}", "--model-args")).path == folder

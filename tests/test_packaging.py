@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from built_wheel import Clean, build
 
-from xkeb.tasks import definitions
+from xkeb.tasks.task import load_definitions
 
 ROOT = Path(__file__).parent.parent
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -93,8 +93,8 @@ import json, sys
 from pathlib import Path
 import xkeb, xkeb_plugins, xkeb_tasks
 from xkeb.plugins import plugins
-catalogue = plugins()
-for kind in (catalogue.methods, catalogue.models, catalogue.languages, catalogue.pairs, catalogue.metrics):
+registry = plugins()
+for kind in (registry.methods, registry.models, registry.languages, registry.pairs, registry.metrics):
     for name in kind:
         kind.get(name)
 task = xkeb.load_task("bizsre_mini_zh2en")
@@ -115,7 +115,7 @@ def test_the_wheel_works_away_from_the_checkout(clean_environment: Callable[[], 
         return json.loads(done.stdout)
 
     listed = answer("xkeb", "ls", "--json")
-    assert {row["name"] for row in listed["tasks"]} == set(definitions())
+    assert {row["name"] for row in listed["tasks"]} == set(load_definitions())
     assert {"ft", "rome", "ike"} <= {row["name"] for row in listed["methods"]}
     assert all(row["description"] for kind in ("tasks", "methods", "models") for row in listed[kind])
     found = answer("python", "-c", LIST)

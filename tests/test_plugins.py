@@ -1,4 +1,4 @@
-"""`xkeb.plugins`: catalogues, and what a plugin may not do."""
+"""`xkeb.registry.manager`: registries, and what a plugin may not do."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from xkeb import hookspecs
 from xkeb.errors import PluginError, PluginWarning, RequestError
-from xkeb.metrics import f1
-from xkeb.plugins import BUILTINS, KINDS, Catalogue, Plugins, plugins
+from xkeb.registry import hookspecs
+from xkeb.registry.manager import BUILTINS, KINDS, PluginManager, get_plugins
+from xkeb.registry.registry import Registry
+from xkeb_plugins.metrics.overlap import f1
 
 HOOKS = {
     name: function
@@ -26,17 +27,17 @@ HOOKS = {
 }
 
 
-Install = Callable[..., Plugins]
+Install = Callable[..., PluginManager]
 
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """The catalogues as they are once more packages are installed: modules on the path, with the files that pip writes
+    """The registries as they are once more packages are installed: modules on the path, with the files that pip writes
     beside them. Each package is given as (name, version, source of its one module)."""
     monkeypatch.syspath_prepend(tmp_path)
     made: list[str] = []
 
-    def build(*packages: tuple[str, str, str]) -> Plugins:
+    def build(*packages: tuple[str, str, str]) -> PluginManager:
         for name, version, source in packages:
             module = name.replace("-", "_")
             made.append(module)
@@ -46,7 +47,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
             (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
             (about / "entry_points.txt").write_text(f"[xkeb]\nmine = {module}\n")
         importlib.invalidate_caches()
-        return Plugins()
+        return PluginManager()
 
     yield build
     for module in made:
@@ -163,7 +164,7 @@ def test_a_misspelt_hook_of_a_plugin_that_is_no_module_is_told(install: Install,
         )
     )
     (tmp_path / "my_plugin-1.0.dist-info" / "entry_points.txt").write_text("[xkeb]\nmine = my_plugin:it\n")
-    (problem,) = Plugins().problems
+    (problem,) = PluginManager().problems
     assert "'mine' of package my-plugin 1.0 has the hook 'register_metrix'" in problem
 
 
@@ -172,7 +173,7 @@ def test_what_is_left_out_is_a_warning_in_python(install: Install, monkeypatch: 
     with pytest.warns(
         PluginWarning, match="^Plugin 'mine' of package broken 0.9 can't be imported: .* It is left out.$"
     ):
-        plugins.__wrapped__()
+        get_plugins.__wrapped__()
 
 
 def test_what_is_left_out_is_one_line_on_the_command_line(install: Install, tmp_path: Path) -> None:
@@ -239,58 +240,58 @@ def test_a_built_in_that_breaks_the_rules_is_an_error(monkeypatch: pytest.Monkey
     module = types.ModuleType("own")
     exec(metric("f1").replace("@xkeb", "import xkeb\n@xkeb"), vars(module))
     monkeypatch.setitem(sys.modules, "own", module)
-    monkeypatch.setattr("xkeb.plugins.BUILTINS", (*BUILTINS, "own"))
+    monkeypatch.setattr("xkeb.registry.manager.BUILTINS", (*BUILTINS, "own"))
     with pytest.raises(PluginError, match=r"^Two plugins register the metric 'f1': 'xkeb\.metrics' and 'own'"):
-        Plugins()
+        PluginManager()
 
 
 def test_a_catalogue_iterates_sorted_whatever_the_order_of_registration() -> None:
-    catalogue = Catalogue("metric")
+    registry = Registry("metric")
     for name in ("b", "c", "a"):
-        catalogue.register("p", name, name.upper)
-    assert list(catalogue) == ["a", "b", "c"]
-    assert len(catalogue) == 3
+        registry.register("p", name, name.upper)
+    assert list(registry) == ["a", "b", "c"]
+    assert len(registry) == 3
 
 
 def test_every_built_in_catalogue_is_sorted_and_full() -> None:
     for attribute in KINDS:
-        names = list(getattr(plugins(), attribute))
+        names = list(getattr(get_plugins(), attribute))
         assert names == sorted(names) != []
 
 
 def test_a_thing_registered_by_its_place_is_imported_when_it_is_asked_for() -> None:
     """Listing must not import torch, which every method's module does."""
     script = (
-        "import sys; from xkeb.plugins import plugins; names = list(plugins().methods); "
+        "import sys; from xkeb.registry.manager import plugins; names = list(plugins().methods); "
         "assert names and 'torch' not in sys.modules; plugins().methods.get(names[0]); assert 'torch' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
 
 
-@pytest.mark.parametrize("place", ["no_such_module:Thing", "xkeb.metrics:no_such_thing"])
+@pytest.mark.parametrize("place", ["no_such_module:Thing", "xkeb.types:no_such_thing"])
 def test_a_place_that_holds_nothing_names_the_plugin_and_the_place(place: str) -> None:
-    catalogue = Catalogue("method")
-    catalogue.register("mine", "lost", place)
+    registry = Registry("method")
+    registry.register("mine", "lost", place)
     with pytest.raises(PluginError, match=f"Plugin 'mine' registered '{place}', which can't be imported"):
-        catalogue.get("lost")
+        registry.get("lost")
 
 
 @pytest.mark.parametrize("attribute", KINDS)
 def test_an_unknown_name_says_what_it_is_and_the_nearest(attribute: str) -> None:
-    catalogue: Catalogue = getattr(plugins(), attribute)
-    known = next(iter(catalogue))
-    with pytest.raises(RequestError, match=f"^Unknown {catalogue.kind} '{known}x': did you mean ") as caught:
-        catalogue.get(f"{known}x")
+    registry: Registry = getattr(get_plugins(), attribute)
+    known = next(iter(registry))
+    with pytest.raises(RequestError, match=f"^Unknown {registry.kind} '{known}x': did you mean ") as caught:
+        registry.get(f"{known}x")
     nearest = str(caught.value).split("did you mean ")[1].strip("'?")
-    assert nearest in catalogue
+    assert nearest in registry
 
 
 def test_a_name_near_to_none_lists_them_all() -> None:
-    catalogue = plugins().languages
-    with pytest.raises(RequestError, match=f"Unknown language 'qqqqqq': known: {', '.join(sorted(catalogue))}"):
-        catalogue.get("qqqqqq")
+    registry = get_plugins().languages
+    with pytest.raises(RequestError, match=f"Unknown language 'qqqqqq': known: {', '.join(sorted(registry))}"):
+        registry.get("qqqqqq")
     with pytest.raises(RequestError, match="there are none"):
-        Catalogue("metric").get("f1")
+        Registry("metric").get("f1")
 
 
 def test_the_hooks_are_those_of_the_contract() -> None:
@@ -312,12 +313,12 @@ def test_every_hook_is_documented_typed_and_used_by_a_built_in(hook: str) -> Non
     parameters = inspect.signature(HOOKS[hook]).parameters
     assert list(parameters) == ["register"]
     assert parameters["register"].annotation is not inspect.Parameter.empty
-    users = {implementation.plugin_name for implementation in getattr(plugins().manager.hook, hook).get_hookimpls()}
+    users = {implementation.plugin_name for implementation in getattr(get_plugins().manager.hook, hook).get_hookimpls()}
     assert users & set(BUILTINS)
 
 
 def test_every_registered_name_loads() -> None:
     for attribute in KINDS:
-        catalogue: Catalogue = getattr(plugins(), attribute)
-        for name in catalogue:
-            assert catalogue.get(name) is not None
+        registry: Registry = getattr(get_plugins(), attribute)
+        for name in registry:
+            assert registry.get(name) is not None

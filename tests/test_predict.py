@@ -11,10 +11,12 @@ import pytest
 import torch
 
 import xkeb
-from xkeb import predict as predicting
-from xkeb.backbone import Backbone
-from xkeb.changes import ContextChange, Rows, together
-from xkeb.predict import Query, predict
+from xkeb.editing.changes import ContextChange, batched
+from xkeb.models import prediction as predicting
+from xkeb.models.backbone import Backbone
+from xkeb.models.interventions import Intervention
+from xkeb.models.prediction import predict
+from xkeb.types import Query
 
 LONG = "New Fact: The capital of France is Bordeaux.\nPrompt: Which city is the capital of France? Bordeaux\n\n"
 CONTEXTS = ("", "In short. ", LONG, LONG + "New Fact: 日本的首都是札幌。\nPrompt: ", "今天天气很好，我们去公园。" * 4)
@@ -37,7 +39,7 @@ def questions(task: str = "bizsre_mini_en2zh", cases: int = 4, data_dir: Path | 
 
 
 def ids(
-    backbone: Backbone, queries: Sequence[Query], rows: Rows | None = None, **options: Any
+    backbone: Backbone, queries: Sequence[Query], rows: Intervention | None = None, **options: Any
 ) -> list[tuple[int, ...]]:
     return [answer.ids for answer in predict(backbone, queries, rows, **options)]
 
@@ -105,7 +107,7 @@ def test_sharing_a_context_gives_the_same_tokens_as_growing_gold_prefixes(tiny: 
     changes = [ContextChange(text) for text in CONTEXTS]
     queries = in_rows(questions(cases=1), len(changes))
     expected = [naive(tiny, query, CONTEXTS[query.row]) for query in queries]
-    rows = together(tiny, changes)
+    rows = batched(tiny, changes)
     assert rows is not None
     with rows.applied(tiny):
         assert ids(tiny, queries, rows, batch_size=batch_size) == expected
@@ -124,7 +126,7 @@ def test_a_context_with_a_single_question(tiny: Backbone) -> None:
     queries = questions(cases=1)[:3]
     changes = [ContextChange(CONTEXTS[2]), ContextChange(CONTEXTS[4]), ContextChange(CONTEXTS[1])]
     lone = [Query(query.prompt, query.target, query.language, row) for row, query in enumerate(queries)]
-    rows = together(tiny, changes)
+    rows = batched(tiny, changes)
     assert rows is not None
     assert ids(tiny, lone, rows) == [naive(tiny, query, changes[query.row].context("en")) for query in lone]
 
@@ -136,7 +138,7 @@ def test_a_context_under_which_a_question_is_asked_twice_or_continues_another(ti
         Query("Who? Ada", "Lovelace", "en"),
         Query("Who?", "Ada", "en"),
     ]
-    rows = together(tiny, [ContextChange(LONG)])
+    rows = batched(tiny, [ContextChange(LONG)])
     assert rows is not None
     assert ids(tiny, asked, rows) == [naive(tiny, query, LONG) for query in asked]
 
@@ -144,7 +146,7 @@ def test_a_context_under_which_a_question_is_asked_twice_or_continues_another(ti
 def test_a_context_for_each_language_is_shown_to_its_own_questions(tiny: Backbone) -> None:
     texts = {"en": LONG + "New Fact: a b\nPrompt: ", "zh": LONG + "New Fact: a 乙\nPrompt: "}
     queries = questions(cases=1)
-    rows = together(tiny, [ContextChange(texts)])
+    rows = batched(tiny, [ContextChange(texts)])
     assert rows is not None
     assert ids(tiny, queries, rows) == [naive(tiny, query, texts[query.language]) for query in queries]
 
@@ -162,12 +164,12 @@ def test_a_long_context_on_the_embedded_model(gemma: Backbone) -> None:
     contexts = [LONG * 26, "今天天气很好。" * 3]
     assert len(gemma.encode(contexts[0]).ids) > gemma.model.config.sliding_window
     queries = in_rows(questions(cases=1)[:2], 2)
-    rows = together(gemma, [ContextChange(text) for text in contexts])
+    rows = batched(gemma, [ContextChange(text) for text in contexts])
     assert rows is not None
     assert ids(gemma, queries, rows) == [naive(gemma, query, contexts[query.row]) for query in queries]
 
 
-class Both(Rows):
+class Both(Intervention):
     """Changes of a third party that have a context as well as a hook: each row's hook must see its own change."""
 
     def __init__(self) -> None:

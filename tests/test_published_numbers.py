@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from xkeb.plugins import plugins
+from xkeb.registry.manager import get_plugins
 
 PUBLISHED: dict[str, Any] = json.loads(
     (Path(__file__).parent.parent / "leaderboard" / "published.json").read_text(encoding="utf-8")
@@ -69,8 +69,8 @@ def test_a_row_has_seven_cells_of_two_metrics(row: dict[str, Any]) -> None:
 
 
 def test_tasks_models_and_methods_go_by_the_names_of_the_suite() -> None:
-    assert {row["model"] for row in ROWS} <= set(plugins().models)
-    assert {row["method"] for row in ROWS} | {"ike-published"} <= set(plugins().methods)
+    assert {row["model"] for row in ROWS} <= set(get_plugins().models)
+    assert {row["method"] for row in ROWS} | {"ike-published"} <= set(get_plugins().methods)
     assert "`ike-published`" in PUBLISHED["note"]
 
 

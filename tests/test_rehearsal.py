@@ -9,14 +9,14 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor
 
-from xkeb.backbone import Backbone
-from xkeb.meter import Meter
-from xkeb.rehearsal import Rehearsal
-from xkeb.training import _order
+from xkeb.editing.training import _order
+from xkeb.estimation.fake_tensors import FakeTensors
+from xkeb.estimation.meter import Meter
+from xkeb.models.backbone import Backbone
 
 
 def test_numbers_are_fake_and_whole_numbers_real() -> None:
-    with Rehearsal():
+    with FakeTensors():
         assert isinstance(torch.zeros(3), FakeTensor)
         assert isinstance(torch.randn(3, generator=torch.Generator()), FakeTensor)
         assert torch.arange(3).tolist() == [0, 1, 2]
@@ -28,7 +28,7 @@ def test_numbers_are_fake_and_whole_numbers_real() -> None:
 
 
 def test_what_is_looked_at_and_is_not_there() -> None:
-    with Rehearsal():
+    with FakeTensors():
         numbers = torch.randn(4, 3)
         assert numbers[0, 0].item() == 1.0 and numbers[:, 0].tolist() == [1.0] * 4
         assert torch.allclose(numbers, numbers + 1)
@@ -38,7 +38,7 @@ def test_what_is_looked_at_and_is_not_there() -> None:
 
 
 def test_masks_select_as_many_as_they_do_in_a_run() -> None:
-    with Rehearsal():
+    with FakeTensors():
         numbers = torch.randn(4, 3)
         known = torch.tensor([True, False, True, False])
         assert numbers[known].shape == (2, 3)
@@ -49,7 +49,7 @@ def test_masks_select_as_many_as_they_do_in_a_run() -> None:
 
 def test_the_order_of_training_facts_is_that_of_a_run() -> None:
     _order.cache_clear()
-    with Rehearsal():
+    with FakeTensors():
         inside = _order(20, seed=3, epoch=0)
     _order.cache_clear()
     assert inside == _order(20, seed=3, epoch=0)
@@ -62,19 +62,19 @@ def test_a_step_of_training_takes_the_same_memory(tiny: Backbone, rows: int) -> 
 
     def run(meter: Meter, model: nn.Module) -> None:
         model.requires_grad_()
-        optimiser = torch.optim.Adam(model.parameters())
+        optimizer = torch.optim.Adam(model.parameters())
         with meter, meter.phase("step"):
             for _ in range(2):
-                optimiser.zero_grad()
+                optimizer.zero_grad()
                 logits = model(ids, use_cache=False).logits
                 nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), ids[:, 1:].flatten()).backward()
-                optimiser.step()
+                optimizer.step()
 
     real = copy.deepcopy(tiny.model)
     meter = Meter()
     meter.hold([*real.parameters(), *real.buffers()])
     run(meter, real)
-    rehearsal = Rehearsal()
+    rehearsal = FakeTensors()
     fake = copy.deepcopy(tiny.model).to("meta")
     fake.tie_weights()
     for name, buffer in tiny.model.named_buffers():  # meta ones would be made anew

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xkeb.errors import RequestError
-from xkeb.results import SCHEMA_VERSION, Result, score, summarise
-from xkeb.types import Score
+from xkeb.results.schema import SCHEMA_VERSION, Result, Score
+from xkeb.results.statistics import mean_scores, score_of
 
 
 def entry(case: str, **scores: float) -> dict[str, Any]:
@@ -41,8 +41,8 @@ def made(**changes: Any) -> Result:
         "model": {"name": "m", "dtype": "float32", "n_parameters": 7, "sha256": "1"},
         "method": {"name": "e", "params": {"layer": 3, "lr": 1e-5, "on": None}},
         "protocol": "teacher_forcing",
-        "scores": summarise([entry("0", f1=1.0, em=1.0), entry("1", f1=0.5, em=0.0), entry("2", f1=0.25, em=0.0)]),
-        "scores_before": summarise([entry("0", f1=0.0, em=0.0)]),
+        "scores": mean_scores([entry("0", f1=1.0, em=1.0), entry("1", f1=0.5, em=0.0), entry("2", f1=0.25, em=0.0)]),
+        "scores_before": mean_scores([entry("0", f1=0.0, em=0.0)]),
         "skipped": [{"case_id": "3", "reason": "zh: empty alt"}],
         "case_ids": ["0", "1", "2"],
         "metrics": ["f1", "em"],
@@ -56,7 +56,7 @@ def made(**changes: Any) -> Result:
 
 
 def test_mean_and_standard_error_by_hand() -> None:
-    found = score([1.0, 0.5, 0.0, 0.5])
+    found = score_of([1.0, 0.5, 0.0, 0.5])
     assert found.mean == 50
     # deviations 50, 0, -50, 0: variance 5000 / 3, over 4 values
     assert found.stderr == pytest.approx(math.sqrt(5000 / 3 / 4))
@@ -65,33 +65,33 @@ def test_mean_and_standard_error_by_hand() -> None:
 
 def test_the_interval_is_the_bootstrap_s_percentiles() -> None:
     """Of two values 0 and 1, a resample's mean is 0, 1/2 or 1 with chances 1/4, 1/2, 1/4: the interval spans all."""
-    assert score([0.0, 1.0]).ci95 == (0, 100)
+    assert score_of([0.0, 1.0]).ci95 == (0, 100)
     sample = np.random.default_rng(1).random(400)
-    found = score(sample.tolist())
+    found = score_of(sample.tolist())
     # the central limit theorem's interval, to within the noise of the resampling
     assert found.ci95[0] == pytest.approx(found.mean - 1.96 * found.stderr, abs=0.25)
     assert found.ci95[1] == pytest.approx(found.mean + 1.96 * found.stderr, abs=0.25)
 
 
 def test_a_constant_sample_is_certain() -> None:
-    assert score([0.3] * 5) == Score(pytest.approx(30), 0.0, (pytest.approx(30), pytest.approx(30)), 5)
-    assert score([1.0] * 5) == Score(100.0, 0.0, (100.0, 100.0), 5)
+    assert score_of([0.3] * 5) == Score(pytest.approx(30), 0.0, (pytest.approx(30), pytest.approx(30)), 5)
+    assert score_of([1.0] * 5) == Score(100.0, 0.0, (100.0, 100.0), 5)
 
 
 def test_a_single_value_is_its_own_interval() -> None:
-    assert score([0.25]) == Score(25.0, 0.0, (25.0, 25.0), 1)
+    assert score_of([0.25]) == Score(25.0, 0.0, (25.0, 25.0), 1)
 
 
 def test_a_result_is_a_function_of_its_cases() -> None:
     sample = np.random.default_rng(2).random(50).tolist()
-    assert score(sample) == score(sample)
+    assert score_of(sample) == score_of(sample)
     np.random.seed(5)  # the global generator must not matter
-    assert score(sample) == score(list(sample))
+    assert score_of(sample) == score_of(list(sample))
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_scores_are_finite_and_the_interval_holds_the_mean(sample: list[float]) -> None:
-    found = score(sample)
+    found = score_of(sample)
     assert all(math.isfinite(value) for value in (found.mean, found.stderr, *found.ci95))
     assert -1e-9 <= found.ci95[0] <= found.mean + 1e-9
     assert found.mean - 1e-9 <= found.ci95[1] <= 100 + 1e-9
@@ -99,7 +99,7 @@ def test_scores_are_finite_and_the_interval_holds_the_mean(sample: list[float]) 
 
 
 def test_values_are_gathered_by_property_language_and_metric() -> None:
-    found = summarise([entry("0", f1=1.0, em=1.0), entry("1", f1=0.5, em=0.0)])
+    found = mean_scores([entry("0", f1=1.0, em=1.0), entry("1", f1=0.5, em=0.0)])
     assert {
         (name, language, metric): (made.mean, made.n)
         for name, languages in found.items()
@@ -114,8 +114,8 @@ def test_values_are_gathered_by_property_language_and_metric() -> None:
 
 def test_a_skipped_case_counts_nowhere() -> None:
     skipped = {"case_id": "9", "status": "skipped", "reason": "why", "probes": []}
-    assert summarise([skipped, entry("0", f1=0.5), skipped]) == summarise([entry("0", f1=0.5)])
-    assert summarise([skipped]) == {}
+    assert mean_scores([skipped, entry("0", f1=0.5), skipped]) == mean_scores([entry("0", f1=0.5)])
+    assert mean_scores([skipped]) == {}
 
 
 def test_a_result_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ import torch
 from some_changes import dense, fingerprint, low_rank, noise, one_by_one, untouched
 
 import xkeb
-from xkeb.backbone import Backbone
-from xkeb.changes import ContextChange, LowRankChange
+from xkeb.editing.changes import ContextChange, LowRankChange
+from xkeb.editing.serialization import load_change
 from xkeb.errors import RequestError
-from xkeb.saving import load_change
+from xkeb.models.backbone import Backbone
 from xkeb.types import Case
 
 

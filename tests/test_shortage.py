@@ -17,17 +17,20 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import xkeb
-from xkeb.backbone import Backbone
-from xkeb.changes import Change
-from xkeb.clock import Clock
-from xkeb.evaluation import answer, run_cell
-from xkeb.executors.local import CellError, run, told
-from xkeb.plan import Request, plan
-from xkeb.plugins import Entry, plugins
-from xkeb.predict import Query, predict
-from xkeb.progress import Listener
-from xkeb.shortage import Shortage, ShortageError, ran_out, tried
-from xkeb.types import Case, Edit
+from xkeb.editing.changes import Change
+from xkeb.evaluation.config import RunConfig
+from xkeb.evaluation.events import RunObserver
+from xkeb.evaluation.executors.local import run_jobs
+from xkeb.evaluation.job import JobError
+from xkeb.evaluation.planning import plan_run
+from xkeb.evaluation.runner import answer, run_job
+from xkeb.evaluation.timing import PhaseTimer
+from xkeb.models.backbone import Backbone
+from xkeb.models.oom import OutOfMemory, OutOfMemoryError, attempt, detach_traceback, is_out_of_memory
+from xkeb.models.prediction import predict
+from xkeb.registry.manager import get_plugins
+from xkeb.registry.registry import Entry
+from xkeb.types import Case, Edit, Query
 
 TOO_MUCH = 2**58
 """Bytes that no machine has: the allocator says so at once."""
@@ -65,9 +68,9 @@ def test_of_an_attempt_for_which_memory_did_not_suffice_nothing_is_alive() -> No
                 raise RuntimeError(f"{loss}: {error}") from error
         return 7
 
-    assert tried(act, True) == 7
-    found = tried(act, enough=False)
-    assert isinstance(found, Shortage)
+    assert attempt(act, True) == 7
+    found = attempt(act, enough=False)
+    assert isinstance(found, OutOfMemory)
     assert "can't allocate memory: you tried to allocate 288230376151711744 bytes" in found.told
     assert [ref() for ref in alive] == [None, None]
 
@@ -78,13 +81,13 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
 
     for error in (RuntimeError("shapes do not match"), ValueError("out of memory"), KeyError("x")):
         with pytest.raises(type(error)):
-            tried(act, error)
+            attempt(act, error)
     for error in (
         MemoryError(),
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."),
-        ShortageError("x"),
+        OutOfMemoryError("x"),
     ):
-        assert isinstance(tried(act, error), Shortage)
+        assert isinstance(attempt(act, error), OutOfMemory)
 
 
 # Batches of edits ------------------------------------------------------------------------------------------------------
@@ -109,7 +112,7 @@ class Greedy:
 SEEN: list[int] = []
 
 
-class Told(Listener):
+class Told(RunObserver):
     def __init__(self) -> None:
         self.sizes: list[int] = []
         self.done = 0
@@ -126,17 +129,17 @@ class Told(Listener):
 
 @pytest.fixture
 def greedy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setitem(plugins().methods.entries, "greedy", Entry(Greedy, "tests"))
+    monkeypatch.setitem(get_plugins().methods.entries, "greedy", Entry(Greedy, "tests"))
     SEEN.clear()
     yield
 
 
-def request(tiny_folders: dict[str, Path], output: Path, **options: Any) -> Request:
+def request(tiny_folders: dict[str, Path], output: Path, **options: Any) -> RunConfig:
     fields: dict[str, Any] = {
         "tasks": [TASK], "models": ["hf"], "methods": ["greedy"], "model_args": {"path": str(tiny_folders["llama"])},
         "device": "cpu", "limit": 10, "output": output, **options,
     }  # fmt: skip
-    return Request(**fields)
+    return RunConfig(**fields)
 
 
 def lines(output: Path, method: str = "greedy") -> list[tuple[str, Any]]:
@@ -151,13 +154,13 @@ def test_a_batch_that_does_not_fit_is_halved_and_nothing_else_changes(
     before = state(llama)
     asked = request(tiny_folders, tmp_path / "auto", method_args={"greedy.most": 3})
     listener = Told()
-    (cell,) = plan(asked)
-    result = run_cell(cell, llama, asked, listener)
+    (cell,) = plan_run(asked)
+    result = run_job(cell, llama, asked, listener)
     assert SEEN == [8, 4, 2, 2, 2, 2, 2]
     assert listener.sizes == [4, 2] and listener.done == 10
     assert state(llama) == before
     single = request(tiny_folders, tmp_path / "one", method_args={"greedy.most": 3}, batch_size=1)
-    expected = run_cell(plan(single)[0], llama, single, Listener())
+    expected = run_job(plan_run(single)[0], llama, single, RunObserver())
     assert lines(tmp_path / "auto") == lines(tmp_path / "one")
     assert [case_id for case_id, _ in lines(tmp_path / "auto")] == [str(i) for i in range(10)]
     assert result.scores == expected.scores
@@ -172,14 +175,14 @@ def test_a_size_that_was_asked_for_is_kept_and_auto_goes_on_from_there(
 ) -> None:
     before = state(llama)
     asked = request(tiny_folders, tmp_path, limit=5, batch_size=4)
-    (cell,) = plan(asked)
+    (cell,) = plan_run(asked)
     with pytest.raises(
-        ShortageError, match=r"^Memory ran out with 4 cases at once, as asked for: .*with auto, one that"
+        OutOfMemoryError, match=r"^Memory ran out with 4 cases at once, as asked for: .*with auto, one that"
     ):
-        run_cell(cell, llama, asked, Listener())
+        run_job(cell, llama, asked, RunObserver())
     assert SEEN == [4] and lines(tmp_path) == [] and state(llama) == before
     again = request(tiny_folders, tmp_path, limit=5)
-    run_cell(cell, llama, again, Listener())
+    run_job(cell, llama, again, RunObserver())
     assert [case_id for case_id, _ in lines(tmp_path)] == list("01234")
 
 
@@ -189,8 +192,8 @@ def test_one_case_that_does_not_fit_fails_its_cell_in_a_sentence_and_no_other(
     asked = request(
         tiny_folders, tmp_path, methods=["greedy", "ft"], limit=3, method_args={"greedy.most": 0, "ft.steps": 1}
     )
-    with pytest.raises(CellError) as caught:
-        run(plan(asked), asked)
+    with pytest.raises(JobError) as caught:
+        run_jobs(plan_run(asked), asked)
     ((cell, error),) = caught.value.failed
     assert cell.method == "greedy" and SEEN == [3, 1]
     assert str(error).startswith("Memory ran out with case '0' alone: ") and "can't allocate memory" in str(error)
@@ -223,7 +226,7 @@ def test_questions_that_do_not_fit_at_once_are_answered_in_smaller_batches(llama
             sizes = rows[bool(context) :]  # the context alone, first
             most = 0
             if not context:  # else it runs out before that, with the context alone
-                with pytest.raises(ShortageError, match=r"Memory ran out with one question of \d+ tokens: "):
+                with pytest.raises(OutOfMemoryError, match=r"Memory ran out with one question of \d+ tokens: "):
                     predict(llama, queries[:2])
         finally:
             handle.remove()
@@ -275,7 +278,7 @@ def test_wherever_memory_runs_out_the_model_is_as_it_was_and_answers_the_same(
     cases = list(xkeb.load_task(TASK))[:2]
 
     def ask() -> Any:
-        return answer(editor, llama, cases, Clock(torch.device("cpu")))[0]
+        return answer(editor, llama, cases, PhaseTimer(torch.device("cpu")))[0]
 
     with Fault() as whole:
         expected = ask()
@@ -283,10 +286,10 @@ def test_wherever_memory_runs_out_the_model_is_as_it_was_and_answers_the_same(
     short = 0
     for share in (0.02, 0.5, 0.95):
         with Fault(max(1, int(share * whole.count))):
-            found = tried(ask)
+            found = attempt(ask)
         assert state(llama) == before, share
-        short += isinstance(found, Shortage)
-        assert isinstance(found, Shortage) or found == expected
+        short += isinstance(found, OutOfMemory)
+        assert isinstance(found, OutOfMemory) or found == expected
     assert short or method == "ike"  # predictions alone are halved where they are made
     assert ask() == expected and state(llama) == before and llama.context("en") == ""
 
@@ -312,7 +315,7 @@ def test_what_the_frames_of_an_error_hold_is_let_go() -> None:
     try:
         fail()
     except ValueError as error:
-        kept = told(error)
+        kept = detach_traceback(error)
     gc.collect()
     assert isinstance(kept, ValueError) and held[0]() is None
 
@@ -320,17 +323,17 @@ def test_what_the_frames_of_an_error_hold_is_let_go() -> None:
 def test_an_error_that_is_its_own_cause_is_told() -> None:
     error = ValueError("round")
     error.__cause__ = error
-    assert told(error) is error
+    assert detach_traceback(error) is error
 
 
 def test_an_allocators_error_is_told_in_words() -> None:
     try:
         run_out()
     except RuntimeError as error:
-        kept = told(error)
-    assert isinstance(kept, ShortageError) and str(kept).startswith("Memory ran out: ")
+        kept = detach_traceback(error)
+    assert isinstance(kept, OutOfMemoryError) and str(kept).startswith("Memory ran out: ")
 
 
 @pytest.mark.parametrize("args", [(7,), (None,), (), (ValueError("x"),), ("a", "b")])
 def test_errors_with_anything_for_a_message_are_no_shortage(args: tuple[Any, ...]) -> None:
-    assert not ran_out(RuntimeError(*args))
+    assert not is_out_of_memory(RuntimeError(*args))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from xkeb.plugins import plugins
+from xkeb.registry.manager import get_plugins
 
 CORE = Path(__file__).parent.parent / "xkeb"
 SOURCES = sorted(CORE.rglob("*.py"))
@@ -30,11 +30,11 @@ FAMILIES = {
     "mistral",
     "bloom",
 }
-"""Names that would not stand in a catalogue as they are spelt here, or that don't yet."""
+"""Names that would not stand in a registry as they are spelt here, or that don't yet."""
 
 
 def registered() -> set[str]:
-    return {name.lower() for catalogue in (plugins().methods, plugins().models) for name in catalogue}
+    return {name.lower() for registry in (get_plugins().methods, get_plugins().models) for name in registry}
 
 
 def code(source: str) -> Iterator[tuple[int, str]]:

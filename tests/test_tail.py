@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from xkeb.backbone import Backbone
-from xkeb.tail import Tail
+from xkeb.models.backbone import Backbone
+from xkeb.models.suffix import SuffixForward
 
 Hook = Callable[[Any, Any, torch.Tensor], torch.Tensor]
 
@@ -53,7 +53,9 @@ def hooked(backbone: Backbone, layer: int, hook: Hook) -> Iterator[None]:
         handle.remove()
 
 
-def compare(tail: Tail, hidden: torch.Tensor, expected: list[torch.Tensor], rows: list[int], sites: Any) -> None:
+def compare(
+    tail: SuffixForward, hidden: torch.Tensor, expected: list[torch.Tensor], rows: list[int], sites: Any
+) -> None:
     """`hidden` holds, for each of `rows`, the expected states from its site on, from the first column on."""
     assert len(hidden) == len(rows)
     for states, row in zip(hidden, rows, strict=True):
@@ -65,7 +67,7 @@ def compare(tail: Tail, hidden: torch.Tensor, expected: list[torch.Tensor], rows
 @torch.no_grad()
 def test_it_gives_the_models_own_final_hidden_states(tiny: Backbone, layer: int, sites: tuple[int, ...]) -> None:
     ids = rows_of(tiny)
-    tail = Tail(tiny, layer, ids, sites)
+    tail = SuffixForward(tiny, layer, ids, sites)
     expected = [whole(tiny, row) for row in ids]
     compare(tail, tail.run(), expected, list(range(len(ids))), sites)
     compare(tail, tail.base, expected, list(range(len(ids))), sites)
@@ -74,7 +76,7 @@ def test_it_gives_the_models_own_final_hidden_states(tiny: Backbone, layer: int,
 @torch.no_grad()
 def test_without_sites_it_gives_every_position(tiny: Backbone, layer: int) -> None:
     ids = rows_of(tiny)
-    tail = Tail(tiny, layer, ids)
+    tail = SuffixForward(tiny, layer, ids)
     compare(tail, tail.run(), [whole(tiny, row) for row in ids], list(range(len(ids))), [0] * len(ids))
 
 
@@ -82,7 +84,7 @@ def test_without_sites_it_gives_every_position(tiny: Backbone, layer: int) -> No
 @pytest.mark.parametrize("rows", [[2], [4, 0], [0, 1, 2, 3, 4], [3, 3, 1]], ids=str)
 def test_it_runs_some_of_the_rows(tiny: Backbone, layer: int, sites: tuple[int, ...], rows: list[int]) -> None:
     ids = rows_of(tiny)
-    tail = Tail(tiny, layer, ids, sites)
+    tail = SuffixForward(tiny, layer, ids, sites)
     compare(tail, tail.run(torch.tensor(rows)), [whole(tiny, row) for row in ids], rows, sites)
 
 
@@ -90,7 +92,7 @@ def test_it_runs_some_of_the_rows(tiny: Backbone, layer: int, sites: tuple[int, 
 def test_a_single_text_is_a_batch(tiny: Backbone, layer: int) -> None:
     ids = rows_of(tiny)[4:]
     for site in (0, 1, 40):
-        tail = Tail(tiny, layer, ids, [site])
+        tail = SuffixForward(tiny, layer, ids, [site])
         compare(tail, tail.run(), [whole(tiny, ids[0])], [0], [site])
 
 
@@ -100,7 +102,7 @@ def test_as_many_texts_as_they_have_tokens(tiny: Backbone, layer: int) -> None:
     text = rows_of(tiny)[2]
     ids = [tuple(text[i : i + 8]) for i in range(8)]
     for sites in ([0] * 8, [4] * 8):
-        tail = Tail(tiny, layer, ids, sites)
+        tail = SuffixForward(tiny, layer, ids, sites)
         compare(tail, tail.run(torch.tensor([5, 1])), [whole(tiny, row) for row in ids], [5, 1], sites)
 
 
@@ -110,7 +112,7 @@ def test_the_window_slides_over_the_kept_tokens(tiny: Backbone, layer: int) -> N
     ids = [rows_of(tiny)[4] + rows_of(tiny)[2][1:], rows_of(tiny)[4]]
     sites = [len(ids[0]) - 30, 17]
     assert min(sites) > 16
-    tail = Tail(tiny, layer, ids, sites)
+    tail = SuffixForward(tiny, layer, ids, sites)
     compare(tail, tail.run(), [whole(tiny, row) for row in ids], [0, 1], sites)
 
 
@@ -145,7 +147,7 @@ def test_a_hook_changes_it_as_the_same_hook_changes_the_whole_model(
     tiny: Backbone, layer: int, sites: tuple[int, ...]
 ) -> None:
     ids, extra = rows_of(tiny), vectors(tiny, len(TEXTS))
-    tail = Tail(tiny, layer, ids, sites)
+    tail = SuffixForward(tiny, layer, ids, sites)
     untouched = tail.run()
     expected = []
     for row, site, vector in zip(ids, sites, extra, strict=True):
@@ -161,7 +163,7 @@ def test_a_hook_changes_it_as_the_same_hook_changes_the_whole_model(
 @torch.no_grad()
 def test_a_hook_sees_the_rows_asked_for_in_that_order(tiny: Backbone, layer: int, sites: tuple[int, ...]) -> None:
     ids, extra, rows = rows_of(tiny), vectors(tiny, 2), [3, 1]
-    tail = Tail(tiny, layer, ids, sites)
+    tail = SuffixForward(tiny, layer, ids, sites)
     expected = {}
     for row, vector in zip(rows, extra, strict=True):
         with hooked(tiny, layer, at(sites[row], vector)):
@@ -175,7 +177,7 @@ def test_a_gradient_is_the_one_through_the_whole_model(tiny: Backbone, layer: in
     """Relative to its norm, to 1e-5, in float32."""
     ids = rows_of(tiny)
     generator = torch.Generator().manual_seed(2)
-    tail = Tail(tiny, layer, ids, sites)
+    tail = SuffixForward(tiny, layer, ids, sites)
     mine, theirs = vectors(tiny, len(ids), True), vectors(tiny, len(ids), True)
     weights = [torch.randn(len(row), tiny.layout.hidden_size, generator=generator) for row in ids]
     with hooked(tiny, layer, at_first(mine)):
@@ -194,7 +196,7 @@ def test_a_gradient_is_the_one_through_the_whole_model(tiny: Backbone, layer: in
 
 
 def test_it_leaves_no_hook_behind(tiny: Backbone) -> None:
-    Tail(tiny, 1, rows_of(tiny), SITES[2])
+    SuffixForward(tiny, 1, rows_of(tiny), SITES[2])
     assert not [
         path for path, module in tiny.model.named_modules() if module._forward_hooks or module._forward_pre_hooks
     ]

@@ -1,4 +1,4 @@
-"""`xkeb.tasks` and ``xkeb validate``: a task in a few lines of YAML, and what is said of each line that is wrong."""
+"""`xkeb.tasks.task` and ``xkeb validate``: a task in a few lines of YAML, and what is said of each line that is wrong."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import pytest
 from click.testing import CliRunner
 
 import xkeb
-from xkeb.cli.validate import command as validate
+from xkeb.cli.commands.validate import command as validate
 from xkeb.errors import PluginError, RequestError
-from xkeb.plugins import Entry, plugins
-from xkeb.task_files import Definition, GroupFile, TaskFile, pair_named, read_definitions
-from xkeb.tasks import definitions, expand, load_task
+from xkeb.registry.manager import get_plugins
+from xkeb.registry.registry import Entry
+from xkeb.tasks.config import Definition, GroupFile, TaskFile, pair_named, read_definitions
+from xkeb.tasks.task import expand_groups, load_definitions, load_task
 from xkeb.types import LanguagePair
 
 FOLDER = Path(__file__).parent.parent / "tasks"
@@ -130,7 +131,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_task_defined_twice_names_both_files(write: Write, tmp_path: Path) -> None:
     first, second = write("a.yaml", GOOD), write("b.yaml", GOOD)
     with pytest.raises(RequestError, match="both define 'mine'") as caught:
-        definitions([tmp_path])
+        load_definitions([tmp_path])
     assert str(first) in str(caught.value)
     assert str(second) in str(caught.value)
 
@@ -138,13 +139,13 @@ def test_a_task_defined_twice_names_both_files(write: Write, tmp_path: Path) -> 
 def test_a_shipped_name_is_not_overridden_silently(write: Write, tmp_path: Path) -> None:
     write("a.yaml", GOOD.replace("mine", "bizsre_en2zh"))
     with pytest.raises(RequestError, match="both define 'bizsre_en2zh'"):
-        definitions([tmp_path])
+        load_definitions([tmp_path])
 
 
 def test_a_group_stands_for_its_tasks_in_order_and_once_each() -> None:
-    assert expand(["bizsre_mini"]) == ["bizsre_mini_en2zh", "bizsre_mini_zh2en"]
-    assert expand(["bizsre_mini_zh2en", "bizsre_mini"]) == ["bizsre_mini_zh2en", "bizsre_mini_en2zh"]
-    assert expand(["bizsre", "bizsre"]) == ["bizsre_en2zh", "bizsre_zh2en"]
+    assert expand_groups(["bizsre_mini"]) == ["bizsre_mini_en2zh", "bizsre_mini_zh2en"]
+    assert expand_groups(["bizsre_mini_zh2en", "bizsre_mini"]) == ["bizsre_mini_zh2en", "bizsre_mini_en2zh"]
+    assert expand_groups(["bizsre", "bizsre"]) == ["bizsre_en2zh", "bizsre_zh2en"]
 
 
 def test_a_group_is_not_a_task() -> None:
@@ -157,8 +158,8 @@ def test_a_group_may_hold_groups(write: Write, tmp_path: Path) -> None:
     write("g.yaml", "group: g\ntasks: [mine, bizsre, bizsre_en2zh]\n")
     write("h.yaml", "group: h\ntasks: [g, bizsre_mini]\n")
     members = ["mine", "bizsre_en2zh", "bizsre_zh2en"]
-    assert expand(["g"], [tmp_path]) == members
-    assert expand(["bizsre_zh2en", "h"], [tmp_path]) == [
+    assert expand_groups(["g"], [tmp_path]) == members
+    assert expand_groups(["bizsre_zh2en", "h"], [tmp_path]) == [
         "bizsre_zh2en", "mine", "bizsre_en2zh", "bizsre_mini_en2zh", "bizsre_mini_zh2en",
     ]  # fmt: skip
     with pytest.raises(RequestError, match="'h' is a group of tasks: mine, bizsre_en2zh, bizsre_zh2en, bizsre_mini_en"):
@@ -169,7 +170,7 @@ def test_a_group_among_its_own_members_is_refused(write: Write, tmp_path: Path) 
     write("g.yaml", "group: g\ntasks: [h]\n")
     path = write("h.yaml", "group: h\ntasks: [bizsre_en2zh, g]\n")
     with pytest.raises(RequestError, match=r"^Group '[gh]' \(.*\) is among its own members\.$"):
-        definitions([tmp_path])
+        load_definitions([tmp_path])
     done = CliRunner().invoke(validate, [str(path)])
     assert (done.exit_code, "is among its own members" in done.stderr) == (2, True)
 
@@ -177,11 +178,11 @@ def test_a_group_among_its_own_members_is_refused(write: Write, tmp_path: Path) 
 def test_a_group_of_what_is_unknown_is_refused(write: Write, tmp_path: Path) -> None:
     path = write("g.yaml", "group: g\ntasks: [bizsre_mini_en2zhh]\n")
     with pytest.raises(RequestError, match="Unknown task in group 'g'") as caught:
-        definitions([tmp_path])
+        load_definitions([tmp_path])
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize("ask", [load_task, lambda name: expand([name])])
+@pytest.mark.parametrize("ask", [load_task, lambda name: expand_groups([name])])
 def test_an_unknown_task_is_named_with_the_nearest(ask: Callable[[str], object]) -> None:
     with pytest.raises(RequestError, match=r"^Unknown task 'bizsre_en2hz': did you mean 'bizsre_en2zh'"):
         ask("bizsre_en2hz")
@@ -189,7 +190,7 @@ def test_an_unknown_task_is_named_with_the_nearest(ask: Callable[[str], object])
 
 def test_a_task_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=f"There is no task folder {tmp_path / 'no'}"):
-        definitions([tmp_path / "no"])
+        load_definitions([tmp_path / "no"])
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -198,7 +199,7 @@ def test_every_shipped_file_is_valid_described_and_named_as_its_file(path: Path)
     assert path.stem in {definition.name for definition in here}
     for definition in here:
         assert definition.content.description
-        found = definitions()[definition.name]
+        found = load_definitions()[definition.name]
         assert found == Definition(found.path, definition.content)
         assert found.path.samefile(path)
 
@@ -213,7 +214,7 @@ def test_every_shipped_task_loads(name: str, request: pytest.FixtureRequest) -> 
 
 
 def test_the_shipped_groups_are_the_directions_of_a_data_set() -> None:
-    groups = {name: d.content.tasks for name, d in definitions().items() if isinstance(d.content, GroupFile)}
+    groups = {name: d.content.tasks for name, d in load_definitions().items() if isinstance(d.content, GroupFile)}
     assert groups["bizsre"] == ["bizsre_en2zh", "bizsre_zh2en"]
     assert groups["bizsre_mini"] == ["bizsre_mini_en2zh", "bizsre_mini_zh2en"]
     assert groups["mzsre"] == ["mzsre_en2x", "mzsre_x2en"]
@@ -267,7 +268,7 @@ def test_one_file_gives_a_task_for_each_pair_and_their_group(write: Write, tmp_p
         (path, TaskFile(task="all_zh2en", pair="zh-en", description="From Chinese (zh) to English", **common)),
         (path, GroupFile(group="all", tasks=["all_en2zh", "all_zh2en"], description="Both")),
     ]
-    assert expand(["all"], [tmp_path]) == ["all_en2zh", "all_zh2en"]
+    assert expand_groups(["all"], [tmp_path]) == ["all_en2zh", "all_zh2en"]
     assert load_task("all_zh2en", include=[tmp_path]).pair.source == "zh"
     assert CliRunner().invoke(validate, [str(path)]).stdout == f"{path}: all_en2zh to all (3) are valid\n"
 
@@ -295,7 +296,7 @@ def test_a_mistake_in_a_family_is_told_by_its_line(write: Write, old: str, new: 
 
 
 def test_a_registered_pair_is_of_two_registered_languages(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(plugins().pairs.entries, "en-xq", Entry(LanguagePair("en", "xq"), "tests"))
+    monkeypatch.setitem(get_plugins().pairs.entries, "en-xq", Entry(LanguagePair("en", "xq"), "tests"))
     path = write("mine.yaml", GOOD.replace("en-zh", "en-xq"))
     assert problem(path).startswith(f"{path}:4: Unknown language 'xq': ")
 
@@ -305,7 +306,7 @@ def test_what_two_plugins_claim_is_not_called_unknown(
     write: Write, monkeypatch: pytest.MonkeyPatch, kind: str, old: str
 ) -> None:
     sentence = "Two plugins register 'xq': one and another. Neither is used; uninstall one of them."
-    monkeypatch.setitem(getattr(plugins(), kind).disputed, "xq", sentence)
+    monkeypatch.setitem(getattr(get_plugins(), kind).disputed, "xq", sentence)
     bad, good = write("bad.yaml", GOOD.replace(old, "xq")), write("good.yaml", GOOD)
     with pytest.raises(PluginError) as caught:
         read_definitions(bad)

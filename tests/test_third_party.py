@@ -134,7 +134,8 @@ def test_an_opaque_change_is_at_work_in_its_own_case(
 ) -> None:
     """Both cases are edited in one batch, but a change that has only `applied` is seen by its own case alone."""
     import xkeb
-    from xkeb.predict import Query, predict
+    from xkeb.models.prediction import predict
+    from xkeb.types import Query
 
     _, folder = finished
     backbone = xkeb.load_backbone("hf", path=str(tiny_folders["llama"]), device="cpu")

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
+from xkeb.editing.training import Schedule, TrainingError, hold_out, train
 from xkeb.errors import RequestError
-from xkeb.memory import check_memory
-from xkeb.progress import Listener
-from xkeb.training import Schedule, TrainingError, hold_out, train
+from xkeb.evaluation.events import RunObserver
+from xkeb.models.memory import check_memory
 from xkeb.types import Case, Edit
 from xkeb.utils.progress import reporting_to
 
@@ -29,7 +29,7 @@ class Number:
     def __init__(self, lr: float = 0.5) -> None:
         self.module = nn.Linear(1, 1, bias=False)
         nn.init.zeros_(self.module.weight)
-        self.optimisers = [torch.optim.SGD(self.module.parameters(), lr=lr)]
+        self.optimizers = [torch.optim.SGD(self.module.parameters(), lr=lr)]
         self.shown: list[list[int]] = []
 
     def _loss(self, cases: Sequence[Case]) -> torch.Tensor:
@@ -158,7 +158,7 @@ def test_out_of_memory_says_what_to_try(fresh_cache: Path) -> None:
 def test_progress_is_told(fresh_cache: Path) -> None:
     told: list[tuple[str, int, int]] = []
 
-    class Ear(Listener):
+    class Ear(RunObserver):
         def learning(self, what: str, done: int, total: int) -> None:
             told.append((what, done, total))
 

@@ -6,34 +6,48 @@ What needs torch is imported when it is first used, so that ``import xkeb`` and 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from xkeb.hookspecs import hookimpl
-from xkeb.types import Case, Edit, Language, LanguagePair, Prediction, Probe, Score, Skipped
+from xkeb.errors import NotHereError, PluginError, PluginWarning, RequestError, XkebError
+from xkeb.registry.hookspecs import hookimpl
+from xkeb.types import Case, Edit, Language, LanguagePair, Prediction, Probe, Query, Sight, Skipped
 
 if TYPE_CHECKING:
-    from xkeb.backbone import Backbone, load_backbone
-    from xkeb.changes import Change, ContextChange, DenseChange, LowRankChange
-    from xkeb.editor import Editor, load_editor
-    from xkeb.evaluation import evaluate
-    from xkeb.results import Result
-    from xkeb.saving import load_change
-    from xkeb.tasks import Task, load_task
+    from xkeb.data import Dataset
+    from xkeb.editing.changes import Change, ContextChange, DenseChange, LowRankChange, load_change
+    from xkeb.editing.editor import Editor, load_editor
+    from xkeb.editing.training import TrainingError
+    from xkeb.evaluation.api import evaluate
+    from xkeb.evaluation.events import RunObserver
+    from xkeb.evaluation.job import JobError
+    from xkeb.models.backbone import Backbone
+    from xkeb.models.loader import load_backbone
+    from xkeb.models.oom import OutOfMemoryError
+    from xkeb.models.spec import ModelSpec
+    from xkeb.results.schema import Result, Score
+    from xkeb.tasks.task import Task, load_task
 
 __version__ = "0.1.0"
 
 _LAZY = {
-    "Backbone": "backbone",
-    "Change": "changes",
-    "ContextChange": "changes",
-    "DenseChange": "changes",
-    "Editor": "editor",
-    "LowRankChange": "changes",
-    "Result": "results",
-    "Task": "tasks",
-    "evaluate": "evaluation",
-    "load_backbone": "backbone",
-    "load_change": "saving",
-    "load_editor": "editor",
-    "load_task": "tasks",
+    "Backbone": "models.backbone",
+    "Change": "editing.changes",
+    "ContextChange": "editing.changes",
+    "Dataset": "data",
+    "DenseChange": "editing.changes",
+    "Editor": "editing.editor",
+    "JobError": "evaluation.job",
+    "LowRankChange": "editing.changes",
+    "ModelSpec": "models.spec",
+    "OutOfMemoryError": "models.oom",
+    "Result": "results.schema",
+    "RunObserver": "evaluation.events",
+    "Score": "results.schema",
+    "Task": "tasks.task",
+    "TrainingError": "editing.training",
+    "evaluate": "evaluation.api",
+    "load_backbone": "models.loader",
+    "load_change": "editing.changes",
+    "load_editor": "editing.editor",
+    "load_task": "tasks.task",
 }
 
 __all__ = [
@@ -41,18 +55,31 @@ __all__ = [
     "Case",
     "Change",
     "ContextChange",
+    "Dataset",
     "DenseChange",
     "Edit",
     "Editor",
+    "JobError",
     "Language",
     "LanguagePair",
     "LowRankChange",
+    "ModelSpec",
+    "NotHereError",
+    "OutOfMemoryError",
+    "PluginError",
+    "PluginWarning",
     "Prediction",
     "Probe",
+    "Query",
+    "RequestError",
     "Result",
+    "RunObserver",
     "Score",
+    "Sight",
     "Skipped",
     "Task",
+    "TrainingError",
+    "XkebError",
     "evaluate",
     "hookimpl",
     "load_backbone",
@@ -66,3 +93,7 @@ def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"xkeb.{_LAZY[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

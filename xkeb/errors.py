@@ -19,7 +19,7 @@ class NotHereError(RequestError):
 
 
 class PluginError(XkebError):
-    """A plugin breaks the rules of the catalogues: a name registered twice, a hook misspelt."""
+    """A plugin breaks the rules of the registries: a name registered twice, a hook misspelt."""
 
 
 class PluginWarning(UserWarning):
@@ -39,7 +39,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> RequestError:
-    """The error for a name that is not in a catalogue: names the nearest one, or lists all of them."""
+    """The error for a name that is not in a registry: names the nearest one, or lists all of them."""
     names = sorted(known)
     near = nearest(name, names)
     if near:

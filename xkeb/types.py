@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from enum import StrEnum
+from typing import Literal, Protocol
 
 Property = Literal["reliability", "generality", "locality", "portability"]
 """What is measured of an edit (Section 3.3 of the paper)."""
 
 PROPERTIES: tuple[Property, ...] = ("reliability", "generality", "locality", "portability")
+
+
+class Sight(StrEnum):
+    """What an editor may look at. The suite hands it what it declares (`sees`), and nothing else."""
+
+    SOURCE_EDIT = "source_edit"
+    """The edit's question, subject and new answer in its own language."""
+    TARGET_QUESTION = "target_question"
+    """The edit's question in the case's other language."""
+    TARGET_ANSWER = "target_answer"
+    """The new answer in the case's other language."""
+    SUBJECT_ALIASES = "subject_aliases"
+    """How the record's other languages write the subject."""
+    SOURCE_TRAINING = "source_training"
+    """Training facts in the language of the edits."""
+    PARALLEL_TRAINING = "parallel_training"
+    """Training facts with their question and answer in the other language beside them."""
+    EXTERNAL_TRANSLATION = "external_translation"
+    """A translation that the method makes or fetches by itself."""
 
 
 REPLACEMENT = "\ufffd"
@@ -25,9 +45,9 @@ class Language:
     """ISO 639-1 code, e.g. ``en``."""
     name: str
     """English name, as tables print it."""
-    units: Callable[[str], list[str]]
+    segment: Callable[[str], list[str]]
     """Cuts a text into the units that ``f1_units`` counts: words, or characters."""
-    joiner: str = " "
+    separator: str = " "
     """What stands between a prompt and its answer: a space, or nothing where the language writes none."""
 
 
@@ -58,7 +78,11 @@ class Edit:
     subject: str = ""
     """What the fact is about, as it is written in `prompt`; empty where a data set doesn't say."""
     translations: Mapping[str, str] = field(default_factory=dict)
-    """The same target in each language of the case. Only a method that says so in its name may look at the others'."""
+    """The same target in each language of the case."""
+    questions: Mapping[str, str] = field(default_factory=dict)
+    """The same question in each language of the case."""
+    aliases: tuple[str, ...] = ()
+    """How the record's other languages write the subject."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +109,37 @@ class Case:
     edit: Edit
     probes: tuple[Probe, ...]
 
+    def probe(self, name: Property) -> Probe:
+        """The first probe of that property.
 
-def lengths(case: Case) -> list[int]:
-    """Bytes of each of a case's questions with its answer, the edit's first: about as tokens go, in any script."""
-    texts = [(case.edit.prompt, case.edit.target), *((probe.prompt, probe.reference) for probe in case.probes)]
-    return [len((question + answer).encode()) for question, answer in texts]
+        Raises:
+            KeyError: it has none.
+        """
+        for probe in self.probes:
+            if probe.property == name:
+                return probe
+        raise KeyError(name)
+
+    def has(self, properties: Iterable[Property]) -> bool:
+        """Whether it has a probe of each of these properties."""
+        return set(properties) <= {probe.property for probe in self.probes}
+
+    @builtins.property
+    def text_lengths(self) -> list[int]:
+        """Bytes of each question with its answer, the edit's first: about as tokens go, in any script."""
+        texts = [(self.edit.prompt, self.edit.target), *((probe.prompt, probe.reference) for probe in self.probes)]
+        return [len((question + answer).encode()) for question, answer in texts]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A prompt and the answer whose tokens are to be predicted, each from the gold ones before it."""
+
+    prompt: str
+    target: str
+    language: str
+    row: int = 0
+    """Which change it is asked under, where several are at work at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +164,11 @@ class Prediction:
     """The ids as predicted, one for each token of the reference under teacher forcing. Empty for a gold answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
-    """A mean over cases, times 100, with its uncertainty over cases."""
+class Metric(Protocol):
+    """Compares two answers given in `language`: 0 where they have nothing in common, 1 where they are the same."""
 
-    mean: float
-    stderr: float
-    """Standard error of the mean (ddof 1); 0 for a single case."""
-    ci95: tuple[float, float]
-    """Percentile bootstrap interval of the mean."""
-    n: int
+    def __call__(self, prediction: Prediction, reference: Prediction, language: Language) -> float: ...
+
+
+DEFAULT_METRICS = ("f1", "em", "f1_pr", "f1_units")
+"""Names of the metrics that a run scores unless told otherwise."""

@@ -15,11 +15,10 @@ from typing import Annotated, Any
 import click
 from pydantic import BaseModel
 
-from xkeb import hookspecs
 from xkeb.cli import cli
 from xkeb.leaderboard import schema
-from xkeb.results import Result
-from xkeb.types import Score
+from xkeb.registry import hookspecs
+from xkeb.results.schema import Result, Score
 
 
 def commands() -> str:
@@ -92,18 +91,18 @@ def about_hooks() -> str:
 def result_file() -> str:
     """result.json: every key, with its type, and what the class that writes it says of it."""
     return _keys(
-        schema.ResultFile, {**_docstrings(Result), **{f"scores.*.*.*.{k}": v for k, v in _docstrings(Score).items()}}
+        schema.Result, {**_docstrings(Result), **{f"scores.*.*.*.{k}": v for k, v in _docstrings(Score).items()}}
     )
 
 
 def case_line() -> str:
     """A line of cases.jsonl."""
-    return _keys(schema.CaseLine, {})
+    return _keys(schema.CaseRecord, {})
 
 
 def version() -> str:
     """The schema version of this code."""
-    from xkeb.results import SCHEMA_VERSION
+    from xkeb.results.schema import SCHEMA_VERSION
 
     return f"Schema version **{SCHEMA_VERSION}**."
 
@@ -180,9 +179,9 @@ def options(place: str) -> Callable[[], str]:
     """The options of a registered method: name, default, what is said of it."""
 
     def part() -> str:
-        from xkeb.plugins import plugins
+        from xkeb.registry.manager import get_plugins
 
-        cls = plugins().methods.get(place)
+        cls = get_plugins().methods.get(place)
         said = _docstrings(cls)
         rows = ["| option | default | |", "|---|---|---|"]
         for field in dataclasses.fields(cls):

@@ -84,7 +84,7 @@ Board.prototype.compare = function (a, b) {
 
 // The best of the rows that are shown, and those that can't be told from it; each protocol for itself.
 Board.prototype.mark = function () {
-  const able = this.rows.filter((item) => !item.row.hidden && item.fields[3] !== "untouched");
+  const able = this.rows.filter((item) => !item.row.hidden && item.fields[3] !== "baseline");
   const protocols = new Set(able.map((item) => item.fields[4]));
   this.heads.forEach((head, column) => {
     if (!head.dataset.property) return;

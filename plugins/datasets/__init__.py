@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from xkeb.datasets import Dataset
-from xkeb.hookspecs import hookimpl
+from xkeb.data.dataset import Dataset
+from xkeb.registry.hookspecs import hookimpl
 
 
 @hookimpl

@@ -6,7 +6,8 @@ facts are lines of a question and its answer, the same 10,000 in every language;
 has a rephrase and an unrelated question as well.
 """
 
-from xkeb.datasets import Download, ParallelRecords
+from xkeb.data.dataset import Download
+from xkeb.data.parallel import ParallelRecords
 from xkeb_plugins.datasets.bizsre import BIZSRE
 
 _UPSTREAM = "https://raw.githubusercontent.com/weixuan-wang123/ReMaKE/975a9e90698d0e9021e44d49809c0ee24b2710a5/data"

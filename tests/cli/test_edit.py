@@ -35,7 +35,8 @@ def edit(xkeb_cli: Callable[..., Any], tiny_folders: dict[str, Path]) -> Callabl
 def test_an_edit_by_hand_is_shown_and_its_saved_change_does_the_same(
     edit: Callable[..., Any], tiny_folders: dict[str, Path], tmp_path: Path, method: str, arguments: list[str]
 ) -> None:
-    from xkeb.predict import Query, predict
+    from xkeb.models.prediction import predict
+    from xkeb.types import Query
 
     outcome = edit("--method", method, "--method-args", *arguments, "--save", tmp_path / "change")
     assert str(tmp_path / "change") in outcome.out
@@ -62,7 +63,8 @@ def printable(text: str) -> str:
 def test_an_edited_checkpoint_is_a_model_of_its_own(
     edit: Callable[..., Any], tiny_folders: dict[str, Path], tmp_path: Path
 ) -> None:
-    from xkeb.predict import Query, predict
+    from xkeb.models.prediction import predict
+    from xkeb.types import Query
 
     edit("--method", "ft", "--method-args", "lr=0.01", "--save", tmp_path / "change")
     edit("--method", "ft", "--method-args", "lr=0.01", "--save", tmp_path / "model", "--save-as", "checkpoint")

@@ -13,7 +13,7 @@ import pytest
 from made_results import put, result, score
 from site_pages import Page
 
-from xkeb.leaderboard.build import build
+from xkeb.leaderboard.site.build import build_site
 
 pytest_plugins = ("command_line",)
 
@@ -87,7 +87,7 @@ def refused(xkeb_cli: Callable[..., Any], output: Path, *results: Path) -> str:
 
 def test_results_are_never_deleted(xkeb_cli: Callable[..., Any], tmp_path: Path) -> None:
     """Where a site stands, a new one replaces everything."""
-    build([], tmp_path / "site")
+    build_site([], tmp_path / "site")
     kept = put(tmp_path / "site" / "mine" / "a", result())
     for folder in (kept, tmp_path / "site", tmp_path, tmp_path / "site" / "mine"):
         assert "holds the results in" in refused(xkeb_cli, tmp_path / "site", folder)
@@ -114,9 +114,9 @@ def test_a_site_is_served_on_loopback_only(tmp_path: Path, monkeypatch: pytest.M
 
     from click.testing import CliRunner
 
-    from xkeb.cli.leaderboard_serve import command
+    from xkeb.cli.commands.leaderboard_serve import command
 
-    build([], tmp_path / "site")
+    build_site([], tmp_path / "site")
     started = threading.Event()
     servers: list[ThreadingHTTPServer] = []
     forever = ThreadingHTTPServer.serve_forever

@@ -10,8 +10,9 @@ import yaml
 from command_line import Xkeb
 
 import xkeb_tasks.runs
-from xkeb.backbone import Backbone
-from xkeb.plan import Request, plan
+from xkeb.evaluation.config import RunConfig
+from xkeb.evaluation.planning import plan_run
+from xkeb.models.backbone import Backbone
 
 pytest_plugins = ("command_line",)
 
@@ -67,7 +68,7 @@ def test_a_run_is_refused_where_a_model_cant_be_had(xkeb_cli: Xkeb, tmp_path: Pa
 def test_the_papers_run_file_has_its_48_cells(data_dir: Path, tmp_path: Path) -> None:
     said = yaml.safe_load(PAPER.read_text(encoding="utf-8"))
     absent: list[str] = []
-    cells = plan(Request([said["tasks"]], said["model"], data_dir=data_dir, output=tmp_path), absent)
+    cells = plan_run(RunConfig([said["tasks"]], said["model"], data_dir=data_dir, output=tmp_path), absent)
     assert Counter(cell.model for cell in cells) == {
         "chinese-llama-plus-7b": 14,
         "chinese-llama-2-7b": 14,
@@ -81,7 +82,7 @@ def test_the_papers_run_file_has_its_48_cells(data_dir: Path, tmp_path: Path) ->
 
 
 def test_an_option_can_be_given_to_one_model() -> None:
-    request = Request(["t"], ["one", "one-b"], model_args={"one.path": "a", "one-b.path": "b", "size": "any"})
+    request = RunConfig(["t"], ["one", "one-b"], model_args={"one.path": "a", "one-b.path": "b", "size": "any"})
     assert request.options_of("one") == {"path": "a", "size": "any"}
     assert request.options_of("one-b") == {"path": "b", "size": "any"}
 

@@ -21,7 +21,7 @@ from doc_blocks import Block, PageError
 
 from xkeb.cli import cli, main
 from xkeb.errors import XkebError
-from xkeb.plugins import plugins
+from xkeb.registry.manager import get_plugins
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 120
@@ -132,7 +132,7 @@ class Reader:
         ]
         self._shell(shlex.join([sys.executable, "-m", "pip", "install", *options, "--target", str(self.site), folder]))
         importlib.invalidate_caches()
-        plugins.cache_clear()
+        get_plugins.cache_clear()
 
     def _serve(self, words: list[str]) -> None:
         command = [sys.executable, "-u", "-m", "xkeb.cli", *words[1:]]
@@ -158,7 +158,7 @@ def reader(folder: Path, places: dict[str, str]) -> Iterator[Reader]:
                 if file and Path(file).is_relative_to(folder):
                     del sys.modules[name]
     importlib.invalidate_caches()
-    plugins.cache_clear()
+    get_plugins.cache_clear()
 
 
 def commands(text: str, *, console: bool = False) -> list[str]:

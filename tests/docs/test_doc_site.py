@@ -20,9 +20,10 @@ from made_results import case, result
 
 import xkeb
 import xkeb.testing
-from xkeb import hookspecs
 from xkeb.cli import cli
-from xkeb.plugins import KINDS, Catalogue
+from xkeb.registry import hookspecs
+from xkeb.registry.manager import KINDS
+from xkeb.registry.registry import Registry
 
 ROOT = Path(__file__).parents[2]
 HOOKS = sorted(name for name, thing in vars(hookspecs).items() if hasattr(thing, f"{hookspecs.PROJECT}_spec"))
@@ -101,7 +102,7 @@ def test_every_hook_is_documented_and_implemented_by_its_example(hook: str, tmp_
     assert f"<!-- generated: hook {hook} -->" in section
     assert f"@xkeb.hookimpl\ndef {hook}(register):" in section
     (kind,) = (kind for kind, name in KINDS.values() if name == hook)
-    found = Catalogue(kind)
+    found = Registry(kind)
     with reader(tmp_path, {}) as somebody:
         for block in read_blocks(page, "docs/hooks.md"):
             somebody.follow(block)

@@ -11,11 +11,10 @@ import pytest
 import torch
 from doc_blocks import read_blocks
 
-from xkeb.backbone import Backbone
-from xkeb.evaluation import alone
-from xkeb.plugins import Plugins
-from xkeb.predict import Query
-from xkeb.types import Edit
+from xkeb.evaluation.probing import predict_edited
+from xkeb.models.backbone import Backbone
+from xkeb.registry.manager import PluginManager
+from xkeb.types import Edit, Query
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -28,14 +27,14 @@ def test_it_registers_and_makes_the_model_say_the_target(llama: Backbone, monkey
     module = types.ModuleType("your_module")
     monkeypatch.setitem(sys.modules, "your_module", module)  # where dataclasses look up annotations
     exec(compile(method(), str(README), "exec"), vars(module))
-    plugins = Plugins(entry_points=False)
+    plugins = PluginManager(entry_points=False)
     module.register_editors(lambda name, thing: plugins.methods.register("your_module", name, thing))
     editor = plugins.methods.get("tune")(layer=3, steps=60, lr=0.02)
     edit = Edit("What is the capital of France?", "Lyon", "en", "France")
     (change,) = editor.edit(backbone=llama, edits=[edit])
     before = {name: parameter.clone() for name, parameter in llama.model.named_parameters()}
     query = Query(edit.prompt, edit.target, edit.language)
-    assert alone(llama, change, [query])[0].text == "Lyon"
+    assert predict_edited(llama, change, [query])[0].text == "Lyon"
     assert all(torch.equal(before[name], parameter) for name, parameter in llama.model.named_parameters())
 
 

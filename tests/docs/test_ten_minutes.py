@@ -14,8 +14,9 @@ from built_wheel import Clean
 from doc_blocks import Block, read_blocks
 from doc_running import commands
 
-from xkeb.backbone import Backbone
-from xkeb.plugins import Entry, plugins
+from xkeb.models.backbone import Backbone
+from xkeb.registry.manager import get_plugins
+from xkeb.registry.registry import Entry
 from xkeb.testing import check_method
 
 PAGE = Path(__file__).parents[2] / "docs" / "ten-minutes.md"
@@ -73,7 +74,7 @@ def test_a_mistake_is_told_as_the_page_says(small_backbone: Backbone, monkeypatc
     module = types.ModuleType("careless")
     monkeypatch.setitem(sys.modules, "careless", module)
     exec(compile(careless, str(PAGE), "exec"), vars(module))
-    monkeypatch.setitem(plugins().methods.entries, "shift", Entry(vars(module)["Shift"], "test"))
+    monkeypatch.setitem(get_plugins().methods.entries, "shift", Entry(vars(module)["Shift"], "test"))
     with pytest.raises(AssertionError) as caught:
         check_method("shift", small_backbone)
     assert told.strip() in str(caught.value).splitlines()

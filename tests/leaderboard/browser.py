@@ -16,7 +16,7 @@ import pytest
 from driving import MANY, Browser
 from made_results import case, put, put_hostile, result, score
 
-from xkeb.leaderboard.build import build
+from xkeb.leaderboard.site.build import build_site
 
 REQUIRED = "XKEB_REQUIRE_BROWSER"
 """Set where the browser tests must not be skipped."""
@@ -71,7 +71,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     put_hostile(results / "hostile")
     (results / "broken").mkdir()
     (results / "broken" / "result.json").write_text('{"schema_version": 0}', encoding="utf-8")
-    return build([results], tmp_path_factory.mktemp("served") / "site").index.parent
+    return build_site([results], tmp_path_factory.mktemp("served") / "site").index.parent
 
 
 @pytest.fixture(scope="session")

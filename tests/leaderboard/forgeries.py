@@ -7,7 +7,7 @@ from typing import Any
 
 from result_files import RECORDS, WITHOUT_SUBJECT
 
-from xkeb.results import summarise
+from xkeb.results.statistics import mean_scores
 from xkeb.utils.hashing import digest
 
 RAN = RECORDS - 2
@@ -33,7 +33,7 @@ def consistent(result: Json, cases: list[Json]) -> None:
                 }
                 for code, metrics in languages.items()
             }
-            for name, languages in summarise(entries, key).items()
+            for name, languages in mean_scores(entries, key).items()
         }
     for name in ("edit", "evaluate"):
         result["timing"][f"{name}_seconds"] = sum(entry["seconds"][name] for entry in entries)

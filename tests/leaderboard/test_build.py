@@ -14,12 +14,11 @@ from made_results import case, put, result, score
 from result_files import Runs
 from site_pages import TABLE, Page, contents, records, result_pages
 
-from xkeb.leaderboard.build import build
-from xkeb.leaderboard.check import check
-from xkeb.leaderboard.schema import CaseLine, ResultFile
-from xkeb.leaderboard.source import Sources
-from xkeb.leaderboard.tables import mark
-from xkeb.types import Score
+from xkeb.leaderboard.site.build import build_site
+from xkeb.leaderboard.site.tables import mark
+from xkeb.leaderboard.verify.check import check_result
+from xkeb.leaderboard.verify.source import Sources
+from xkeb.results.schema import CaseRecord, Result, Score
 
 pytest_plugins = ("finished_runs",)
 
@@ -27,19 +26,19 @@ PAPER = json.loads((Path(__file__).parents[2] / "leaderboard" / "published.json"
 
 
 def test_the_made_up_results_are_in_the_true_format() -> None:
-    ResultFile.model_validate(result())
-    CaseLine.model_validate(case(0))
+    Result.model_validate(result())
+    CaseRecord.model_validate(case(0))
 
 
 # What a run writes -----------------------------------------------------------------------------------------------------
 
 
 def test_a_real_run_is_shown_with_its_cases(finished_runs: Runs, tmp_path: Path) -> None:
-    built = build([finished_runs.output], tmp_path / "site")
+    built = build_site([finished_runs.output], tmp_path / "site")
     assert (built.n_published, built.n_results, built.broken) == (48, 2, [])
     for method in ("ft", "rome"):
         folder = finished_runs.folder(method)
-        assert check(folder / "result.json", Sources(finished_runs.data)).problems == ()
+        assert check_result(folder / "result.json", Sources(finished_runs.data)).problems == ()
         raw = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         (row,) = [row for row in records(tmp_path / "site") if row["method"] == method and row["badge"] == "reproduced"]
         assert row["scores"]["reliability_en"]["f1"]["mean"] == raw["scores"]["reliability"]["en"]["f1"]["mean"]
@@ -60,7 +59,7 @@ def test_a_real_run_is_shown_with_its_cases(finished_runs: Runs, tmp_path: Path)
 
 
 def test_the_published_rows_stand_there_as_printed(tmp_path: Path) -> None:
-    build([], tmp_path / "site")
+    build_site([], tmp_path / "site")
     rows = {(row["task"], row["model"], row["method"]): row for row in records(tmp_path / "site")}
     assert len(rows) == 48
     for printed in PAPER["rows"]:
@@ -85,7 +84,7 @@ def test_a_cell_with_both_shows_the_difference_and_our_own_ike_is_no_counterpart
         put(
             tmp_path / method, result(model="baichuan-7b", method=method, f1={("locality", "zh"): score(theirs + 1.25)})
         )
-    build([tmp_path], tmp_path / "site")
+    build_site([tmp_path], tmp_path / "site")
     own = {row["method"]: row for row in records(tmp_path / "site") if row["badge"] == "reproduced"}
     assert own["ike-published"]["f1_minus_published"]["locality_zh"] == pytest.approx(1.25)
     assert own["ike-published"]["f1_minus_published"]["reliability_en"] == pytest.approx(
@@ -104,7 +103,7 @@ def test_a_cell_with_both_shows_the_difference_and_our_own_ike_is_no_counterpart
 
 def test_another_protocol_is_no_counterpart_and_has_marks_of_its_own(tmp_path: Path) -> None:
     put(tmp_path / "a", result(protocol="generate"))
-    build([tmp_path], tmp_path / "site")
+    build_site([tmp_path], tmp_path / "site")
     (own,) = [row for row in records(tmp_path / "site") if row["badge"] == "reproduced"]
     assert own["f1_minus_published"] == {}
     (row,) = [row for row in own_rows(tmp_path / "site") if row[0] == "reproduced"]
@@ -149,7 +148,7 @@ def test_the_page_marks_the_best_and_what_ties_with_it_and_never_the_untouched(t
     cell = ("generality", "zh")
     for method, found in {"a": score(80, 70, 90), "b": score(75, 65, 85), "c": score(10, 5, 15)}.items():
         put(tmp_path / method, result(method=method, f1={cell: found}))
-    build([tmp_path], tmp_path / "site", with_published=False)
+    build_site([tmp_path], tmp_path / "site", with_published=False)
     rows = own_rows(tmp_path / "site")
     assert [(row[0], row[3]) for row in rows] == [
         ("reproduced", "best"), ("reproduced", "tie"), ("reproduced", ""), ("untouched", ""),
@@ -162,7 +161,7 @@ def test_the_page_marks_the_best_and_what_ties_with_it_and_never_the_untouched(t
 
 def test_csv_and_json_hold_the_same_numbers(tmp_path: Path) -> None:
     put(tmp_path / "a", result(f1={("locality", "en"): score(61.23456, 50.5, 70.25)}))
-    build([tmp_path], tmp_path / "site")
+    build_site([tmp_path], tmp_path / "site")
     with (tmp_path / "site" / "tables" / f"{TABLE}.csv").open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
     data = records(tmp_path / "site")
@@ -184,7 +183,7 @@ def test_csv_and_json_hold_the_same_numbers(tmp_path: Path) -> None:
 
 def test_a_spreadsheet_takes_no_name_for_a_formula(tmp_path: Path) -> None:
     put(tmp_path / "a", result(method="=1+1", model="@x"))
-    build([tmp_path], tmp_path / "site", with_published=False)
+    build_site([tmp_path], tmp_path / "site", with_published=False)
     with (tmp_path / "site" / "tables" / f"{TABLE}.csv").open(encoding="utf-8", newline="") as file:
         line = next(csv.DictReader(file))
     assert (line["method"], line["model"]) == ("'=1+1", "'@x")
@@ -196,7 +195,7 @@ def test_seconds_a_case_and_training_facts_are_those_of_the_result(tmp_path: Pat
         made["method"]["train_size"] = size
         put(tmp_path / str(size), made)
     put(tmp_path / "single", result(method="rome"))
-    build([tmp_path], tmp_path / "site", with_published=False)
+    build_site([tmp_path], tmp_path / "site", with_published=False)
     own = [row for row in records(tmp_path / "site") if row["badge"] == "reproduced"]
     assert [row["seconds_a_case"] for row in own] == [3.0] * 4  # 8 + 4 seconds, 4 cases
     assert [(row["method"], row["train_size"]) for row in own] == [
@@ -215,7 +214,7 @@ def test_languages_get_a_table_for_each_two(tmp_path: Path) -> None:
     put(tmp_path / "a", result())
     put(tmp_path / "b", result(task="x_en2th", target="th"))
     put(tmp_path / "c", result(task="mono", target="en"))
-    build([tmp_path], tmp_path / "site", with_published=False)
+    build_site([tmp_path], tmp_path / "site", with_published=False)
     assert {path.stem for path in (tmp_path / "site" / "tables").glob("all--*.json")} == {
         "all--en-zh", "all--en-th", "all--en",
     }  # fmt: skip
@@ -231,11 +230,11 @@ def test_building_twice_gives_the_same_bytes_whatever_stood_there_and_in_whateve
         put(tmp_path / name, result(method=name))
     (tmp_path / "a" / "deeper").mkdir()
     (tmp_path / "a" / "deeper" / "result.json").write_text("{", encoding="utf-8")
-    build([tmp_path / "a", tmp_path / "b"], tmp_path / "one")
+    build_site([tmp_path / "a", tmp_path / "b"], tmp_path / "one")
     first = contents(tmp_path / "one")
     shutil.copytree(tmp_path / "a", tmp_path / "elsewhere" / "a")
     (tmp_path / "one" / "left over.html").write_text("old", encoding="utf-8")
-    build([tmp_path / "b", tmp_path / "elsewhere" / "a"], tmp_path / "one")
+    build_site([tmp_path / "b", tmp_path / "elsewhere" / "a"], tmp_path / "one")
     assert contents(tmp_path / "one") == first
     assert not [name for name, content in first.items() if str(tmp_path).encode() in content]
 
@@ -249,7 +248,7 @@ def test_two_results_of_one_cell_are_both_kept_and_told_apart(tmp_path: Path) ->
     put(tmp_path / "a", one)
     put(tmp_path / "b", other)
     put(tmp_path / "again", one)  # the same file is the same result
-    build([tmp_path], tmp_path / "site")
+    build_site([tmp_path], tmp_path / "site")
     own = [row for row in records(tmp_path / "site") if row["badge"] == "reproduced"]
     assert [row["origin"][:10] for row in own] == ["2026-11-22", "2026-12-01"]
     assert len({row["origin"] for row in own}) == 2
@@ -283,7 +282,7 @@ def test_missing_and_damaged_cases_are_said_to_be_so(
         (folder / "cases.jsonl").write_text(json.dumps(case(1)).replace("0.254", "7"), encoding="utf-8")
     else:
         spoil(folder / "cases.jsonl")
-    built = build([tmp_path], tmp_path / "site")
+    built = build_site([tmp_path], tmp_path / "site")
     assert built.n_results == 1
     (page,) = result_pages(tmp_path / "site")
     assert said in Page(page).text
@@ -297,7 +296,7 @@ def test_a_case_counts_once_and_a_metric_that_was_not_measured_is_a_dash(tmp_pat
         for probe in line["probes"]:
             del probe["scores"]["f1"]
     put(tmp_path / "a", result(n_cases=2), lines)
-    build([tmp_path], tmp_path / "site")
+    build_site([tmp_path], tmp_path / "site")
     (page,) = result_pages(tmp_path / "site")
     assert "can't" not in Page(page).text
     rows = [row for row in Page(page).rows if row[0] == "reliability" and row[1:2] == ["en"] and "Lyon" in row]
@@ -307,4 +306,4 @@ def test_a_case_counts_once_and_a_metric_that_was_not_measured_is_a_dash(tmp_pat
 def test_a_site_among_the_results_is_fine(tmp_path: Path) -> None:
     put(tmp_path / "a", result())
     for _ in range(2):
-        assert build([tmp_path], tmp_path / "site").n_results == 1
+        assert build_site([tmp_path], tmp_path / "site").n_results == 1

@@ -1,4 +1,4 @@
-"""`xkeb.leaderboard.check`: what a run writes is right, and whatever is changed of it is named."""
+"""`xkeb.leaderboard.verify.check`: what a run writes is right, and whatever is changed of it is named."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from result_files import EMPTY, RECORDS, WITHOUT_SUBJECT, Runs, read_cases, read_result, write
 
-from xkeb.leaderboard.check import Report, check
-from xkeb.leaderboard.schema import CaseLine, ProbePart, ResultFile
-from xkeb.leaderboard.source import Sources
-from xkeb.results import Result
+from xkeb.leaderboard.verify.check import Report, check_result
+from xkeb.leaderboard.verify.source import Sources
+from xkeb.results.schema import CaseRecord, ProbeRecord, Result
 
 pytest_plugins = ("finished_runs",)
 
 
 def checked(runs: Runs, method: str = "rome", *, at_hand: bool = True) -> Report:
-    return check(runs.folder(method) / "result.json", Sources(runs.data if at_hand else runs.output))
+    return check_result(runs.folder(method) / "result.json", Sources(runs.data if at_hand else runs.output))
 
 
 def forged(runs: Runs, forgery: Forgery, method: str = "rome", *, at_hand: bool = True) -> tuple[str, ...]:
@@ -260,7 +259,7 @@ def test_no_change_of_a_result_crashes_the_check_and_each_that_matters_is_named(
         write(target, whole["result"], whole["cases"])
     except ValueError:  # an infinity, or half a character, which Python writes in no file
         return
-    report = check(target / "result.json", Sources(finished_runs.data))
+    report = check_result(target / "result.json", Sources(finished_runs.data))
     assert all(problem.isprintable() and len(problem) < 600 for problem in report.problems)
     if not any(part in FREE for part in [*path, last]) and not same(old, new):
         assert report.problems, (path, last, old, new)
@@ -288,7 +287,7 @@ def test_no_bytes_crash_the_check(
     content = (target / name).read_bytes()
     start = int(at * len(content))
     (target / name).write_bytes(content[:start] + put + content[start + cut :])
-    report = check(target / "result.json", Sources(finished_runs.data))
+    report = check_result(target / "result.json", Sources(finished_runs.data))
     assert all(problem.isprintable() and len(problem) < 600 for problem in report.problems)
 
 
@@ -296,8 +295,8 @@ def test_no_bytes_crash_the_check(
 
 
 def test_the_schema_has_the_fields_that_a_run_writes(finished_runs: Runs) -> None:
-    assert set(ResultFile.model_fields) == set(Result.__dataclass_fields__)
+    assert set(Result.model_fields) == set(Result.__dataclass_fields__)
     lines = read_cases(finished_runs.folder("ft"))
-    assert set(lines[0]) == set(CaseLine.model_fields)
-    assert set(lines[0]["probes"][0]) == set(ProbePart.model_fields)
-    assert json.loads(json.dumps(lines[0])) == CaseLine.model_validate(lines[0]).model_dump()
+    assert set(lines[0]) == set(CaseRecord.model_fields)
+    assert set(lines[0]["probes"][0]) == set(ProbeRecord.model_fields)
+    assert json.loads(json.dumps(lines[0])) == CaseRecord.model_validate(lines[0]).model_dump()

@@ -8,7 +8,7 @@ from pathlib import Path
 from made_results import HOSTILE, put, put_hostile, result
 from site_pages import Page, result_pages
 
-from xkeb.leaderboard.build import build
+from xkeb.leaderboard.site.build import build_site
 
 OURS = {"static/menu.js", "static/table.js", "static/plotly.min.js", "static/charts.js", "static/cases.js", "cases.js"}
 
@@ -16,7 +16,7 @@ OURS = {"static/menu.js", "static/table.js", "static/plotly.min.js", "static/cha
 def test_hostile_texts_are_shown_as_text_and_escape_nowhere(tmp_path: Path) -> None:
     put_hostile(tmp_path / "results")
     before = set(tmp_path.rglob("*"))
-    built = build([tmp_path / "results"], tmp_path / "deep" / "down" / "site")
+    built = build_site([tmp_path / "results"], tmp_path / "deep" / "down" / "site")
     assert (built.n_results, built.broken) == (len(HOSTILE), [])
     site = tmp_path / "deep" / "down" / "site"
     new = {path for path in tmp_path.rglob("*") if path not in before}
@@ -48,7 +48,7 @@ def tags(tmp_path: Path) -> set[str]:
     put(tmp_path / "harmless" / "a", made)
     (tmp_path / "harmless" / "b").mkdir()
     (tmp_path / "harmless" / "b" / "result.json").write_text("{", encoding="utf-8")
-    build([tmp_path / "harmless"], tmp_path / "harmless site")
+    build_site([tmp_path / "harmless"], tmp_path / "harmless site")
     return {name for path in (tmp_path / "harmless site").rglob("*.html") for name, _ in Page(path).elements}
 
 
@@ -56,7 +56,7 @@ def test_hostile_languages_and_equal_page_names_get_files_of_their_own(tmp_path:
     names: Sequence[str] = ("a/b", "a-b", "A b", "../a.b")
     for i, name in enumerate(names):
         put(tmp_path / str(i), result(model=name, source=name, target="../../etc"))
-    build([tmp_path], tmp_path / "site", with_published=False)
+    build_site([tmp_path], tmp_path / "site", with_published=False)
     assert len(list((tmp_path / "site" / "models").iterdir())) == len(names)
     assert len(list((tmp_path / "site" / "tables").glob("all--*.csv"))) == len(names)
     for path in (tmp_path / "site" / "models").iterdir():

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xkeb.metrics import f1_units
-from xkeb.plugins import plugins
+from xkeb.registry.manager import get_plugins
 from xkeb.types import Prediction
+from xkeb_plugins.metrics.overlap import f1_units
 
-EN, ZH = (plugins().languages.get(code) for code in ("en", "zh"))
+EN, ZH = (get_plugins().languages.get(code) for code in ("en", "zh"))
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_chinese_is_cut_into_characters(text: str, units: list[str]) -> None:
     ],
 )
 def test_the_others_are_cut_as_they_are_written(code: str, text: str, units: list[str]) -> None:
-    assert plugins().languages.get(code).units(text) == units
+    assert get_plugins().languages.get(code).units(text) == units
 
 
 def categories(text: str) -> set[str]:
@@ -96,18 +96,18 @@ SIGNS = "".join(c for c in map(chr, range(0x30000)) if categories(c) <= {"P", "Z
 assert len(SIGNS) > 700
 
 
-@pytest.mark.parametrize("code", list(plugins().languages))
+@pytest.mark.parametrize("code", list(get_plugins().languages))
 def test_case_width_and_every_script_s_punctuation_don_t_count(code: str) -> None:
-    units = plugins().languages.get(code).units
+    units = get_plugins().languages.get(code).units
     assert units("Ａbc" + SIGNS + "42") == units("abc 42") != []
     assert units(f"._ {SIGNS} ") == []
 
 
-@pytest.mark.parametrize("code", list(plugins().languages))
+@pytest.mark.parametrize("code", list(get_plugins().languages))
 @given(text=st.text(max_size=30))
 def test_every_letter_and_digit_is_in_one_unit_and_order_is_kept(code: str, text: str) -> None:
     """Whatever the text: nothing but articles is lost, and cutting the units again changes nothing."""
-    language = plugins().languages.get(code)
+    language = get_plugins().languages.get(code)
     units = language.units(text)
     assert [again for unit in units for again in language.units(unit)] == units
     small = text.replace("İ", "i").replace("I", "ı") if code == "tr" else text
@@ -121,28 +121,28 @@ def test_every_letter_and_digit_is_in_one_unit_and_order_is_kept(code: str, text
 
 def test_half_of_a_thai_answer_counts_half() -> None:
     """By words there would be nothing between all and nothing, since no space stands between them."""
-    thai = plugins().languages.get("th")
+    thai = get_plugins().languages.get("th")
     right, half = Prediction("กรุงเทพ", ()), Prediction("กรุงxyz", (1,))
     assert thai.units("กรุงเทพ") == ["ก", "รุ", "ง", "เ", "ท", "พ"]
     assert f1_units(half, right, thai) == pytest.approx(0.5)
 
 
 def test_no_space_stands_before_a_chinese_answer_and_one_before_every_other() -> None:
-    joiners = {code: plugins().languages.get(code).joiner for code in plugins().languages}
+    joiners = {code: get_plugins().languages.get(code).joiner for code in get_plugins().languages}
     assert joiners == dict.fromkeys(["cs", "de", "en", "es", "fr", "nl", "pt", "ru", "th", "tr", "vi"], " ") | {
         "zh": ""
     }
 
 
 def test_each_language_is_named_by_its_code() -> None:
-    named = {code: plugins().languages.get(code).name for code in plugins().languages}
-    assert all(plugins().languages.get(code).code == code for code in named)
+    named = {code: get_plugins().languages.get(code).name for code in get_plugins().languages}
+    assert all(get_plugins().languages.get(code).code == code for code in named)
     assert (named["th"], named["cs"], named["nl"]) == ("Thai", "Czech", "Dutch")
     assert len(set(named.values())) == len(named) == 12
 
 
 def test_the_paper_s_directions_are_registered() -> None:
-    pairs = {name: plugins().pairs.get(name) for name in plugins().pairs}
+    pairs = {name: get_plugins().pairs.get(name) for name in get_plugins().pairs}
     assert {name: (pair.source, pair.target, pair.languages) for name, pair in pairs.items()} == {
         "en-zh": ("en", "zh", ("en", "zh")),
         "zh-en": ("zh", "en", ("zh", "en")),

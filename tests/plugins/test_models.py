@@ -12,13 +12,14 @@ import torch
 from conftest import tiny_model
 
 import xkeb
-from xkeb.backbone import Backbone
-from xkeb.changes import DenseChange
+from xkeb.editing.changes import DenseChange
 from xkeb.errors import RequestError
-from xkeb.predict import Query, predict
+from xkeb.models.backbone import Backbone
+from xkeb.models.hf.loading import converted, package_folder
+from xkeb.models.prediction import predict
+from xkeb.types import Query
 from xkeb.utils.paths import cache_root
 from xkeb_plugins.models.gemma3 import PACKAGES, SHA256
-from xkeb_plugins.models.loading import converted, package_folder
 
 
 def sha256(path: Path) -> str:

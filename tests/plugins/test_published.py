@@ -13,9 +13,9 @@ import upstream
 from releases import Release
 
 import xkeb
-from xkeb.backbone import Backbone
 from xkeb.errors import RequestError
-from xkeb.plugins import plugins
+from xkeb.models.backbone import Backbone
+from xkeb.registry.manager import get_plugins
 
 TEXTS = ("The capital of France is Paris", "法国的首都是巴黎。", "K2 乔戈里峰, 8,611 m")
 
@@ -56,7 +56,7 @@ def test_in_bfloat16_every_weight_is_rounded_once(release: Release, backbone: Ba
 
 
 def test_an_outline_has_the_shapes_and_no_weights(release: Release, backbone: Backbone) -> None:
-    source = plugins().models.get(release.name)(size="any", **release.options)
+    source = get_plugins().models.get(release.name)(size="any", **release.options)
     outline = source.outline()
     assert outline.missing is None and outline.download == 0
     assert outline.n_parameters == backbone.n_parameters and outline.layout == backbone.layout
@@ -68,7 +68,7 @@ def test_an_outline_has_the_shapes_and_no_weights(release: Release, backbone: Ba
     [("chinese-llama-plus-7b", 49953), ("chinese-llama-2-7b", 55296), ("baichuan-7b", 64000), ("baichuan2-7b", 125696)],
 )
 def test_the_release_is_outlined_where_it_is_not_at_hand(name: str, vocabulary: int) -> None:
-    outline = plugins().models.get(name)().outline()
+    outline = get_plugins().models.get(name)().outline()
     attention, mlp, norms = 4 * 4096**2, 3 * 4096 * 11008, 2 * 4096
     assert outline.n_parameters == 32 * (attention + mlp + norms) + 4096 + 2 * 4096 * vocabulary
     assert outline.missing and outline.layout.n_layers == 32
@@ -172,7 +172,7 @@ def test_a_vocabulary_that_does_not_fit_the_tokenizer_is_refused(releases: dict[
 def test_what_does_not_fit_into_memory_is_refused_before_it_is_read(
     releases: dict[str, Release], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xkeb.memory.free_memory", lambda device: 8_000_000)
+    monkeypatch.setattr("xkeb.models.memory.free_memory", lambda device: 8_000_000)
     message = refused("chinese-llama-2-7b", path=releases["chinese-llama-2-7b"].options["path"], size="any")
     assert "0.0 GB" in message and "--dtype bfloat16 takes" in message
 

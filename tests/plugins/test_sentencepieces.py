@@ -10,10 +10,10 @@ from releases import Release
 from sentencepiece import SentencePieceProcessor
 from transformers import AutoTokenizer, LlamaTokenizerFast
 
-from xkeb import encoding
 from xkeb.errors import RequestError
-from xkeb.plugins import plugins
-from xkeb_plugins.models.sentencepieces import SentencePieceTokenizer, load_sentencepieces
+from xkeb.models import tokenization as encoding
+from xkeb.models.hf.sentencepiece import SentencePieceTokenizer, load_sentencepiece
+from xkeb.registry.manager import get_plugins
 
 AWKWARD = (
     "",
@@ -31,7 +31,7 @@ AWKWARD = (
 
 @pytest.fixture(scope="session", params=["chinese-llama-2-7b", "baichuan-7b", "baichuan2-7b"])
 def tokenizer(request: pytest.FixtureRequest, releases: dict[str, Release]) -> SentencePieceTokenizer:
-    return load_sentencepieces(Path(releases[request.param].options["path"]))
+    return load_sentencepiece(Path(releases[request.param].options["path"]))
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +46,7 @@ def records(data_dir: Path) -> list[dict[str, dict[str, str]]]:
 
 
 def whole(text: str, language: str, answer: str) -> str:
-    return text + plugins().languages.get(language).joiner + answer
+    return text + get_plugins().languages.get(language).joiner + answer
 
 
 def check_spans(tokenizer: SentencePieceTokenizer, text: str) -> None:
@@ -131,7 +131,7 @@ def test_subjects_at_either_end_in_the_middle_and_beside_punctuation(
 
 def test_an_answer_takes_the_space_of_its_language_only(tokenizer: SentencePieceTokenizer) -> None:
     for language, prompt, answer in (("en", "The capital of France is", "Paris"), ("zh", "法国的首都是", "巴黎")):
-        joiner = plugins().languages.get(language).joiner
+        joiner = get_plugins().languages.get(language).joiner
         encoded = encoding.encode(tokenizer, prompt, answer, joiner)
         assert tokenizer.decode(encoded.target_ids).strip() == answer
         pieces = tokenizer.convert_ids_to_tokens(list(encoded.target_ids))
@@ -140,13 +140,13 @@ def test_an_answer_takes_the_space_of_its_language_only(tokenizer: SentencePiece
 
 def test_two_chinese_answers_share_no_token_for_the_space_before_a_text(tokenizer: SentencePieceTokenizer) -> None:
     """LLaMA's tokenizer begins each text with one; it is counted in no answer's tokens."""
-    assert not set(encoding.bag(tokenizer, "北京")) & set(encoding.bag(tokenizer, "上海"))
-    assert encoding.bag(tokenizer, "Paris")
+    assert not set(encoding.token_bag(tokenizer, "北京")) & set(encoding.token_bag(tokenizer, "上海"))
+    assert encoding.token_bag(tokenizer, "Paris")
 
 
 def test_special_tokens_are_the_releases_own(releases: dict[str, Release]) -> None:
     def load(kind: str) -> SentencePieceTokenizer:
-        return load_sentencepieces(Path(releases[kind].options["path"]))
+        return load_sentencepiece(Path(releases[kind].options["path"]))
 
     llama, one, two = load("chinese-llama-2-7b"), load("baichuan-7b"), load("baichuan2-7b")
     assert llama("Paris")["input_ids"][0] == llama.bos_token_id == 1
@@ -157,7 +157,7 @@ def test_special_tokens_are_the_releases_own(releases: dict[str, Release]) -> No
 
 def test_saved_and_loaded_it_is_the_same(tokenizer: SentencePieceTokenizer, tmp_path: Path) -> None:
     tokenizer.save_pretrained(tmp_path)
-    again = load_sentencepieces(tmp_path)
+    again = load_sentencepiece(tmp_path)
     for text in ("The capital of France", "法国的首都", *AWKWARD):
         assert again(text)["input_ids"] == tokenizer(text)["input_ids"]
     assert AutoTokenizer.from_pretrained(tmp_path).vocab_size == tokenizer.vocab_size  # others can load it, too
@@ -168,7 +168,7 @@ def test_a_conversion_cuts_an_extended_vocabulary_in_another_way(
 ) -> None:
     """Why SentencePiece itself is used: pieces of equal scores can't be ranked."""
     folder = Path(releases["chinese-llama-2-7b"].options["path"])
-    ours, fast = load_sentencepieces(folder), LlamaTokenizerFast.from_pretrained(folder)
+    ours, fast = load_sentencepiece(folder), LlamaTokenizerFast.from_pretrained(folder)
     texts = [record["zh"]["src"] for record in records]
     apart = [text for text in texts if ours.tokenize(text) != fast.tokenize(text)]
     assert 0 < len(apart) < len(texts) / 2
@@ -176,7 +176,7 @@ def test_a_conversion_cuts_an_extended_vocabulary_in_another_way(
 
 def test_what_is_no_sentencepiece_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"holds no tokenizer\.model"):
-        load_sentencepieces(tmp_path)
+        load_sentencepiece(tmp_path)
     (tmp_path / "tokenizer.model").write_bytes(b"no")
     with pytest.raises(RequestError, match="SentencePiece"):
-        load_sentencepieces(tmp_path)
+        load_sentencepiece(tmp_path)

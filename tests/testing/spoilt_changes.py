@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from spoilt_methods import Good
 
-from xkeb.changes import DenseChange, Rows, WeightChange
-from xkeb.saving import save_change
+from xkeb.editing.changes import DenseChange, WeightChange
+from xkeb.editing.serialization import save_change
+from xkeb.models.interventions import Intervention
 
 
 class UpTheGradient(Good):
@@ -82,7 +83,7 @@ class FirstOfAll(ForItself):
     """Every row sees the first change."""
 
     @classmethod
-    def together(cls, backbone, changes) -> Rows | None:
+    def together(cls, backbone, changes) -> Intervention | None:
         return DenseChange.together(backbone, [DenseChange(changes[0].updates)] * len(changes))
 
 

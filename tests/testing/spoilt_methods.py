@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from xkeb.backbone import Backbone
-from xkeb.changes import DenseChange
+from xkeb.editing.changes import DenseChange
 from xkeb.errors import RequestError
+from xkeb.models.backbone import Backbone
 from xkeb.types import Edit
 
 MEMO: dict[Any, Any] = {}

@@ -14,10 +14,11 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from xkeb.backbone import Backbone
-from xkeb.encoding import Encoded
-from xkeb.outline import Outline
-from xkeb.plugins import Entry, plugins
+from xkeb.models.backbone import Backbone
+from xkeb.models.skeleton import Skeleton
+from xkeb.models.tokenization import Encoded
+from xkeb.registry.manager import get_plugins
+from xkeb.registry.registry import Entry
 from xkeb.testing import check_backbone
 
 ENDLESS = itertools.count()
@@ -129,7 +130,7 @@ class SmallOutline(Good):
         config = AutoConfig.from_pretrained(self.path, num_hidden_layers=5)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config)
-        return Outline(model)
+        return Skeleton(model)
 
 
 class NeverTheSame(Good):
@@ -167,7 +168,7 @@ CAUGHT = {
 
 @pytest.fixture
 def register(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
-    return lambda thing: monkeypatch.setitem(plugins().models.entries, "mine", Entry(thing, "test"))
+    return lambda thing: monkeypatch.setitem(get_plugins().models.entries, "mine", Entry(thing, "test"))
 
 
 def test_a_sound_backbone_passes(register: Callable[[Any], None], small_folder: Path) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from xkeb.plugins import Entry, plugins
+from xkeb.registry.manager import get_plugins
+from xkeb.registry.registry import Entry
 from xkeb.testing import check_language, check_pair
 from xkeb.types import Language, LanguagePair
 
@@ -100,7 +101,7 @@ CAUGHT: dict[str, tuple[Any, str]] = {
 
 
 def test_a_sound_language_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(plugins().languages.entries, "xx", Entry(GOOD, "test"))
+    monkeypatch.setitem(get_plugins().languages.entries, "xx", Entry(GOOD, "test"))
     check_language("xx", TEXT)
 
 
@@ -109,7 +110,7 @@ def test_what_a_language_does_wrong_is_caught(what: str, monkeypatch: pytest.Mon
     language, sentence = CAUGHT[what]
     # By its place, since a thing that is a text is taken for one.
     monkeypatch.setattr("test_check_language.GOOD", language)
-    monkeypatch.setitem(plugins().languages.entries, "xx", Entry("test_check_language:GOOD", "test"))
+    monkeypatch.setitem(get_plugins().languages.entries, "xx", Entry("test_check_language:GOOD", "test"))
     with pytest.raises(AssertionError) as caught:
         check_language("xx", TEXT)
     head, *lines = str(caught.value).splitlines()
@@ -118,17 +119,17 @@ def test_what_a_language_does_wrong_is_caught(what: str, monkeypatch: pytest.Mon
 
 
 def test_a_code_is_iso_639_s(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(plugins().languages.entries, "x1", Entry(Language("x1", "X", words), "test"))
+    monkeypatch.setitem(get_plugins().languages.entries, "x1", Entry(Language("x1", "X", words), "test"))
     with pytest.raises(AssertionError, match="A code should be ISO 639's two or three letters, not 'x1'"):
         check_language("x1", TEXT)
 
 
-@pytest.mark.parametrize("code", list(plugins().languages))
+@pytest.mark.parametrize("code", list(get_plugins().languages))
 def test_every_language_of_the_suite_passes(code: str) -> None:
     check_language(code, SAMPLES[code])
 
 
-@pytest.mark.parametrize("name", list(plugins().pairs))
+@pytest.mark.parametrize("name", list(get_plugins().pairs))
 def test_every_pair_of_the_suite_passes(name: str) -> None:
     check_pair(name)
 
@@ -143,7 +144,7 @@ def test_every_pair_of_the_suite_passes(name: str) -> None:
 )
 def test_what_a_pair_does_wrong_is_caught(pair: LanguagePair, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
     name = "en-zh" if pair.source == "zh" else pair.name
-    monkeypatch.setitem(plugins().pairs.entries, name, Entry(pair, "test"))
+    monkeypatch.setitem(get_plugins().pairs.entries, name, Entry(pair, "test"))
     with pytest.raises(AssertionError) as caught:
         check_pair(name)
     assert f"- {sentence}" in str(caught.value)

@@ -14,8 +14,9 @@ from spoilt_changes import CHANGES
 from spoilt_methods import METHODS, Good, RemembersOtherModels
 
 import xkeb
-from xkeb.backbone import Backbone
-from xkeb.plugins import Entry, plugins
+from xkeb.models.backbone import Backbone
+from xkeb.registry.manager import get_plugins
+from xkeb.registry.registry import Entry
 from xkeb.testing import check_method
 from xkeb.testing.state import model_state
 from xkeb.types import Case, Edit
@@ -28,7 +29,7 @@ def register(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Registers a method as ``mine``; afterwards, the process is as it was, whatever the method did to it."""
     python_state, numpy_state, dtype = random.getstate(), np.random.get_state(), torch.get_default_dtype()
     with torch.random.fork_rng(devices=[]):
-        yield lambda thing: monkeypatch.setitem(plugins().methods.entries, "mine", Entry(thing, "test"))
+        yield lambda thing: monkeypatch.setitem(get_plugins().methods.entries, "mine", Entry(thing, "test"))
     random.setstate(python_state)
     np.random.set_state(numpy_state)
     torch.set_default_dtype(dtype)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from xkeb.datasets import Loaded
+from xkeb.data import Dataset, Split
 from xkeb.errors import RequestError
-from xkeb.plugins import Entry, plugins
+from xkeb.registry.manager import get_plugins
+from xkeb.registry.registry import Entry
 from xkeb.testing import check_task
 from xkeb.types import Case, Edit, LanguagePair, Probe, Skipped
 
@@ -22,7 +23,7 @@ PROBES = (
     Probe("generality", "zh", "哪条河流经巴黎？", "莱茵河"),
 )
 CASE = Case("0", EDIT, PROBES)
-GOOD = Loaded(Path("facts.json"), "0" * 64, (CASE, dataclasses.replace(CASE, id="1")), (Skipped("2", "en: empty alt"),))
+GOOD = Split(Path("facts.json"), "0" * 64, (CASE, dataclasses.replace(CASE, id="1")), (Skipped("2", "en: empty alt"),))
 ENDLESS = itertools.count()
 
 
@@ -30,8 +31,8 @@ def probes(*more: Probe, drop: int = 0) -> tuple[Case, ...]:
     return (dataclasses.replace(CASE, probes=(*PROBES[: len(PROBES) - drop], *more)),)
 
 
-def refuse(text: str) -> Callable[[], Loaded]:
-    def read() -> Loaded:
+def refuse(text: str) -> Callable[[], Split]:
+    def read() -> Split:
         raise RequestError(text)
 
     return read
@@ -76,21 +77,18 @@ TRAINING: dict[str, tuple[Any, str]] = {
 }
 
 
-class Data:
+class Data(Dataset):
     """A data set that is what it is told to be."""
 
     name = "mine"
-    downloads: Sequence[Any] = ()
 
-    def __init__(
-        self, test: Callable[[], Loaded] = lambda: GOOD, training: Callable[[], Loaded] = lambda: GOOD
-    ) -> None:
+    def __init__(self, test: Callable[[], Split] = lambda: GOOD, training: Callable[[], Split] = lambda: GOOD) -> None:
         self._test, self._training = test, training
 
-    def test(self, pair: LanguagePair, data_dir: Path | None = None) -> Loaded:
+    def test(self, pair: LanguagePair, data_dir: Path | None = None) -> Split:
         return self._test()
 
-    def training(self, language: str, data_dir: Path | None = None) -> Loaded:
+    def training(self, language: str, data_dir: Path | None = None) -> Split:
         return self._training()
 
 
@@ -98,7 +96,7 @@ class Data:
 def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Data], None]:
     def run(data: Data) -> None:
         (tmp_path / "mine.yaml").write_text("task: mine\nversion: 1\ndataset: mine\npair: en-zh\n")
-        monkeypatch.setitem(plugins().datasets.entries, "mine", Entry(data, "test"))
+        monkeypatch.setitem(get_plugins().datasets.entries, "mine", Entry(data, "test"))
         check_task("mine", include=[tmp_path])
 
     return run

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 import xkeb
-from xkeb.backbone import Backbone
+from xkeb.models.backbone import Backbone
 from xkeb.testing import small_backbone as make_small_backbone
 
 

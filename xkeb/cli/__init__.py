@@ -10,40 +10,68 @@ from typing import Any
 
 import click
 
-from xkeb.errors import PluginWarning, XkebError, unknown
+from xkeb.cli.options import DEBUG, add_common_options
+from xkeb.errors import PluginWarning, RequestError, XkebError, unknown
 
 COMMANDS = ("run", "train", "edit", "compare", "leaderboard", "ls", "validate", "data", "new", "doctor")
 
 
 class LazyGroup(click.Group):
-    """Imports a command's module when it is asked for."""
+    """A group whose commands are modules, each imported when it is asked for."""
+
+    def __init__(self, *args: Any, modules: dict[str, str], **kwargs: Any) -> None:
+        """
+        Args:
+            modules: command -> module that has it as ``command``.
+        """
+        super().__init__(*args, **kwargs)
+        self.modules = modules
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return list(self.modules)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self.modules:
             return None
-        command: click.Command = importlib.import_module(f"xkeb.cli.{cmd_name}").command
-        return command
+        command: click.Command = importlib.import_module(self.modules[cmd_name]).command
+        return add_common_options(command)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in COMMANDS and not args[0].startswith("-"):
-            raise unknown("command", args[0], COMMANDS)
+        if args[0] not in self.modules and not args[0].startswith("-"):
+            raise unknown("command" if ctx.parent is None else f"command of {ctx.info_name}", args[0], self.modules)
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+class RootGroup(LazyGroup):
+    """The whole command line: tells errors in a sentence."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except XkebError as error:
+            if ctx.meta.get(DEBUG):
+                raise
+            click.echo(f"xkeb: {error}", err=True)
+            ctx.exit(2 if isinstance(error, RequestError) else 1)
+
+
+@click.group(
+    cls=RootGroup,
+    modules={name: f"xkeb.cli.commands.{name}" for name in COMMANDS},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
 @click.version_option(package_name="xkeb")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def cli(debug: bool) -> None:
+def cli() -> None:
     """Cross-lingual knowledge editing: change a fact in one language, measure it in two."""
 
 
+add_common_options(cli)
+
+
 def main() -> None:
-    """The entry point. Exit status: 0 done, 1 some cells failed, 2 the request is wrong."""
+    """The entry point. Exit status: 0 done, 1 something failed, 2 the request is wrong."""
     with warnings.catch_warnings():
         warnings.showwarning = _telling(warnings.showwarning)
         _main()
@@ -73,8 +101,3 @@ def _main() -> None:
     except click.Abort:
         click.echo("xkeb: stopped; the same command goes on from here.", err=True)
         sys.exit(130)
-    except XkebError as error:
-        if "--debug" in sys.argv:
-            raise
-        click.echo(f"xkeb: {error}", err=True)
-        sys.exit(2)

@@ -1,1 +1,1 @@
-"""Results for readers: what is submitted is checked here. Everything in a submitted file is hostile until then."""
+"""Results for readers: the site, and the check of what is submitted."""

@@ -8,9 +8,8 @@ from typing import Any
 
 import torch
 
-from xkeb.changes import Change, WeightChange, together
-from xkeb.evaluation import predict_after
-from xkeb.saving import load_change
+from xkeb.editing.changes import Change, Savable, WeightChange, batched, load_change
+from xkeb.evaluation.probing import predict_after
 from xkeb.testing.expect import expect
 from xkeb.testing.state import difference, model_state
 from xkeb.testing.trial import Trial, likelihood, speaks_otherwise
@@ -87,7 +86,7 @@ def _expect_as_before(trial: Trial, before: Any, when: str) -> None:
 def row_by_row_is_one_at_a_time(trial: Trial) -> None:
     """Where changes of this kind can be applied in one batch."""
     backbone = trial.backbone
-    if together(backbone, trial.changes) is None:
+    if batched(backbone, trial.changes) is None:
         return
     before = model_state(backbone)
     rows = [[answer.ids for answer in row] for row in predict_after(backbone, trial.changes, trial.cases)]
@@ -120,7 +119,7 @@ class _Alone:
 
 def what_is_saved_is_loaded(trial: Trial) -> None:
     """Where changes of this kind can be saved."""
-    saving: list[Any] = [change for change in trial.changes if hasattr(change, "save")]
+    saving = [change for change in trial.changes if isinstance(change, Savable)]
     for change in saving:
         with tempfile.TemporaryDirectory() as name:
             change.save(Path(name) / "change")

@@ -12,18 +12,18 @@ import torch
 from torch import nn
 from transformers import DynamicCache
 
-from xkeb.backbone import Backbone, load_backbone
-from xkeb.changes import DenseChange
-from xkeb.evaluation import queries
-from xkeb.layout import widths
-from xkeb.options import build
-from xkeb.plugins import plugins
-from xkeb.predict import Query, pad, predict
-from xkeb.tasks import load_task
+from xkeb.editing.changes import DenseChange
+from xkeb.evaluation.probing import case_queries
+from xkeb.models.backbone import Backbone
+from xkeb.models.batching import pad
+from xkeb.models.layout import widths
+from xkeb.models.loader import display_name, find_skeleton, load_backbone, make_loader
+from xkeb.models.prediction import predict
+from xkeb.registry.manager import get_plugins
+from xkeb.tasks.task import shipped_task
 from xkeb.testing.expect import expect, run_all
 from xkeb.testing.state import difference, model_state
-from xkeb.testing.trial import TASK
-from xkeb.types import Edit
+from xkeb.types import Edit, Query
 
 CLOSE = 1e-3
 """Of two computations of the same logits in float32, relative to the largest."""
@@ -42,12 +42,12 @@ class Loaded:
 
     @functools.cached_property
     def edits(self) -> list[Edit]:
-        return [case.edit for case in list(load_task(TASK))[:3]]
+        return [case.edit for case in list(shipped_task())[:3]]
 
     @functools.cached_property
     def asked(self) -> list[Query]:
         """Questions of different lengths, in two languages."""
-        return queries(next(iter(load_task(TASK))), 0)
+        return case_queries(next(iter(shipped_task())), 0)
 
     @functools.cached_property
     def ids(self) -> list[tuple[int, ...]]:
@@ -83,7 +83,8 @@ def check_backbone(name: str, **model_args: Any) -> None:
 def it_is_loaded_for_inference(loaded: Loaded) -> None:
     backbone = loaded.backbone
     expect(isinstance(backbone, Backbone), f"`load` should give an xkeb.Backbone; it gave a {type(backbone).__name__}.")
-    expect(backbone.name == loaded.name, f"It should be named as it is registered; it is named {backbone.name!r}.")
+    name = display_name(loaded.name, make_loader(loaded.name, **loaded.model_args))
+    expect(backbone.name == name, f"It should be called {name!r}; it is called {backbone.name!r}.")
     expect(
         backbone.device == torch.device("cpu") and backbone.dtype == torch.float32,
         f"It should be where and in which precision it was asked for, cpu and float32; "
@@ -190,8 +191,8 @@ def predictions_are_those_from_growing_prefixes(loaded: Loaded) -> None:
 def offsets_lead_from_characters_to_tokens(loaded: Loaded) -> None:
     backbone = loaded.backbone
     for query in loaded.asked:
-        joiner = plugins().languages.get(query.language).joiner
-        text = query.prompt + joiner + query.target
+        separator = get_plugins().languages.get(query.language).separator
+        text = query.prompt + separator + query.target
         encoded = backbone.encode(query.prompt, query.target, query.language)
         spans = [(start, end) for start, end in encoded.offsets if end > start]
         covered = {place for start, end in spans for place in range(start, end)}
@@ -201,13 +202,13 @@ def offsets_lead_from_characters_to_tokens(loaded: Loaded) -> None:
             spans == sorted(spans) and covered <= set(range(len(text))),
             f"Offsets should run through {text!r} from left to right; they are {spans}.",
         )
-        boundary = len(query.prompt) + len(joiner)
+        boundary = len(query.prompt) + len(separator)
         expect(
             all((end > boundary) == (i >= encoded.target) for i, (_, end) in enumerate(encoded.offsets)),
             f"Tokens of the answer should be those that hold any of {query.target!r}.",
         )
         if backbone.tokenizer.unk_token_id not in encoded.target_ids:
-            said = backbone.read(encoded.target_ids).text
+            said = backbone.decode(encoded.target_ids).text
             expect(
                 said.casefold().endswith(query.target.strip().casefold()),  # some models read small letters only
                 f"The tokens of the answer {query.target!r} should decode to it; they decode to {said!r}.",
@@ -227,22 +228,22 @@ def the_subject_s_last_token_is_found(loaded: Loaded) -> None:
             )
 
 
-def it_says_before_it_is_loaded_what_it_will_be(loaded: Loaded) -> None:
-    """Where its source has an `outline`."""
-    source = build("model", loaded.name, plugins().models.get(loaded.name), loaded.model_args)
-    if not hasattr(source, "outline") or (outline := source.outline()) is None:
+def its_skeleton_is_the_model_without_its_weights(loaded: Loaded) -> None:
+    """Where its loader knows one."""
+    skeleton = find_skeleton(make_loader(loaded.name, **loaded.model_args))
+    if skeleton is None:
         return
     expect(
-        outline.missing is None,
-        f"`outline` should miss nothing where the model can be loaded; it says {outline.missing}",
+        skeleton.missing is None,
+        f"`skeleton` should miss nothing where the model can be loaded; it says {skeleton.missing}",
     )
     expect(
-        outline.n_parameters == loaded.backbone.n_parameters,
-        f"`outline` should have the {loaded.backbone.n_parameters} parameters of the model; it has {outline.n_parameters}.",
+        skeleton.n_parameters == loaded.backbone.n_parameters,
+        f"`skeleton` should have the {loaded.backbone.n_parameters} parameters of the model; it has {skeleton.n_parameters}.",
     )
     expect(
-        outline.layout == loaded.backbone.layout,
-        f"`outline` should have the model's layout; {outline.layout} is not {loaded.backbone.layout}.",
+        skeleton.spec(loaded.backbone.name) == loaded.backbone.spec,
+        f"`skeleton` should have the model's layout; {skeleton.spec('')} is not {loaded.backbone.spec}.",
     )
 
 
@@ -268,6 +269,6 @@ CHECKS = (
     predictions_are_those_from_growing_prefixes,
     offsets_lead_from_characters_to_tokens,
     the_subject_s_last_token_is_found,
-    it_says_before_it_is_loaded_what_it_will_be,
+    its_skeleton_is_the_model_without_its_weights,
     loaded_again_it_is_the_same,
 )

@@ -6,8 +6,8 @@ import dataclasses
 import json
 from typing import Any
 
-from xkeb.changes import Change, WeightChange
-from xkeb.editor import Choosy, load_editor, options_of, settled
+from xkeb.editing.changes import Change, WeightChange
+from xkeb.editing.editor import Editor, load_editor, make_changes, options_of, why_unsupported
 from xkeb.errors import XkebError, one_line
 from xkeb.testing.expect import expect
 from xkeb.testing.state import difference, model_state
@@ -61,7 +61,7 @@ def an_edit_that_fails_leaves_the_model_as_it_was(trial: Trial) -> None:
     handle = backbone.module(backbone.layout.layer(backbone.n_layers - 1)).register_forward_pre_hook(fail)
     raised = False
     try:
-        editor.edit(backbone, trial.edits)
+        make_changes(editor, backbone, trial.edits)
     except ZeroDivisionError:
         raised = True
     finally:
@@ -81,7 +81,7 @@ def an_edit_among_others_is_the_edit_alone(trial: Trial) -> None:
         return
     editor = trial.editor()
     for change, case in zip(trial.changes, trial.cases, strict=True):
-        (lone,) = editor.edit(trial.backbone, [case.edit])
+        (lone,) = make_changes(editor, trial.backbone, [case.edit])
         expect(
             trial.same(change, lone, tolerance=1e-3),
             f"Each edit should be made to the untouched model, so that among others it is what it is alone; "
@@ -104,7 +104,7 @@ def another_model_gets_another_change(trial: Trial) -> None:
     if not isinstance(first, WeightChange):
         return
     other = trial.on_other_weights()
-    change = other.editor().edit(other.backbone, other.edits)[0]
+    change = make_changes(other.editor(), other.backbone, other.edits)[0]
     expect(
         not trial.same(first, change),
         "A model of other weights should get a change of its own; it got that of the first model, to the bit.",
@@ -112,7 +112,7 @@ def another_model_gets_another_change(trial: Trial) -> None:
 
 
 def options_are_data(trial: Trial) -> None:
-    options = options_of(settled(load_editor(trial.method, **trial.options), trial.backbone))
+    options = options_of(load_editor(trial.method, **trial.options).configure(trial.backbone.spec))
     try:
         json.dumps(options)
     except TypeError as error:
@@ -137,8 +137,8 @@ def bad_input_is_refused_in_one_sentence(trial: Trial) -> None:
     options = {field: value for field, value in options_of(load_editor(trial.method)).items() if field == "layer"}
     for name in options:
         try:
-            editor = settled(
-                load_editor(trial.method, **{**trial.options, name: trial.backbone.n_layers}), trial.backbone
+            editor = load_editor(trial.method, **{**trial.options, name: trial.backbone.n_layers}).configure(
+                trial.backbone.spec
             )
         except XkebError as error:
             _one_sentence(f"A {name} that the model does not have", error)
@@ -147,14 +147,14 @@ def bad_input_is_refused_in_one_sentence(trial: Trial) -> None:
             expect(refused, f"A {name} that the model does not have should be refused by a RequestError; it was taken.")
 
 
-def _refused(trial: Trial, what: str, editor: Any, edits: list[Edit]) -> bool:
-    """Whether an edit is refused, by `refuses` or by an error of the suite's own."""
+def _refused(trial: Trial, what: str, editor: Editor, edits: list[Edit]) -> bool:
+    """Whether an edit is refused, by `unsupported` or by an error of the suite's own."""
     before = model_state(trial.backbone)
     try:
-        if isinstance(editor, Choosy) and (said := editor.refuses(trial.backbone, edits[-1])) is not None:
-            expect(said.strip(), f"{what} should be refused with a reason; `refuses` gave an empty one.")
+        if (reason := why_unsupported(editor, trial.backbone, edits[-1])) is not None:
+            expect(reason.strip(), f"{what} should be refused with a reason; `unsupported` gave an empty one.")
             return True
-        editor.edit(trial.backbone, edits)
+        make_changes(editor, trial.backbone, edits)
     except XkebError as error:
         _one_sentence(what, error)
         return True

@@ -7,7 +7,7 @@ import unicodedata
 from dataclasses import dataclass
 
 from xkeb.errors import RequestError
-from xkeb.plugins import plugins
+from xkeb.registry.manager import get_plugins
 from xkeb.testing.expect import expect, run_all
 from xkeb.types import Language
 
@@ -25,11 +25,11 @@ class Sample:
 
     @property
     def language(self) -> Language:
-        found: Language = plugins().languages.get(self.code)
+        found: Language = get_plugins().languages.get(self.code)
         return found
 
-    def units(self, text: str) -> list[str]:
-        return self.language.units(text)
+    def segment(self, text: str) -> list[str]:
+        return self.language.segment(text)
 
 
 def check_language(code: str, text: str) -> None:
@@ -66,35 +66,35 @@ def it_is_a_language(sample: Sample) -> None:
     )
     expect(language.name.strip(), "It should have an English name, for tables; it is empty.")
     expect(
-        language.joiner in ("", " "),
-        f"Between a question and its answer should stand a space or nothing, not {language.joiner!r}.",
+        language.separator in ("", " "),
+        f"Between a question and its answer should stand a space or nothing, not {language.separator!r}.",
     )
 
 
 def a_text_is_cut_into_units(sample: Sample) -> None:
-    units = sample.units(sample.text)
+    units = sample.segment(sample.text)
     expect(
         isinstance(units, list) and all(isinstance(unit, str) for unit in units),
-        f"`units` should give a list of texts; it gave {units!r}.",
+        f"`segment` should give a list of texts; it gave {units!r}.",
     )
-    expect(len(units) > 1, f"`units` should cut {sample.text!r} into several; it gave {units!r}.")
+    expect(len(units) > 1, f"`segment` should cut {sample.text!r} into several; it gave {units!r}.")
     expect(
         all(unit and not any(character.isspace() for character in unit) for unit in units),
         f"Units should be neither empty nor hold spaces; they are {units!r}.",
     )
-    expect(sample.units(sample.text) == units, "The same text should be cut in the same way each time.")
+    expect(sample.segment(sample.text) == units, "The same text should be cut in the same way each time.")
 
 
 def nothing_has_no_units(sample: Sample) -> None:
     for nothing in ("", "  \n", PUNCTUATION):
-        found = sample.units(nothing)
+        found = sample.segment(nothing)
         expect(not found, f"Spaces and punctuation should have no units; {nothing!r} has {found!r}.")
 
 
 def punctuation_and_space_make_no_difference(sample: Sample) -> None:
-    units = sample.units(sample.text)
+    units = sample.segment(sample.text)
     for other in (f"  {sample.text}\n", f"«{sample.text}»!", f"{sample.text} …", " \t ".join(sample.text.split(" "))):
-        found = sample.units(other)
+        found = sample.segment(other)
         expect(
             found == units,
             f"Punctuation and space around words should make no difference; {other!r} gives {found!r}, not {units!r}.",
@@ -102,45 +102,45 @@ def punctuation_and_space_make_no_difference(sample: Sample) -> None:
 
 
 def forms_of_a_character_are_one(sample: Sample) -> None:
-    units = sample.units(sample.text)
+    units = sample.segment(sample.text)
     for form in ("NFC", "NFD", "NFKC"):
-        found = sample.units(unicodedata.normalize(form, sample.text))
+        found = sample.segment(unicodedata.normalize(form, sample.text))
         expect(
             found == units,
             f"The forms of a character should be one (NFKC); the text in {form} gives {found!r}, not {units!r}.",
         )
     wide = "".join(chr(ord(c) + 0xFEE0) if c.isalnum() else c for c in LATIN)
     expect(
-        sample.units(wide) == sample.units(LATIN) != [],
-        f"Full-width letters and digits should be plain ones (NFKC); {wide!r} gives {sample.units(wide)!r}.",
+        sample.segment(wide) == sample.segment(LATIN) != [],
+        f"Full-width letters and digits should be plain ones (NFKC); {wide!r} gives {sample.segment(wide)!r}.",
     )
 
 
 def case_makes_no_difference(sample: Sample) -> None:
-    found, expected = sample.units(LATIN.lower()), sample.units(LATIN)
+    found, expected = sample.segment(LATIN.lower()), sample.segment(LATIN)
     expect(found == expected, f"Case should make no difference; {LATIN.lower()!r} gives {found!r}, not {expected!r}.")
 
 
 def what_is_cut_stays_cut(sample: Sample) -> None:
-    units = sample.units(sample.text)
-    found = sample.units(sample.language.joiner.join(units))
+    units = sample.segment(sample.text)
+    found = sample.segment(sample.language.separator.join(units))
     expect(found == units, f"Units joined again should be cut as before; {units!r} became {found!r}.")
 
 
 def different_texts_differ(sample: Sample) -> None:
     expect(
-        sample.units(sample.text + " 7") != sample.units(sample.text),
+        sample.segment(sample.text + " 7") != sample.segment(sample.text),
         "A text with a number more should have other units; it has the same.",
     )
 
 
 def a_pair_joins_two_languages(name: str) -> None:
-    pair = plugins().pairs.get(name)
+    pair = get_plugins().pairs.get(name)
     expect(pair.name == name, f"It should be registered as source-target, {pair.name!r}.")
     expect(pair.source != pair.target, f"It should join two languages; both are {pair.source!r}.")
     for code in pair.languages:
         try:
-            plugins().languages.get(code)
+            get_plugins().languages.get(code)
         except RequestError as error:
             raise AssertionError(f"Both its languages should be registered. {error}") from error
 

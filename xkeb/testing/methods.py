@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from xkeb.backbone import Backbone
+from xkeb.models.backbone import Backbone
 from xkeb.testing import applying, editing
 from xkeb.testing.expect import run_all
 from xkeb.testing.trial import Trial

@@ -10,7 +10,7 @@ import pytest
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-    from xkeb.backbone import Backbone
+    from xkeb.models.backbone import Backbone
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +23,7 @@ def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def _small_tokenizer() -> PreTrainedTokenizerFast:
-    from xkeb_plugins.models.small import small_tokenizer
+    from xkeb.testing.small import small_tokenizer
 
     return small_tokenizer()
 

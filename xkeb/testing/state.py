@@ -16,8 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from xkeb.backbone import Backbone
-from xkeb.plugins import plugins
+from xkeb.models.backbone import Backbone
 from xkeb.utils.paths import cache_root
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -40,8 +39,7 @@ def model_state(backbone: Backbone) -> Snapshot:
         state[f"the hooks of {what}"] = [len(getattr(module, kind)) for kind in HOOKS]
         state[f"the training mode of {what}"] = module.training
         state[f"the forward of {what}"] = vars(module).get("forward")
-    state["the context before its prompts"] = [backbone.context(code) for code in plugins().languages]
-    state["the routes to other models"] = backbone.routes
+    state["the intervention that is installed"] = id(backbone.intervention)
     return state
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xkeb.errors import RequestError
-from xkeb.plugins import plugins
-from xkeb.tasks import Task, load_task
+from xkeb.registry.manager import get_plugins
+from xkeb.tasks.task import Task, load_task
 from xkeb.testing.expect import expect, run_all
 from xkeb.types import PROPERTIES
 
@@ -48,13 +48,13 @@ def it_loads(asked: Asked) -> None:
         cases = list(asked.task)
     except RequestError as error:
         raise AssertionError(f"Its file and its data should be read. {error}") from error
-    expect(cases, f"It should have cases; all {len(asked.task.loaded.skipped)} records of its data are skipped.")
+    expect(cases, f"It should have cases; all {len(asked.task.test.skipped)} records of its data are skipped.")
     expect(list(asked.task) == cases, "Its cases should be the same each time they are iterated.")
 
 
 def its_languages_are_registered(asked: Asked) -> None:
     for code in asked.task.pair.languages:
-        expect(code in plugins().languages, f"Language {code!r} of its pair should be registered; it is not.")
+        expect(code in get_plugins().languages, f"Language {code!r} of its pair should be registered; it is not.")
 
 
 def every_case_asks_what_is_measured(asked: Asked) -> None:
@@ -93,12 +93,12 @@ def every_case_is_whole(asked: Asked) -> None:
 
 
 def what_is_skipped_has_a_reason(asked: Asked) -> None:
-    for skipped in asked.task.loaded.skipped:
+    for skipped in asked.task.test.skipped:
         expect(skipped.reason.strip(), f"What is skipped should have a reason; record {skipped.case_id} has none.")
 
 
 def its_data_is_identified(asked: Asked) -> None:
-    found = asked.task.loaded.sha256
+    found = asked.task.test.sha256
     expect(re.fullmatch(r"[0-9a-f]{64}", found), f"Its data should have a sha256; it has {found!r}.")
 
 

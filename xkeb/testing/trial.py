@@ -12,17 +12,16 @@ from typing import Any, Self
 
 import torch
 
-from xkeb.backbone import Backbone, no_context, no_routes
-from xkeb.changes import Change, ContextChange, WeightChange
-from xkeb.editor import load_editor, taught
-from xkeb.evaluation import alone, queries
-from xkeb.predict import Query
-from xkeb.tasks import load_task
+from xkeb.editing.changes import Change, ContextChange, WeightChange
+from xkeb.editing.editor import Editor, load_editor, make_changes, prepare
+from xkeb.evaluation.probing import case_queries, predict_edited
+from xkeb.models.backbone import Backbone
+from xkeb.models.interventions import installed_intervention
+from xkeb.tasks.task import shipped_task
 from xkeb.testing.state import Snapshot, generators, model_state, other_generators, own_cache, settings
-from xkeb.types import Case, Edit
+from xkeb.types import Case, Edit, Query
 from xkeb.utils.hashing import digest
 
-TASK = "bizsre_mini_en2zh"
 CASES, FACTS = 3, 30
 """Edits that are made, and facts that a method learns from."""
 
@@ -49,7 +48,7 @@ class Trial:
     facts: Sequence[Case] = ()
 
     def __post_init__(self) -> None:
-        task = load_task(TASK)
+        task = shipped_task()
         self.cases = self.cases or list(task)[:CASES]
         self.facts = self.facts or task.training.cases[:FACTS]
 
@@ -70,9 +69,9 @@ class Trial:
     def edits(self) -> list[Edit]:
         return [case.edit for case in self.cases]
 
-    def editor(self, **options: Any) -> Any:
+    def editor(self, **options: Any) -> Editor:
         """The editor, with whatever it has to learn learnt."""
-        return taught(load_editor(self.method, **{**self.options, **options}), self.backbone, self.facts)
+        return prepare(load_editor(self.method, **{**self.options, **options}), self.backbone, self.facts)
 
     def on_other_weights(self) -> Trial:
         """The first edit, with a model of the same name and shape whose weights were drawn anew."""
@@ -81,7 +80,7 @@ class Trial:
         with torch.random.fork_rng():
             torch.manual_seed(1)
             model = type(model)(copy.deepcopy(model.config)).to(backbone.device, backbone.dtype)
-        other = Backbone(backbone.name, model, backbone.tokenizer, digest(["other weights", backbone.sha256]))
+        other = Backbone(backbone.name, model, backbone.tokenizer, digest(["other weights", backbone.sha256])).prepare()
         return dataclasses.replace(self, backbone=other, cases=self.cases[:1])
 
     @functools.cached_property
@@ -100,7 +99,7 @@ class Trial:
         set_before, drawn_before = settings(), generators()
         editor = self.editor()
         states.append(model_state(self.backbone))
-        changes = editor.edit(self.backbone, self.edits)
+        changes = make_changes(editor, self.backbone, self.edits)
         states.append(model_state(self.backbone))
         return Made(changes, (states[0], states[1], states[2]), (set_before, settings()), (drawn_before, generators()))
 
@@ -130,16 +129,18 @@ class Trial:
 
     def answers(self, change: Change) -> list[tuple[int, ...]]:
         """The ids that are predicted for every case's probes under a change."""
-        asked = [query for case in self.cases for query in queries(case, 0)]
-        return [answer.ids for answer in alone(self.backbone, change, asked)]
+        asked = [query for case in self.cases for query in case_queries(case, 0)]
+        return [answer.ids for answer in predict_edited(self.backbone, change, asked)]
 
 
 def speaks_otherwise(backbone: Backbone, edit: Edit) -> bool:
     """Whether what is at work is a context, or another model that answers: then how likely this model finds the target
     says nothing, since a model of random weights understands no context."""
-    asked = [Query(edit.prompt, edit.target, edit.language)]
-    context = backbone.context is not no_context and bool(backbone.context(edit.language))
-    return context or (backbone.routes is not no_routes and backbone.routes(asked) != [None])
+    intervention = installed_intervention(backbone)
+    if intervention is None:
+        return False
+    query = Query(edit.prompt, edit.target, edit.language)
+    return bool(intervention.context(0, edit.language)) or intervention.delegates([query])[0] is not None
 
 
 @torch.inference_mode()

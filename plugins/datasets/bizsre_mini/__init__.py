@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from xkeb.datasets import ParallelRecords
+from xkeb.data.parallel import ParallelRecords
 
 BIZSRE_MINI = ParallelRecords(
     name="bizsre_mini",

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from xkeb.backbone import Backbone
-from xkeb.changes import DenseChange
-from xkeb.layout import as_stored
+from xkeb.editing.changes import DenseChange
+from xkeb.editing.editor import known
+from xkeb.models.backbone import Backbone
+from xkeb.models.layout import as_stored
 from xkeb.types import Edit
 from xkeb_plugins.methods.easyeditor.package import module, require
 from xkeb_plugins.methods.easyeditor.requests import COMMON, module_paths, request
-from xkeb_plugins.methods.easyeditor.stage import stage
-from xkeb_plugins.methods.easyeditor.tokens import Tokens, given, plain
+from xkeb_plugins.methods.easyeditor.sandbox import sandbox
+from xkeb_plugins.methods.easyeditor.tokens import Tokens, given_tokenizer, own_tokenizer
 from xkeb_plugins.methods.ft import FineTuning
 
 
@@ -38,16 +39,15 @@ class EasyEditorFineTuning(FineTuning):
 
     def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[DenseChange]:
         """One dense change of a down-projection for each edit, one after the other."""
-        me = self.settle(backbone)
+        me = self.configure(backbone.spec)
         return [me._edit_one(backbone, edit) for edit in edits]
 
     def _edit_one(self, backbone: Backbone, edit: Edit) -> DenseChange:
         asked = request(edit)
-        tokenizer = plain(backbone) if self.tokens == "easyeditor" else given(backbone, [edit])
-        assert self.layer is not None
-        path = backbone.layout.down(self.layer)
+        tokenizer = own_tokenizer(backbone) if self.tokens == "easyeditor" else given_tokenizer(backbone, [edit])
+        path = backbone.layout.down(known(self.layer))
         own = [f"{path}.{name}" for name, _ in backbone.module(path).named_parameters()]
-        with stage(backbone, own):
+        with sandbox(backbone, own):
             found = module("models.ft.ft_main").execute_ft(
                 backbone.model, tokenizer, [asked], self._hyper_parameters(backbone)
             )

@@ -10,15 +10,16 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from xkeb.backbone import Backbone
-from xkeb.changes import ContextChange
+from xkeb.editing.changes import ContextChange
+from xkeb.editing.editor import Editor
 from xkeb.errors import RequestError
-from xkeb.types import Case, Edit, Property
+from xkeb.models.backbone import Backbone
+from xkeb.types import Case, Edit, Property, Sight
 from xkeb.utils.artifacts import cached_tensors
 from xkeb.utils.hashing import digest_texts
 from xkeb_plugins.methods.easyeditor.package import having, module, require
 from xkeb_plugins.methods.easyeditor.requests import request
-from xkeb_plugins.methods.easyeditor.stage import stage
+from xkeb_plugins.methods.easyeditor.sandbox import sandbox
 from xkeb_plugins.methods.ike import encoder
 
 Fact = dict[str, str]
@@ -26,7 +27,7 @@ Fact = dict[str, str]
 
 
 @dataclass
-class EasyEditorInContext:
+class EasyEditorInContext(Editor):
     """IKE by EasyEdit's own code; needs `pip install --no-deps easyeditor==0.0.1.dev0 einops`.
 
     It joins a question and its answer by a space in every language, and shows the new fact itself as the last
@@ -34,7 +35,8 @@ class EasyEditorInContext:
     """
 
     in_paper: ClassVar[bool] = False
-    needs: ClassVar[tuple[Property, ...]] = ("generality", "locality")
+    sees: ClassVar[frozenset[Sight]] = frozenset({Sight.SOURCE_EDIT, Sight.SOURCE_TRAINING})
+    requires: ClassVar[frozenset[Property]] = frozenset({"generality", "locality"})
 
     k: int = 16
     """Demonstrations, the nearest first."""
@@ -49,7 +51,7 @@ class EasyEditorInContext:
         if self.k < 1:
             raise ValueError(f"k is the number of demonstrations, at least 1, not {self.k}")
 
-    def learns(self) -> bool:
+    def needs_training(self) -> bool:
         """Always: demonstrations are training facts."""
         return True
 
@@ -68,7 +70,7 @@ class EasyEditorInContext:
         main = module("models.ike.ike_main")
         with (
             tempfile.TemporaryDirectory() as folder,
-            stage(backbone),
+            sandbox(backbone),
             having(main, SentenceTransformer=lambda name: self._encoder),
         ):
             self._write_index(folder)

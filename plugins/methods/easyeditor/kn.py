@@ -8,15 +8,16 @@ from typing import ClassVar
 
 import torch
 
-from xkeb.backbone import Backbone
-from xkeb.changes import DenseChange
+from xkeb.editing.changes import DenseChange
+from xkeb.editing.editor import Editor
 from xkeb.errors import RequestError
-from xkeb.layout import as_stored
+from xkeb.models.backbone import Backbone
+from xkeb.models.layout import as_stored
 from xkeb.types import Edit
 from xkeb_plugins.methods.easyeditor.package import module, require
 from xkeb_plugins.methods.easyeditor.requests import request
-from xkeb_plugins.methods.easyeditor.stage import stage
-from xkeb_plugins.methods.easyeditor.tokens import Tokens, given, plain
+from xkeb_plugins.methods.easyeditor.sandbox import sandbox
+from xkeb_plugins.methods.easyeditor.tokens import Tokens, given_tokenizer, own_tokenizer
 
 KINDS = {
     ("model.layers", "mlp.gate_proj", "mlp.down_proj"): "llama",
@@ -27,7 +28,7 @@ KINDS = {
 
 
 @dataclass
-class EasyEditorKnowledgeNeurons:
+class EasyEditorKnowledgeNeurons(Editor):
     """KN by EasyEdit's own code; needs `pip install --no-deps easyeditor==0.0.1.dev0 einops`."""
 
     in_paper: ClassVar[bool] = False
@@ -53,9 +54,9 @@ class EasyEditorKnowledgeNeurons:
         asked = request(edit)
         answer, said = (self.answer, None) if self.answer is not None else self._answer_now(backbone, edit)
         if self.tokens == "easyeditor":
-            tokenizer = plain(backbone)
+            tokenizer = own_tokenizer(backbone)
         else:
-            tokenizer = given(backbone, [edit])
+            tokenizer = given_tokenizer(backbone, [edit])
             tokenizer.known[answer] = (
                 backbone.encode(edit.prompt, answer, edit.language).target_ids if said is None else said
             )
@@ -73,7 +74,7 @@ class EasyEditorKnowledgeNeurons:
         )
         paths = [backbone.layout.down(layer) for layer in range(backbone.n_layers)]
         before = {f"{path}.weight": backbone.parameter(f"{path}.weight").data for path in paths}
-        with stage(backbone, list(before)):
+        with sandbox(backbone, list(before)):
             module("models.kn.kn_main").apply_kn_to_model(
                 backbone.model, tokenizer, [{**asked, "ground_truth": answer}], parameters
             )

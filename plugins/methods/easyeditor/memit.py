@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 
 import torch
 
-from xkeb.backbone import Backbone
-from xkeb.changes import LowRankChange
+from xkeb.editing.changes import LowRankChange
+from xkeb.editing.editor import known
 from xkeb.errors import RequestError
+from xkeb.models.backbone import Backbone
 from xkeb.types import Edit
 from xkeb_plugins.methods.easyeditor.package import having, module, require
 from xkeb_plugins.methods.easyeditor.requests import (
@@ -21,10 +22,10 @@ from xkeb_plugins.methods.easyeditor.requests import (
     templates,
     unlocatable,
 )
-from xkeb_plugins.methods.easyeditor.stage import stage, tuples
-from xkeb_plugins.methods.easyeditor.tokens import Tokens, given, plain
-from xkeb_plugins.methods.locate.moments import corpus, second_moment
-from xkeb_plugins.methods.locate.value import Found
+from xkeb_plugins.methods.easyeditor.sandbox import sandbox, tuples
+from xkeb_plugins.methods.easyeditor.tokens import Tokens, given_tokenizer, own_tokenizer
+from xkeb_plugins.methods.locate.covariance import corpus_texts, key_covariance
+from xkeb_plugins.methods.locate.optimize_value import KeyValue
 from xkeb_plugins.methods.memit import Memit
 
 
@@ -46,37 +47,41 @@ class EasyEditorMemit(Memit):
         if self.stop_loss != 5e-2:
             raise ValueError("stop_loss is 0.05 in EasyEdit's code, whatever is asked for")
 
-    def refuses(self, backbone: Backbone, edit: Edit) -> str | None:
+    def unsupported(self, backbone: Backbone, edit: Edit) -> str | None:
         """An edit whose subject it can't find, or whose texts it can't format."""
-        return super().refuses(backbone, edit) or unlocatable(edit)
+        return super().unsupported(backbone, edit) or unlocatable(edit)
 
     def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[LowRankChange]:
         """One change of some down-projections for each edit, one after the other."""
-        me = self.settle(backbone)
+        me = self.configure(backbone.spec)
         return [me._run(backbone, [edit]) for edit in edits]
 
     def edit_together(self, backbone: Backbone, edits: Sequence[Edit]) -> LowRankChange:
         """One change that makes all the edits."""
-        return self.settle(backbone)._run(backbone, edits)
+        return self.configure(backbone.spec)._run(backbone, edits)
 
-    def find(self, backbone: Backbone, edits: Sequence[Edit]) -> list[Found]:
+    def find_values(self, backbone: Backbone, edits: Sequence[Edit]) -> list[KeyValue]:
         """Its code finds values and writes them in one go."""
         raise RequestError("EasyEdit's MEMIT finds values and writes them in one go: use edit_together().")
 
-    def write(self, backbone: Backbone, edits: Sequence[Edit], found: Sequence[Found]) -> LowRankChange:
-        """See `find`."""
+    def write_values(self, backbone: Backbone, edits: Sequence[Edit], facts: Sequence[KeyValue]) -> LowRankChange:
+        """See `find_values`."""
         raise RequestError("EasyEdit's MEMIT finds values and writes them in one go: use edit_together().")
 
     def _run(self, backbone: Backbone, edits: Sequence[Edit]) -> LowRankChange:
-        assert self.layers is not None
+        layers = known(self.layers)
         asked = [request(edit, template=True) for edit in edits]
         groups = self._prefixes(backbone)
         prefixes = [prefix for group in groups for prefix in group]
-        tokenizer = plain(backbone) if self.tokens == "easyeditor" else given(backbone, edits, prefixes, located=True)
+        tokenizer = (
+            own_tokenizer(backbone)
+            if self.tokens == "easyeditor"
+            else given_tokenizer(backbone, edits, prefixes, located=True)
+        )
         moments = self._moments(backbone, sorted({edit.language for edit in edits}))
         main = module("models.memit.memit_main")
         with (
-            stage(backbone, [f"{backbone.layout.down(layer)}.weight" for layer in self.layers]),
+            sandbox(backbone, [f"{backbone.layout.down(layer)}.weight" for layer in layers]),
             tuples(backbone),
             having(
                 main,
@@ -98,15 +103,14 @@ class EasyEditorMemit(Memit):
 
     def _moments(self, backbone: Backbone, languages: Sequence[str]) -> dict[str, torch.Tensor]:
         """The second moments of each edited layer's keys, by module path."""
-        assert self.layers is not None
-        texts = corpus(self.mom2_corpus, self._questions, self.mom2_samples, languages)
-        moments = second_moment(backbone, self.layers, texts)
+        layers = known(self.layers)
+        texts = corpus_texts(self.mom2_corpus, self._questions, self.mom2_samples, languages)
+        moments = key_covariance(backbone, layers, texts)
         return {backbone.layout.down(layer): moment for layer, moment in moments.items()}
 
     def _hyper_parameters(self, backbone: Backbone) -> Any:
-        assert self.layers is not None
         return module("models.memit.memit_hparams").MEMITHyperParams(
-            layers=list(self.layers),
+            layers=list(known(self.layers)),
             layer_selection="all",
             fact_token="subject_last",
             v_num_grad_steps=self.steps,

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from xkeb.backbone import Backbone
-from xkeb.plugins import plugins
+from xkeb.models.backbone import Backbone
+from xkeb.registry.manager import get_plugins
 from xkeb.types import Edit
 
 COMMON: dict[str, Any] = {"device": 0, "alg_name": "", "model_name": "", "attn_module_tmp": ""}
@@ -46,7 +46,7 @@ def request(edit: Edit, *, template: bool = False) -> dict[str, str]:
     Raises:
         RequestError: an unknown language.
     """
-    plugins().languages.get(edit.language)
+    get_plugins().languages.get(edit.language)
     prompt = edit.prompt.replace(edit.subject, "{}", 1) if template else edit.prompt
     return {"prompt": prompt, "subject": edit.subject, "target_new": edit.target}
 

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 import torch
 
-from xkeb.backbone import Backbone
-from xkeb.changes import LowRankChange
+from xkeb.editing.changes import LowRankChange
+from xkeb.editing.editor import known
+from xkeb.models.backbone import Backbone
 from xkeb.types import Edit
 from xkeb_plugins.methods.easyeditor.package import having, module, require
 from xkeb_plugins.methods.easyeditor.requests import (
@@ -20,10 +21,9 @@ from xkeb_plugins.methods.easyeditor.requests import (
     templates,
     unlocatable,
 )
-from xkeb_plugins.methods.easyeditor.stage import stage
-from xkeb_plugins.methods.easyeditor.tokens import Tokens, given, plain
-from xkeb_plugins.methods.locate.contexts import context_prefixes
-from xkeb_plugins.methods.locate.moments import corpus, second_moment
+from xkeb_plugins.methods.easyeditor.sandbox import sandbox
+from xkeb_plugins.methods.easyeditor.tokens import Tokens, given_tokenizer, own_tokenizer
+from xkeb_plugins.methods.locate.covariance import corpus_texts, key_covariance
 from xkeb_plugins.methods.rome import Rome
 
 
@@ -44,19 +44,14 @@ class EasyEditorRome(Rome):
         if self.stop_loss != 5e-2:
             raise ValueError("stop_loss is 0.05 in EasyEdit's code, whatever is asked for")
 
-    def refuses(self, backbone: Backbone, edit: Edit) -> str | None:
+    def unsupported(self, backbone: Backbone, edit: Edit) -> str | None:
         """An edit whose subject it can't find, or whose texts it can't format."""
-        return super().refuses(backbone, edit) or unlocatable(edit)
+        return super().unsupported(backbone, edit) or unlocatable(edit)
 
     def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[LowRankChange]:
         """One rank-one change of a down-projection for each edit, one after the other."""
-        me = self.settle(backbone)
-        assert me.layer is not None and me.contexts is not None
-        prefixes = (
-            ("", *me.context_templates)
-            if me.context_templates is not None
-            else context_prefixes(backbone, me.contexts, me.seed)
-        )
+        me = self.configure(backbone.spec)
+        prefixes = me.prefixes(backbone)
         moments = me._moments(backbone)
         return [me._edit_one(backbone, edit, prefixes, moments) for edit in edits]
 
@@ -64,18 +59,22 @@ class EasyEditorRome(Rome):
         """The second moment of the edited layer's keys, by module path."""
         if not self.mom2_adjustment:
             return {}
-        assert self.layer is not None
-        texts = corpus(self.mom2_corpus, self._questions, self.mom2_samples)
-        return {backbone.layout.down(self.layer): second_moment(backbone, [self.layer], texts)[self.layer]}
+        layer = known(self.layer)
+        texts = corpus_texts(self.mom2_corpus, self._questions, self.mom2_samples)
+        return {backbone.layout.down(layer): key_covariance(backbone, [layer], texts)[layer]}
 
     def _edit_one(
         self, backbone: Backbone, edit: Edit, prefixes: Sequence[str], moments: dict[str, torch.Tensor]
     ) -> LowRankChange:
         asked = request(edit, template=True)
-        tokenizer = plain(backbone) if self.tokens == "easyeditor" else given(backbone, [edit], prefixes, located=True)
+        tokenizer = (
+            own_tokenizer(backbone)
+            if self.tokens == "easyeditor"
+            else given_tokenizer(backbone, [edit], prefixes, located=True)
+        )
         main, compute_u = module("models.rome.rome_main"), module("models.rome.compute_u")
         with (
-            stage(backbone, [f"{backbone.layout.down(self.layer or 0)}.weight"]),
+            sandbox(backbone, [f"{backbone.layout.down(known(self.layer))}.weight"]),
             having(main, CONTEXT_TEMPLATES_CACHE=templates(prefixes)),
             having(compute_u, inv_mom2_cache={}, layer_stats=statistics(moments)),
         ):

@@ -15,8 +15,8 @@ from typing import Any, Literal
 import torch
 from transformers import BatchEncoding
 
-from xkeb.backbone import Backbone
 from xkeb.errors import RequestError
+from xkeb.models.backbone import Backbone
 from xkeb.types import Edit
 
 Tokens = Literal["easyeditor", "xkeb"]
@@ -26,7 +26,7 @@ FIRST, SIZE = 0xE000, 6400
 """The characters of Unicode's private use area, in which `Given` writes ids."""
 
 
-def plain(backbone: Backbone) -> Any:
+def own_tokenizer(backbone: Backbone) -> Any:
     """The backbone's tokenizer as EasyEdit sets it up: rows filled up on the right, with the end token."""
     tokenizer: Any = copy.deepcopy(backbone.tokenizer)
     tokenizer.pad_token_id = backbone.pad_id
@@ -70,7 +70,7 @@ class Given:
         )
 
 
-def given(
+def given_tokenizer(
     backbone: Backbone, edits: Sequence[Edit], prefixes: Sequence[str] = ("",), *, located: bool = False
 ) -> Given:
     """The tokenizer for some edits, with this suite's ids.

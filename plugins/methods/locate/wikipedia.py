@@ -10,8 +10,8 @@ import requests
 import torch
 from huggingface_hub import constants
 
-from xkeb.errors import RequestError
-from xkeb.utils.artifacts import artifact_path, cached_tensors
+from xkeb.errors import RequestError, one_line
+from xkeb.utils.artifacts import cached_tensors
 
 HUB_ID = "wikimedia/wikipedia"
 DUMP = "20231101"
@@ -19,8 +19,6 @@ CHARACTERS = 1000
 """Of each article: enough for every word of its opening, and some 200 to 700 tokens."""
 PATIENCE = 3.0
 """Seconds that the hub has to answer."""
-LANGUAGES = ("en", "zh")
-"""Those whose texts must be kept for Wikipedia to count as at hand without the hub."""
 
 
 def wikipedia(language: str, samples: int) -> list[str]:
@@ -33,11 +31,6 @@ def wikipedia(language: str, samples: int) -> list[str]:
     # As bytes in a tensor: texts are kept like every other artifact, whole, and under all they depend on.
     kept = cached_tensors("corpora", key, lambda: {"texts": _as_bytes(_stream(language, samples))})
     return list(json.loads(bytes(kept["texts"].tolist())))
-
-
-def at_hand(samples: int) -> bool:
-    """Whether so many texts are kept in both languages of the paper, or the hub answers."""
-    return all(artifact_path("corpora", _key(language, samples)).is_file() for language in LANGUAGES) or _hub_answers()
 
 
 def _key(language: str, samples: int) -> dict[str, Any]:
@@ -61,7 +54,7 @@ def _stream(language: str, samples: int) -> list[str]:
         articles = load_dataset(HUB_ID, config, split="train", streaming=True)
         return [article["text"][:CHARACTERS] for article in articles.take(samples)]
     except Exception as error:  # of whatever the hub is spoken to through: it has changed with its releases
-        raise RequestError(f"Wikipedia ({HUB_ID}, {config}) can't be read ({error}): {advice}.") from error
+        raise RequestError(f"Wikipedia ({HUB_ID}, {config}) can't be read ({one_line(error)}): {advice}.") from error
 
 
 def _hub_answers() -> bool:

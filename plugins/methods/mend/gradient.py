@@ -8,9 +8,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from xkeb.backbone import Backbone
-from xkeb.encoding import Encoded
-from xkeb.tail import Tail
+from xkeb.models.backbone import Backbone
+from xkeb.models.suffix import SuffixForward
+from xkeb.models.tokenization import Encoded
 
 Factors = list[list[tuple[torch.Tensor, torch.Tensor]]]
 """For each edit and each matrix: u [T, d_in] and v [T, d_out], whose ``sum_t v_t u_t^T`` is the gradient, in float32."""
@@ -35,7 +35,7 @@ def gradient_factors(backbone: Backbone, layer: int, paths: Sequence[str], texts
 
     Tokens from which no gradient flows are left out, as in the released code: networks could make something of nothing.
     """
-    tail = Tail(backbone, layer, [text.ids[:-1] for text in texts])
+    suffix = SuffixForward(backbone, layer, [text.ids[:-1] for text in texts])
     inputs: dict[str, torch.Tensor] = {}
     outputs: dict[str, torch.Tensor] = {}
 
@@ -50,14 +50,14 @@ def gradient_factors(backbone: Backbone, layer: int, paths: Sequence[str], texts
 
     handles = [watch(path) for path in paths]
     try:
-        hidden = tail.run()  # (B, T, D)
+        hidden = suffix.run()  # (B, T, D)
     finally:
         for handle in handles:
             handle.remove()
     rows, positions, tokens = answer_positions(texts, hidden.device)
     losses = F.cross_entropy(backbone.logits(hidden[rows, positions]).float(), tokens, reduction="none")
     gradients = torch.autograd.grad(mean_by_row(losses, rows, len(texts)).sum(), [outputs[path] for path in paths])
-    answered = torch.zeros_like(tail.mask)
+    answered = torch.zeros_like(suffix.mask)
     answered[rows, positions] = True
     above = f"{backbone.layout.layer(backbone.n_layers - 1)}."
     factors: Factors = []
@@ -66,7 +66,7 @@ def gradient_factors(backbone: Backbone, layer: int, paths: Sequence[str], texts
         for path, gradient in zip(paths, gradients, strict=True):
             u, v = (factor[row].float().to(hidden.device) for factor in (inputs[path], gradient))
             # From the last layer, nothing flows but where an answer is predicted.
-            may = (answered if path.startswith(above) else tail.mask)[row]
+            may = (answered if path.startswith(above) else suffix.mask)[row]
             flows = may & (u != 0).any(-1) & (v != 0).any(-1)
             own.append((u[flows], v[flows]))
         factors.append(own)

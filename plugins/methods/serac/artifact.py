@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from xkeb.editing.training import Schedule, Trainee, train, whole_key
 from xkeb.errors import RequestError
-from xkeb.memory import check_memory
-from xkeb.training import Schedule, Trainee, train, whole_key
+from xkeb.models.memory import check_memory
 from xkeb.types import Case
 from xkeb.utils.artifacts import artifact_path
 from xkeb.utils.hashing import digest, digest_file
@@ -26,7 +26,7 @@ BYTES_IN_TRAINING = 16
 """Of a float32 parameter that is loaded: its gradient, Adam's two moments, and the best value so far."""
 
 
-def learnt(model: nn.Module, frozen: Iterable[nn.Module]) -> nn.ParameterDict:
+def trained_parameters(model: nn.Module, frozen: Iterable[nn.Module]) -> nn.ParameterDict:
     """The parameters of `model` that training changes, shared with it: all but those of the modules in `frozen`.
 
     By name, with slashes: torch allows no dots in the names of a module's own parameters.
@@ -90,7 +90,7 @@ class Artifact:
             model.get_parameter(name.replace("/", ".")).copy_(value)
 
 
-def learn(
+def train_artifact(
     kind: str,
     key: Mapping[str, Any],
     trainee: Trainee,
@@ -110,13 +110,13 @@ def learn(
         n_bytes = BYTES_IN_TRAINING * sum(parameter.numel() for parameter in trainee.module.parameters())
         hint = "choose a smaller one, or leave its embeddings as they are (freeze_embeddings=true)."
         check_memory(f"Training the {trainee.what}", n_bytes, device, hint)
-    with learning(trainee):
+    with taking_gradients(trainee):
         trainee.module.load_state_dict(train(kind, key, trainee, facts, held, schedule))
     return Artifact(trainee.what, path, key["pretrained"])
 
 
 @contextmanager
-def learning(trainee: Trainee) -> Iterator[None]:
+def taking_gradients(trainee: Trainee) -> Iterator[None]:
     """While it is trained, its parameters take gradients; afterwards these are gone."""
     parameters = list(trainee.module.parameters())
     for parameter in parameters:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from xkeb.backbone import Backbone
-from xkeb.changes import Route, Rows
-from xkeb.predict import Query
-from xkeb.saving import save_change
-from xkeb.types import Edit
+from xkeb.editing.serialization import save_change
+from xkeb.models.backbone import Backbone
+from xkeb.models.interventions import Delegate, Intervention
+from xkeb.types import Edit, Query
 from xkeb_plugins.methods.serac.artifact import Artifact
 from xkeb_plugins.methods.serac.counterfactual import shown
 from xkeb_plugins.methods.serac.scope import Encoder, Measure
@@ -44,25 +44,27 @@ class Router:
     def to(self, device: torch.device) -> None:
         """Brings the networks to where the edited model is."""
         self.encoder.model.to(device)
-        self.counterfactual.model.to(device)
+        model: nn.Module = self.counterfactual.model
+        model.to(device)
 
-    def routes(self, memories: Sequence[Sequence[Edit]], queries: Sequence[Query]) -> list[Route | None]:
+    def delegates(self, memories: Sequence[Sequence[Edit]], queries: Sequence[Query]) -> list[Delegate | None]:
         """Who answers each question: the counterfactual model, shown the edit of its memory that is most similar, where
         that one is similar enough; else the backbone."""
         prompts = [edit.prompt for memory in memories for edit in memory]
         vectors = self.encoder.embed([*(query.prompt for query in queries), *prompts])
         return [
-            self._route(memory, vectors[query.prompt], vectors) for memory, query in zip(memories, queries, strict=True)
+            self._delegate(memory, vectors[query.prompt], vectors)
+            for memory, query in zip(memories, queries, strict=True)
         ]
 
-    def _route(
+    def _delegate(
         self, memory: Sequence[Edit], question: torch.Tensor, vectors: Mapping[str, torch.Tensor]
-    ) -> Route | None:
+    ) -> Delegate | None:
         edits = torch.stack([vectors[edit.prompt] for edit in memory])  # (n, d)
         similarities = torch.exp(-self.measure.distance(edits, question))
         best = int(similarities.argmax())
         inside = float(similarities[best]) >= self.threshold
-        return Route(self.counterfactual, shown(memory[best])) if inside else None
+        return Delegate(self.counterfactual, shown(memory[best])) if inside else None
 
 
 class MemoryChange:
@@ -73,26 +75,22 @@ class MemoryChange:
         Args:
             facts: what is remembered, at least one; of each, what it says in its own language.
         """
-        self.facts = tuple(dataclasses.replace(fact, translations={}) for fact in facts)
+        self.facts = tuple(dataclasses.replace(fact, translations={}, questions={}, aliases=()) for fact in facts)
         self.router = router
 
     @contextmanager
     def applied(self, backbone: Backbone) -> Iterator[None]:
         self.router.to(backbone.device)
-        outer = backbone.routes
-        backbone.routes = lambda queries: self.router.routes([self.facts] * len(queries), queries)
-        try:
+        with _MemoryIntervention([self]).installed(backbone):
             yield
-        finally:
-            backbone.routes = outer
 
     @classmethod
-    def together(cls, backbone: Backbone, changes: Sequence[MemoryChange]) -> Rows | None:
+    def batched(cls, backbone: Backbone, changes: Sequence[MemoryChange]) -> Intervention | None:
         """None where the changes were made by different routers."""
         if any(change.router is not changes[0].router for change in changes):
             return None
         changes[0].router.to(backbone.device)
-        return _MemoryRows(changes)
+        return _MemoryIntervention(changes)
 
     def save(self, folder: Path | str) -> None:
         """Writes the facts, and which trained networks they need; these stay in the cache."""
@@ -101,13 +99,10 @@ class MemoryChange:
         save_change(folder, KIND, {}, {"facts": facts, "router": self.router.record()})
 
 
-class _MemoryRows(Rows):
+class _MemoryIntervention(Intervention):
     def __init__(self, changes: Sequence[MemoryChange]) -> None:
         super().__init__()
         self.changes = changes
 
-    def routes(self, queries: Sequence[Query]) -> Sequence[Route | None]:
-        return self.changes[0].router.routes([self.changes[query.row].facts for query in queries], queries)
-
-    def hooks(self, backbone: Backbone) -> Iterable[Any]:
-        return ()
+    def delegates(self, queries: Sequence[Query]) -> Sequence[Delegate | None]:
+        return self.changes[0].router.delegates([self.changes[query.row].facts for query in queries], queries)

@@ -7,19 +7,20 @@ from collections.abc import Mapping, Sequence
 import torch
 import torch.nn.functional as F
 
-from xkeb.backbone import Backbone, load_backbone
 from xkeb.errors import RequestError
-from xkeb.plugins import plugins
-from xkeb.predict import pad
+from xkeb.models.backbone import Backbone
+from xkeb.models.batching import pad
+from xkeb.models.loader import load_backbone
+from xkeb.registry.manager import get_plugins
 from xkeb.types import Case, Edit
-from xkeb_plugins.methods.serac.artifact import in_groups, learnt
+from xkeb_plugins.methods.serac.artifact import in_groups, trained_parameters
 
 INSTALLABLE = ("gemma3-270m", "smollm2-135m")
 
 
 def load_counterfactual(name: str, device: torch.device) -> Backbone:
     """A registered backbone, a local folder, or a model of the hub; in float32, whatever the edited model's precision."""
-    if name in plugins().models:
+    if name in get_plugins().models:
         return load_backbone(name, device=str(device), dtype="float32")
     try:
         return load_backbone("hf", device=str(device), dtype="float32", path=name)
@@ -32,7 +33,7 @@ def load_counterfactual(name: str, device: torch.device) -> Backbone:
 
 def shown(edit: Edit) -> str:
     """What the counterfactual model sees before a question, in whatever language that is asked."""
-    return f"{edit.prompt}{plugins().languages.get(edit.language).joiner}{edit.target} "
+    return f"{edit.prompt}{get_plugins().languages.get(edit.language).separator}{edit.target} "
 
 
 class CounterfactualTrainee:
@@ -49,8 +50,8 @@ class CounterfactualTrainee:
         self.backbone, self.group = backbone, group
         model = backbone.model
         frozen = [model.get_input_embeddings(), backbone.module(backbone.layout.head)] if freeze_embeddings else []
-        self.module = learnt(model, frozen)
-        self.optimisers = [torch.optim.Adam(self.module.parameters(), lr=lr)]
+        self.module = trained_parameters(model, frozen)
+        self.optimizers = [torch.optim.Adam(self.module.parameters(), lr=lr)]
 
     def backward(self, cases: Sequence[Case]) -> Mapping[str, float]:
         total = 0.0

@@ -26,51 +26,31 @@ soft weighting, LoRA.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 
-from xkeb.backbone import Backbone, pick_device
-from xkeb.editor import options_of
+from xkeb.editing.dry_run import DryRunSession
+from xkeb.editing.editor import Editor, known, options_of
+from xkeb.editing.training import Schedule, hold_out
 from xkeb.errors import RequestError
-from xkeb.plugins import plugins
-from xkeb.training import Schedule, hold_out
-from xkeb.types import Case, Edit, Property
-from xkeb_plugins.methods.serac.artifact import Artifact, digest_facts, learn
+from xkeb.models.backbone import Backbone
+from xkeb.models.device import pick_device
+from xkeb.models.spec import ModelSpec
+from xkeb.registry.manager import get_plugins
+from xkeb.types import Case, Edit, Property, Sight
+from xkeb_plugins.methods.serac.artifact import Artifact
 from xkeb_plugins.methods.serac.change import MemoryChange, Router
-from xkeb_plugins.methods.serac.counterfactual import CounterfactualTrainee, load_counterfactual
-from xkeb_plugins.methods.serac.rehearsal import rehearsed
-from xkeb_plugins.methods.serac.scope import Encoder, Measure, ScopeTrainee, load_encoder
+from xkeb_plugins.methods.serac.counterfactual import load_counterfactual
+from xkeb_plugins.methods.serac.dry_run import dry_run_networks
+from xkeb_plugins.methods.serac.networks import NetworkTraining
+from xkeb_plugins.methods.serac.scope import Measure, load_encoder
+from xkeb_plugins.methods.tuned import tuned_settings
 
-if TYPE_CHECKING:
-    from xkeb.stage import Stage
-
-VERSION = 1
-"""Of the training: artifacts of another are not used."""
-
-SMALL: dict[str, Any] = {
-    # Sized for a CPU: some minutes of training. A model that already copies from its context learns in a few steps to do
-    # so after an edit, and the longer it is trained, the worse it answers what doesn't ask for the copy.
-    "classifier": "all-MiniLM-L6-v2",
-    "classifier_lr": 3e-5,
-    "classifier_steps": 60,
-    "lr": 1e-5,
-    "steps": 10,
-    "accumulate": 1,
-    "validate_every": 5,
-    "patience": 60,
-    "validation": 20,
-    "freeze_embeddings": True,
-}
-TUNED: dict[str, dict[str, Any]] = {
-    "gemma3-270m": {**SMALL, "counterfactual": "gemma3-270m"},
-    "smollm2-135m": {**SMALL, "counterfactual": "smollm2-135m"},
-}
 USUAL: dict[str, Any] = {
     "classifier": "distilbert-base-cased",
     "counterfactual": "JackFram/llama-160m",
@@ -82,15 +62,16 @@ USUAL: dict[str, Any] = {
     "validation": 500,
     "freeze_embeddings": False,
 }
-"""EasyEdit's settings for LLaMA, which the paper used. It counts batches, ten of them to an optimiser step."""
+"""EasyEdit's settings for LLaMA, which the paper used. It counts batches, ten of them to an optimizer step."""
 
 
 @dataclass
-class Serac:
+class Serac(Editor):
     """SERAC: a memory of edits, a classifier that says which questions they concern, and a small model to answer those."""
 
     in_paper: ClassVar[bool] = True
-    needs: ClassVar[tuple[Property, ...]] = ("generality", "locality")
+    sees: ClassVar[frozenset[Sight]] = frozenset({Sight.SOURCE_EDIT, Sight.SOURCE_TRAINING})
+    requires: ClassVar[frozenset[Property]] = frozenset({"generality", "locality"})
 
     classifier: str | None = None
     """Encoder of the scope classifier: one that is installed, a local folder, or a hub id. None: the tuned one, or
@@ -111,13 +92,13 @@ class Serac:
     classifier_lr: float | None = None
     """For the classifier. None: `lr` where that is given, else the tuned one."""
     steps: int | None = None
-    """Most optimiser steps of each network. None: the tuned number, or 10,000."""
+    """Most optimizer steps of each network. None: the tuned number, or 10,000."""
     classifier_steps: int | None = None
     """For the classifier. None: `steps` where that is given, else the tuned number."""
     batch_size: int = 10
     """Training facts that are passed together; to the classifier, each is out of the others' scope."""
     accumulate: int | None = None
-    """Batches of one optimiser step. None: the tuned number, or 10."""
+    """Batches of one optimizer step. None: the tuned number, or 10."""
     validate_every: int | None = None
     """Optimiser steps from one validation to the next. None: the tuned number, or 100."""
     patience: int | None = None
@@ -141,33 +122,24 @@ class Serac:
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, not {value}")
 
-    def settle(self, backbone: Backbone) -> Self:
-        """Options that depend on the backbone, filled in."""
-        usual = USUAL | TUNED.get(backbone.name, {})
+    def configure(self, spec: ModelSpec) -> Self:
+        usual = USUAL | tuned_settings("serac", spec)
         for each in ("lr", "steps"):  # one that is given goes for both networks, unless the classifier's own is
             given = getattr(self, each)
             usual[f"classifier_{each}"] = given or usual.get(f"classifier_{each}", usual[each])
-        editor = dataclasses.replace(
-            self, **{name: value for name, value in usual.items() if getattr(self, name) is None}
-        )
-        editor._router = self._router
-        return editor
+        return self.filled(usual)
 
-    def learns(self) -> bool:
+    def needs_training(self) -> bool:
         """Whether it needs training facts: always."""
         return True
 
     def fit(self, backbone: Backbone, cases: Sequence[Case]) -> None:
         """Trains both networks, or takes them from the cache."""
-        me = self.settle(backbone)
-        needed = set(self.needs)
-        able = [case for case in cases if needed <= {probe.property for probe in case.probes}]
-        assert me.validation is not None
-        facts, held = hold_out(able, me.validation)
-        assert me.classifier and me.counterfactual
-        encoder = load_encoder(me.classifier, backbone.device)
-        model = load_counterfactual(me.counterfactual, backbone.device)
-        artifacts = me._learn_scope(encoder, facts, held), me._learn_counterfactual(model, facts, held)
+        me = self.configure(backbone.spec)
+        training = me.networks(cases)
+        encoder = load_encoder(training.classifier, backbone.device)
+        model = load_counterfactual(training.counterfactual, backbone.device)
+        artifacts = training.learn_scope(encoder), training.learn_counterfactual(model)
         self._router = Router(encoder, me.measure, model, me.threshold, options_of(me), artifacts)
 
     def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[MemoryChange]:
@@ -175,12 +147,37 @@ class Serac:
         if self._router is None:
             raise RequestError("SERAC answers with networks that it trains: call fit() first.")
         for edit in edits:
-            plugins().languages.get(edit.language)  # an unknown one is refused now, not when a question is asked
+            get_plugins().languages.get(edit.language)  # an unknown one is refused now, not when a question is asked
         return [MemoryChange([edit], self._router) for edit in edits]
 
-    def rehearse(self, stage: Stage, edits: Sequence[Edit]) -> list[MemoryChange]:
-        """Trainings and an edit without weights, for what they need."""
-        return rehearsed(self.settle(stage.backbone), stage, edits)
+    def dry_run(self, session: DryRunSession, edits: Sequence[Edit]) -> list[MemoryChange]:
+        """Memories that leave every question to the backbone. What the counterfactual model needs to answer all of them is
+        counted here."""
+        me = self.configure(session.backbone.spec)
+        router = dry_run_networks(session, me.networks(session.training))
+        return [MemoryChange([edit], router) for edit in edits]
+
+    def networks(self, cases: Sequence[Case]) -> NetworkTraining:
+        """How both networks are trained on some facts; of a configured editor."""
+        facts, held = hold_out(cases, known(self.validation))
+        size = self.batch_size * known(self.accumulate)
+
+        def schedule(steps: int) -> Schedule:
+            return Schedule(steps, size, known(self.validate_every), known(self.patience), self.grad_clip, self.seed)
+
+        return NetworkTraining(
+            classifier=known(self.classifier),
+            counterfactual=known(self.counterfactual),
+            measure=self.measure,
+            facts=facts,
+            held=held,
+            batch_size=self.batch_size,
+            freeze_embeddings=known(self.freeze_embeddings),
+            classifier_lr=known(self.classifier_lr),
+            lr=known(self.lr),
+            classifier_schedule=schedule(known(self.classifier_steps)),
+            schedule=schedule(known(self.steps)),
+        )
 
     @classmethod
     def restore(cls, tensors: Mapping[str, torch.Tensor], data: Mapping[str, Any]) -> MemoryChange:
@@ -199,52 +196,14 @@ class Serac:
     def measure(self) -> Measure:
         return Measure(self.cos, self.square, self.bound_embeds)
 
-    def _learn_scope(self, encoder: Encoder, facts: Sequence[Case], held: Sequence[Case]) -> Artifact:
-        assert self.classifier_lr and self.classifier_steps and self.freeze_embeddings is not None
-        trainee = ScopeTrainee(
-            encoder, self.measure, self.classifier_lr, self.batch_size, freeze_embeddings=self.freeze_embeddings
-        )
-        key = {
-            **self._key(encoder.sha256, facts, held),
-            "lr": self.classifier_lr,
-            "measure": dataclasses.asdict(self.measure),
-        }
-        schedule = self.schedule(self.classifier_steps)
-        return learn("serac-scope", key, trainee, facts, held, schedule, encoder.model.device)
-
-    def _learn_counterfactual(self, model: Backbone, facts: Sequence[Case], held: Sequence[Case]) -> Artifact:
-        assert self.lr and self.steps and self.freeze_embeddings is not None
-        trainee = CounterfactualTrainee(model, self.lr, self.batch_size, freeze_embeddings=self.freeze_embeddings)
-        key = {**self._key(model.sha256, facts, held), "lr": self.lr}
-        return learn("serac-counterfactual", key, trainee, facts, held, self.schedule(self.steps), model.device)
-
-    def _key(self, pretrained: str, facts: Sequence[Case], held: Sequence[Case]) -> dict[str, Any]:
-        """What both networks depend on, the schedule aside. Not the edited model: neither of them ever sees it."""
-        return {
-            "method": "serac",
-            "version": VERSION,
-            "pretrained": pretrained,
-            "facts": digest_facts(facts),
-            "held": digest_facts(held),
-            "batch_size": self.batch_size,
-            "freeze_embeddings": self.freeze_embeddings,
-        }
-
-    def schedule(self, steps: int) -> Schedule:
-        """Of a network's training."""
-        assert self.accumulate and self.validate_every and self.patience
-        size = self.batch_size * self.accumulate
-        return Schedule(steps, size, self.validate_every, self.patience, self.grad_clip, self.seed)
-
 
 @functools.lru_cache(maxsize=1)  # many saved changes share one
 def _restored_router(record: str) -> Router:
     """The router of a saved change, on the CPU until it is needed elsewhere."""
     data = json.loads(record)
     me = Serac(**data["options"])
-    assert me.classifier and me.counterfactual
-    encoder = load_encoder(me.classifier, pick_device("cpu"))
-    model = load_counterfactual(me.counterfactual, pick_device("cpu"))
+    encoder = load_encoder(known(me.classifier), pick_device("cpu"))
+    model = load_counterfactual(known(me.counterfactual), pick_device("cpu"))
     scope, counterfactual = (Artifact.recorded(artifact) for artifact in data["artifacts"])
     scope.load_into(encoder.model, encoder.sha256)
     counterfactual.load_into(model.model, model.sha256)

@@ -15,13 +15,14 @@ from xkeb.errors import RequestError, one_line
 from xkeb.types import Case, Property
 from xkeb.utils.hashing import digest, digest_file
 from xkeb.utils.progress_bars import show_progress_bars
-from xkeb_plugins.methods.encoders import source
-from xkeb_plugins.methods.serac.artifact import in_groups, learnt
+from xkeb_plugins.methods.encoders import encoder_path
+from xkeb_plugins.methods.serac.artifact import in_groups, trained_parameters
 
 FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
 """What an encoder's folder is made of."""
 EMBED_BATCH = 128
 """Texts of one forward pass outside training."""
+PROBES: tuple[Property, Property] = ("generality", "locality")
 NEAREST = 1e-6
 """Least distance of a pair that should be apart: bounds ``-log(1 - exp(-distance))``."""
 
@@ -79,7 +80,7 @@ class Encoder:
 
 def load_encoder(name: str, device: torch.device) -> Encoder:
     """An encoder that is installed, in a local folder, or on the hub; in float32."""
-    place = source(name)
+    place = encoder_path(name)
     try:
         folder = Path(place).expanduser()
         if not folder.is_dir():
@@ -118,8 +119,8 @@ class ScopeTrainee:
         """
         self.encoder, self.measure, self.group = encoder, measure, group
         frozen = [encoder.model.get_input_embeddings()] if freeze_embeddings else []
-        self.module = learnt(encoder.model, frozen)
-        self.optimisers = [torch.optim.Adam(self.module.parameters(), lr=lr)]
+        self.module = trained_parameters(encoder.model, frozen)
+        self.optimizers = [torch.optim.Adam(self.module.parameters(), lr=lr)]
 
     def backward(self, cases: Sequence[Case]) -> Mapping[str, float]:
         return self._mean(cases, backward=True)
@@ -141,7 +142,7 @@ class ScopeTrainee:
     def _losses(self, cases: Sequence[Case]) -> tuple[torch.Tensor, torch.Tensor]:
         """Means of ``-log g`` over pairs in scope, and of ``-log(1 - g)`` over pairs out of it, ``g = exp(-distance)``."""
         edits = [case.edit.prompt for case in cases]
-        rephrases, unrelated = ([asked(case, name) for case in cases] for name in ("generality", "locality"))
+        rephrases, unrelated = ([case.probe(name).prompt for case in cases] for name in PROBES)
         texts = list(dict.fromkeys([*edits, *rephrases, *unrelated]))
         vectors = self.encoder(texts)
         place = {text: i for i, text in enumerate(texts)}
@@ -157,8 +158,3 @@ class ScopeTrainee:
         )
         surprise = -torch.log(-torch.expm1(-outside[apart].clamp_min(NEAREST)))
         return inside.mean(), surprise.mean() if len(surprise) else inside.new_zeros(())
-
-
-def asked(case: Case, name: Property) -> str:
-    """The question of a training fact that tests a property."""
-    return next(probe.prompt for probe in case.probes if probe.property == name)

@@ -11,15 +11,15 @@ from click.testing import CliRunner
 
 import xkeb
 import xkeb.cli
-from xkeb.data_checks import check
-from xkeb.datasets import ParallelRecords
+from xkeb.data.parallel import ParallelRecords
+from xkeb.data.report import check_dataset
 from xkeb.errors import NotHereError, RequestError
-from xkeb.plugins import plugins
-from xkeb.tasks import expand, load_task
+from xkeb.registry.manager import get_plugins
+from xkeb.tasks.task import expand_groups, load_definitions, load_task
 from xkeb.types import LanguagePair, Skipped
 from xkeb.utils.hashing import digest_file
 
-MZSRE: ParallelRecords = plugins().datasets.get("mzsre")
+MZSRE: ParallelRecords = get_plugins().datasets.get("mzsre")
 DE_RU = LanguagePair("de", "ru")
 UPSTREAM = {"cs": "cz", "nl": "du"}
 """What upstream calls a language, where it isn't its ISO code."""
@@ -84,7 +84,8 @@ def test_two_languages_are_joined_by_their_english_question_and_not_by_place(fol
     assert (loaded.path.name, loaded.skipped) == ("mzsre_test_duplicate_ende.json", ())
     assert {probe.language for case in loaded.cases for probe in case.probes} == {"de", "ru"}
     assert loaded.cases[0].edit.translations == {"de": "Ada", "ru": "Ада"}
-    assert loaded.aliases["0"] == ("Red House", "Красный дом")
+    assert loaded.cases[0].edit.questions == {"de": "Wer baute das Red House?", "ru": "Кто построил Красный дом?"}
+    assert loaded.cases[0].edit.aliases == ("Red House", "Красный дом")
     back = MZSRE.test(LanguagePair("ru", "de"), folder)
     assert next(iter(questions(back).values())) == (
         "Где Бо Берг?",
@@ -165,10 +166,11 @@ def test_english_training_facts_are_bizsre_s(folder: Path) -> None:
 
 def test_there_is_a_task_for_each_language_and_direction() -> None:
     others = ["cs", "de", "es", "fr", "nl", "pt", "ru", "th", "tr", "vi", "zh"]
-    assert expand(["mzsre_en2x"]) == [f"mzsre_en2{code}" for code in others]
-    assert expand(["mzsre_x2en"]) == [f"mzsre_{code}2en" for code in others]
-    assert expand(["mzsre"]) == expand(["mzsre_en2x", "mzsre_x2en"])
-    for name in [*expand(["mzsre"]), "mzsre_de2ru"]:
+    known = load_definitions()
+    assert expand_groups(["mzsre_en2x"], known) == [f"mzsre_en2{code}" for code in others]
+    assert expand_groups(["mzsre_x2en"], known) == [f"mzsre_{code}2en" for code in others]
+    assert expand_groups(["mzsre"], known) == expand_groups(["mzsre_en2x", "mzsre_x2en"], known)
+    for name in [*expand_groups(["mzsre"], known), "mzsre_de2ru"]:
         task = load_task(name)
         source, _, target = name.removeprefix("mzsre_").partition("2")
         assert (task.pair.source, task.pair.target, task.dataset.name) == (source, target, "mzsre")
@@ -178,25 +180,25 @@ def test_there_is_a_task_for_each_language_and_direction() -> None:
 def test_a_task_looks_further_for_the_subject_and_says_how_it_found_it(folder: Path) -> None:
     task = load_task("mzsre_de2ru", data_dir=folder)
     assert [case.edit.subject for case in task] == ["Red House", "Anna Bell", "Bo Berg"]
-    assert task.loaded.located == {"0": "alias", "1": "exact", "2": None}
+    assert task.test.located == {"0": "alias", "1": "exact", "2": None}
     assert [case.edit.subject for case in MZSRE.test(DE_RU, folder).cases] == ["Rotes Haus", "Anna Bell", "Bo Berg"]
 
 
 def test_the_located_subject_is_where_methods_edit(folder: Path, llama: xkeb.Backbone) -> None:
     """Its last character stands in the token that the backbone names; what isn't found is refused with the reason."""
-    edit = load_task("mzsre_de2ru", data_dir=folder).loaded.cases[0].edit
+    edit = load_task("mzsre_de2ru", data_dir=folder).test.cases[0].edit
     last = llama.subject_last(edit)
     encoded = llama.encode(edit.prompt, edit.target, edit.language)
     start, end = encoded.offsets[last]
     assert start < len("Wer baute das Red House") <= end
-    lost = load_task("mzsre_de2ru", data_dir=folder).loaded.cases[2].edit
-    refused = xkeb.load_editor("rome", layer=1).refuses(llama, lost)
+    lost = load_task("mzsre_de2ru", data_dir=folder).test.cases[2].edit
+    refused = xkeb.load_editor("rome", layer=1).unsupported(llama, lost)
     assert refused == "the subject 'Bo Berg' does not stand in the prompt"
 
 
 def test_data_check_shows_where_subjects_stand(folder: Path) -> None:
-    report = check(MZSRE, folder)
-    found = {row.language: ({way: n for way, n in row.found.items() if n}, row.nowhere) for row in report.subjects}
+    report = check_dataset(MZSRE, folder)
+    found = {row.language: ({kind: n for kind, n in row.located.items() if n}, row.nowhere) for row in report.subjects}
     assert found == {
         "en": ({"exact": 3}, 0),
         "de": ({"exact": 1, "alias": 1}, 1),
@@ -213,7 +215,7 @@ def test_data_check_shows_where_subjects_stand(folder: Path) -> None:
 
 
 def test_data_check_sees_files_that_ask_other_things(folder: Path) -> None:
-    found = [(f.language, f.record) for f in check(MZSRE, folder).findings if f.kind == "misaligned files"]
+    found = [(f.language, f.record) for f in check_dataset(MZSRE, folder).issues if f.kind == "misaligned files"]
     assert found == [
         ("en/ru", 0),
         ("en/ru", 2),
@@ -232,7 +234,7 @@ def test_data_ls_knows_every_file_s_use(folder: Path) -> None:
 
 
 def test_every_file_can_be_fetched_at_a_pinned_place_with_its_hash() -> None:
-    assert {download.file for download in MZSRE.downloads} == set(MZSRE.uses())
+    assert {download.file for download in MZSRE.downloads} == set(MZSRE.files())
     for download in MZSRE.downloads:
         assert download.sha256 is not None
         assert len(download.sha256) == 64
@@ -240,8 +242,9 @@ def test_every_file_can_be_fetched_at_a_pinned_place_with_its_hash() -> None:
         assert download.url.endswith(f"/{download.file}")
     assert len({download.sha256 for download in MZSRE.downloads}) == 22
     hashes = {download.file: download.sha256 for download in MZSRE.downloads}
-    assert MZSRE.registered(LanguagePair("cs", "en")) == hashes["mzsre_test_duplicate_encz.json"]
-    assert MZSRE.registered(DE_RU) not in {None, *hashes.values(), MZSRE.registered(LanguagePair("ru", "de"))}
+    assert MZSRE.registered_hashes(LanguagePair("cs", "en")) == {hashes["mzsre_test_duplicate_encz.json"]}
+    (both,) = MZSRE.registered_hashes(DE_RU)
+    assert both not in {*hashes.values(), *MZSRE.registered_hashes(LanguagePair("ru", "de"))}
 
 
 def test_what_was_fetched_is_read_as_what_it_is(folder: Path) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 import xkeb
-from xkeb.backbone import Backbone
-from xkeb.changes import LowRankChange
-from xkeb.layout import as_stored
+from xkeb.editing.changes import LowRankChange
+from xkeb.models.backbone import Backbone
+from xkeb.models.layout import as_stored
 from xkeb.types import Case, Edit
 
 LAYERS = (0, 1, 2)
@@ -125,10 +125,10 @@ def naive_delta(backbone: Backbone, edit: Edit) -> Naive:
     delta = torch.zeros_like(start, requires_grad=True)
     with torch.no_grad():
         before = log_probs(backbone, essence, path, delta)[essence.site]
-    optimiser = torch.optim.Adam([delta], lr=0.5)
+    optimizer = torch.optim.Adam([delta], lr=0.5)
     losses: list[float] = []
     for step in range(STEPS):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         nll = []
         for text in texts:
             probs = log_probs(backbone, text, path, delta)
@@ -140,7 +140,7 @@ def naive_delta(backbone: Backbone, edit: Edit) -> Naive:
         if losses[-1] < 5e-2 or step == STEPS - 1:
             break
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         with torch.no_grad():
             delta *= min(1.0, float(4 * start.norm() / delta.norm()))
     with torch.no_grad():
@@ -163,15 +163,15 @@ def brute_force(norm: torch.nn.Module, output: torch.Tensor, wanted: torch.Tenso
         normed = weight * free / free.pow(2).mean(-1, keepdim=True).sqrt()
         return (normed - target).pow(2).sum(-1)
 
-    optimiser = torch.optim.LBFGS([free], max_iter=2000, tolerance_grad=1e-12, tolerance_change=1e-15, history_size=50)
+    optimizer = torch.optim.LBFGS([free], max_iter=2000, tolerance_grad=1e-12, tolerance_change=1e-15, history_size=50)
 
     def closure() -> torch.Tensor:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss = distances().sum()
         loss.backward()
         return loss
 
-    optimiser.step(closure)
+    optimizer.step(closure)
     best = free.detach()[distances().argmin()]
     return best * length / best.norm()
 

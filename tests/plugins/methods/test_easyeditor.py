@@ -20,14 +20,14 @@ import torch
 from torch import nn
 
 import xkeb
-from xkeb.backbone import Backbone
-from xkeb.editor import taught
+from xkeb.editing.editor import prepare
 from xkeb.errors import RequestError
-from xkeb.plugins import plugins
+from xkeb.models.backbone import Backbone
+from xkeb.registry.manager import get_plugins
 from xkeb.types import Case, Edit
 from xkeb_plugins.methods.easyeditor.package import INSTALL, module
-from xkeb_plugins.methods.easyeditor.stage import stage
-from xkeb_plugins.methods.easyeditor.tokens import given
+from xkeb_plugins.methods.easyeditor.sandbox import sandbox
+from xkeb_plugins.methods.easyeditor.tokens import given_tokenizer
 
 METHODS = ("easyeditor-ft", "easyeditor-ike", "easyeditor-kn", "easyeditor-memit", "easyeditor-rome")
 installed = pytest.mark.skipif(
@@ -63,7 +63,7 @@ def training() -> list[Case]:
 
 
 def ready(backbone: Backbone, name: str, training: Sequence[Case], **options: Any) -> Any:
-    return taught(xkeb.load_editor(name, **options), backbone, training)
+    return prepare(xkeb.load_editor(name, **options), backbone, training)
 
 
 def error(ours: Any, its: Any) -> float:
@@ -191,7 +191,7 @@ def test_left_to_itself_it_makes_other_tokens(llama: Backbone, training: list[Ca
 @installed
 def test_given_ids_come_back(llama: Backbone) -> None:
     edit = EDITS[1]
-    tokenizer = given(llama, [edit], ["", PREFIXES[0]], located=True)
+    tokenizer = given_tokenizer(llama, [edit], ["", PREFIXES[0]], located=True)
     encoded = llama.encode(PREFIXES[0] + edit.prompt, edit.target, edit.language)
     answer = tokenizer.decode(torch.tensor(encoded.target_ids[:-1]))
     assert tokenizer.encode(PREFIXES[0] + edit.prompt + answer) == list(encoded.ids[:-1])
@@ -243,7 +243,7 @@ def test_a_failure_in_its_code_leaves_the_model_as_it_was(
 def test_the_stage_undoes_what_is_done_on_it(llama: Backbone) -> None:
     name = f"{llama.layout.down(1)}.weight"
     check = state(llama)
-    with pytest.raises(ZeroDivisionError), stage(llama, [name]):
+    with pytest.raises(ZeroDivisionError), sandbox(llama, [name]):
         parameter = llama.parameter(name)
         with torch.no_grad():
             parameter.add_(1.0)
@@ -258,7 +258,7 @@ def test_the_stage_undoes_what_is_done_on_it(llama: Backbone) -> None:
 @installed
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a cuda device, so nothing shows that it isn't used")
 def test_cuda_means_the_model_s_device(llama: Backbone) -> None:
-    with stage(llama):
+    with sandbox(llama):
         assert torch.zeros(2, device="cuda:0").device == llama.device
         assert torch.zeros(2).to(torch.device("cuda")).device == llama.device
     with pytest.raises((RuntimeError, AssertionError)):
@@ -338,7 +338,7 @@ def test_they_are_listed_but_no_default() -> None:
     rows = {row["name"]: row for row in json.loads(cli("ls", "methods", "--json").stdout)}
     assert {name for name in rows if name.startswith("easyeditor-")} == set(METHODS)
     assert all(INSTALL in rows[name]["description"] for name in METHODS)
-    assert not any(plugins().methods.get(name).in_paper for name in METHODS)
+    assert not any(get_plugins().methods.get(name).in_paper for name in METHODS)
 
 
 def cli(*arguments: object, without: str = "") -> subprocess.CompletedProcess[str]:

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 import xkeb
-from xkeb.backbone import Backbone
-from xkeb.editor import able, load_editor, taught
-from xkeb.evaluation import predict_after, queries
-from xkeb.metrics import f1
-from xkeb.plugins import plugins
-from xkeb.predict import predict
+from xkeb.editing.editor import load_editor, prepare, supported_cases
+from xkeb.evaluation.probing import case_queries, predict_after
+from xkeb.models.backbone import Backbone
+from xkeb.models.prediction import predict
+from xkeb.registry.manager import get_plugins
 from xkeb.testing.methods import CHECKS
 from xkeb.testing.trial import Trial
 from xkeb.types import Case
+from xkeb_plugins.metrics.overlap import f1
 
 ONE_PREFIX = {"steps": 3, "context_templates": ("In short. ",)}
 FEW_PREFIXES = {"contexts": ((3, 2),)}
@@ -32,10 +32,10 @@ SHORT: dict[str, dict[str, Any]] = {
     "serac": {"steps": 2, "batch_size": 4, "accumulate": 1, "validate_every": 1, "validation": 3},
 }
 """Few steps, for methods that train networks or sample, and for EasyEdit's code, which takes its time."""
-PAPER = [name for name in plugins().methods if getattr(plugins().methods.get(name), "in_paper", False)]
+PAPER = [name for name in get_plugins().methods if getattr(get_plugins().methods.get(name), "in_paper", False)]
 
 
-@pytest.fixture(scope="module", params=list(plugins().methods))
+@pytest.fixture(scope="module", params=list(get_plugins().methods))
 def method(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -69,12 +69,12 @@ def test_a_batch_of_sixteen_answers_as_sixteen_batches_of_one(
 ) -> None:
     with Trial(method, llama, options) as trial:
         editor = trial.editor()
-        cases = able(editor, llama, list(xkeb.load_task("bizsre_mini_en2zh")))[:16]
+        cases = supported_cases(editor, llama, list(xkeb.load_task("bizsre_mini_en2zh")))[:16]
         assert len(cases) == 16
         batch = predict_after(llama, editor.edit(llama, [case.edit for case in cases]), cases)
         alone = [predict_after(llama, editor.edit(llama, [case.edit]), [case])[0] for case in cases]
     assert batch == alone
-    untouched = predict(llama, [query for case in cases for query in queries(case, 0)])
+    untouched = predict(llama, [query for case in cases for query in case_queries(case, 0)])
     assert [answer for answers in batch for answer in answers] != untouched
 
 
@@ -109,9 +109,9 @@ def test_it_edits_the_embedded_model(
 ) -> None:
     cases = [Case(case.id, case.edit, case.probes[:1]) for case in real[0]]
     training = real[1]
-    editor = taught(load_editor(name), gemma, training)
+    editor = prepare(load_editor(name), gemma, training)
     changes = editor.edit(gemma, [case.edit for case in cases])
-    english = plugins().languages.get("en")
+    english = get_plugins().languages.get("en")
     scores = [
         f1(answers[0], gemma.gold(case.edit.target), english)
         for case, answers in zip(cases, predict_after(gemma, changes, cases), strict=True)

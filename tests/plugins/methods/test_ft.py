@@ -11,9 +11,9 @@ import torch
 from transformers.pytorch_utils import Conv1D
 
 import xkeb
-from xkeb.backbone import Backbone
-from xkeb.changes import DenseChange
+from xkeb.editing.changes import DenseChange
 from xkeb.errors import RequestError
+from xkeb.models.backbone import Backbone
 from xkeb.types import Edit
 
 LAYER = 2
@@ -36,14 +36,14 @@ def naive(
     module = model.get_submodule(backbone.layout.down(LAYER))
     weight = module.weight.requires_grad_(True)
     original = weight.detach().clone()
-    optimiser = torch.optim.Adam([weight], lr=LR)
+    optimizer = torch.optim.Adam([weight], lr=LR)
     question = edit.prompt + {"en": " ", "zh": ""}[edit.language]
     batch = backbone.tokenizer(question + edit.target, return_offsets_mapping=True)
     ids, offsets = batch["input_ids"], batch["offset_mapping"]
     answer = [i for i, (start, end) in enumerate(offsets) if end > max(start, len(question))]
     losses: list[float] = []
     for _ in range(steps):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         if objective == "prompt_last":
             log_probs = model(torch.tensor([ids[: answer[0]]])).logits[0, -1].log_softmax(-1)
             loss = -log_probs[[ids[i] for i in answer]].mean()
@@ -54,7 +54,7 @@ def naive(
         if losses[-1] < stop_loss:
             break
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         if bound is not None:
             with torch.no_grad():
                 weight.copy_(torch.minimum(torch.maximum(weight, original - bound), original + bound))

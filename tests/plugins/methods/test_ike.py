@@ -14,9 +14,9 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 
 import xkeb
-from xkeb.backbone import Backbone
-from xkeb.changes import ContextChange
+from xkeb.editing.changes import ContextChange
 from xkeb.errors import RequestError
+from xkeb.models.backbone import Backbone
 from xkeb.types import Case, Edit, Probe
 from xkeb_plugins.methods.ike import demonstrations
 

@@ -13,12 +13,12 @@ from transformers import Phi3Config, Phi3ForCausalLM
 from transformers.pytorch_utils import Conv1D
 
 import xkeb
-from xkeb.backbone import Backbone
-from xkeb.changes import LowRankChange
+from xkeb.editing.changes import LowRankChange
 from xkeb.errors import RequestError
+from xkeb.models.backbone import Backbone
 from xkeb.types import Edit
 from xkeb_plugins.methods import kn
-from xkeb_plugins.methods.locate.contexts import context_prefixes
+from xkeb_plugins.methods.locate.context_templates import context_prefixes
 
 EDITS = (
     Edit("Which city is the capital of Japan?", "Sapporo", "en"),

@@ -23,10 +23,10 @@ from plain_memit import (
 )
 
 import xkeb
-from xkeb.backbone import Backbone
+from xkeb.models.backbone import Backbone
 from xkeb.types import Case
-from xkeb_plugins.methods.locate.moments import questions
-from xkeb_plugins.methods.locate.sites import Sites
+from xkeb_plugins.methods.locate.covariance import questions
+from xkeb_plugins.methods.locate.subject_states import SubjectStates
 
 pytestmark = pytest.mark.usefixtures("fresh_cache")
 
@@ -87,7 +87,7 @@ def test_values_found_before_are_written_alike(llama: Backbone, training: list[C
 
 def test_keys_are_means_inside_groups_and_then_of_groups(llama: Backbone) -> None:
     groups = (("",), TEMPLATES, ("Yes. ", "No. "))
-    seen = Sites(llama, EDITS, groups).look(1, 2)
+    seen = SubjectStates(llama, EDITS, groups).look(1, 2)
     for i, edit in enumerate(EDITS):
         means = [torch.stack([states(llama, read(llama, edit, p), 1)[0] for p in g]).mean(0) for g in groups]
         assert error(seen.keys[i], torch.stack(means).mean(0)) < 1e-5

@@ -7,12 +7,12 @@ import os
 import pytest
 
 import xkeb
-from xkeb.backbone import Backbone
-from xkeb.evaluation import alone, queries
-from xkeb.metrics import f1
-from xkeb.plugins import plugins
-from xkeb.predict import predict
+from xkeb.evaluation.probing import case_queries, predict_edited
+from xkeb.models.backbone import Backbone
+from xkeb.models.prediction import predict
+from xkeb.registry.manager import get_plugins
 from xkeb.types import Prediction
+from xkeb_plugins.metrics.overlap import f1
 
 CACHE = os.environ.get("XKEB_CACHE")
 FACTS = 5
@@ -34,10 +34,10 @@ def test_it_writes_a_handful_of_facts_together(gemma: Backbone, usual_cache: Non
     editor = xkeb.load_editor("memit", mom2_corpus="task", context_templates=("In short. ",))
     editor.fit(gemma, list(task.training.cases)[:150])
     change = editor.edit_together(gemma, [case.edit for case in cases])
-    asked = [query for case in cases for query in queries(case, 0)]
-    before, after = predict(gemma, asked), alone(gemma, change, asked)
+    asked = [query for case in cases for query in case_queries(case, 0)]
+    before, after = predict(gemma, asked), predict_edited(gemma, change, asked)
     probes = [probe for case in cases for probe in case.probes]
-    english = plugins().languages.get("en")
+    english = get_plugins().languages.get("en")
 
     def mean(name: str, answers: list[Prediction], references: list[Prediction] | None = None) -> float:
         """100 times the mean F1 over the English probes of that property."""

@@ -25,13 +25,13 @@ from plain_memit import (
 )
 
 import xkeb
-from xkeb.backbone import Backbone
-from xkeb.editor import options_of
+from xkeb.editing.editor import options_of
 from xkeb.errors import RequestError
+from xkeb.models.backbone import Backbone
 from xkeb.types import Case
 from xkeb.utils.hashing import digest_file
 from xkeb_plugins.methods.locate import wikipedia
-from xkeb_plugins.methods.locate.moments import questions, second_moment
+from xkeb_plugins.methods.locate.covariance import key_covariance, questions
 
 pytestmark = pytest.mark.usefixtures("fresh_cache")
 
@@ -44,7 +44,7 @@ def test_moments_are_measured_in_one_pass_that_ends_at_the_highest_layer(tiny: B
         hooked(above, lambda *_: calls.append("above")),
         hooked(tiny.module(tiny.layout.layer(2)), lambda *_: calls.append("at")),
     ):
-        moments = second_moment(tiny, (0, 2), texts)
+        moments = key_covariance(tiny, (0, 2), texts)
     assert set(calls) == {"at"} and len(calls) == 1
     for layer, moment in moments.items():
         assert error(moment, naive_moment(tiny, layer, texts)) < 1e-5
@@ -122,7 +122,7 @@ def test_without_the_hub_the_default_is_the_training_questions(
     editor = xkeb.load_editor("memit", layers=LAYERS)
     assert editor.mom2_corpus == "auto" and editor.learns()
     assert options_of(editor.settle(llama))["mom2_corpus"] == "task"
-    with caplog.at_level(logging.INFO, "xkeb_plugins.methods.locate.moments"):
+    with caplog.at_level(logging.INFO, "xkeb_plugins.methods.locate.covariance"):
         editor.fit(llama, training)
     assert "texts of task" in caplog.text
     with pytest.raises(

@@ -9,9 +9,9 @@ import torch
 from plain_memit import brute_force, error, hooked, stream
 
 import xkeb
-from xkeb.backbone import Backbone
 from xkeb.errors import XkebError
-from xkeb_plugins.methods.locate.normed import writable
+from xkeb.models.backbone import Backbone
+from xkeb_plugins.methods.locate.post_norm import write_through_norm
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_what_is_written_through_a_norm_comes_nearest(gemma3: Backbone) -> None:
             wanted = torch.tensor([0.0, 0.01, 0.3, 1, 3, 10, 30, 100])[:, None] * torch.randn(
                 8, 32, generator=generator
             )
-            changes = writable(norm, outputs, wanted)
+            changes = write_through_norm(norm, outputs, wanted)
             assert not changes[0].any()
             for output, want, change in zip(outputs[1:], wanted[1:], changes[1:], strict=True):
                 best = brute_force(norm, output, want)
@@ -69,10 +69,10 @@ def test_a_reachable_change_is_reached(gemma3: Backbone) -> None:
     assert path
     norm = gemma3.module(path)
     one, other = torch.randn(2, 4, 32, generator=torch.Generator().manual_seed(0))
-    changed = one + writable(norm, one, norm(other) - norm(one)).float()
+    changed = one + write_through_norm(norm, one, norm(other) - norm(one)).float()
     assert error(norm(changed), norm(other)) < 1e-5
 
 
 def test_a_norm_of_another_kind_is_refused() -> None:
     with pytest.raises(XkebError, match="LayerNorm after the MLP is no RMSNorm"):
-        writable(torch.nn.LayerNorm(8), torch.randn(2, 8), torch.randn(2, 8))
+        write_through_norm(torch.nn.LayerNorm(8), torch.randn(2, 8), torch.randn(2, 8))

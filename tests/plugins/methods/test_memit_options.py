@@ -9,10 +9,10 @@ from plain_memit import EDITS, memit
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import xkeb
-from xkeb.backbone import Backbone
 from xkeb.errors import RequestError
+from xkeb.models.backbone import Backbone
+from xkeb.testing.small import small_tokenizer
 from xkeb.types import Case
-from xkeb_plugins.models.small import small_tokenizer
 
 pytestmark = pytest.mark.usefixtures("fresh_cache")
 

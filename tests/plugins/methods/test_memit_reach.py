@@ -11,8 +11,8 @@ import torch
 from plain_memit import TEMPLATES, Text, log_probs, read
 
 import xkeb
-from xkeb.backbone import Backbone
 from xkeb.errors import RequestError
+from xkeb.models.backbone import Backbone
 from xkeb.types import Case, Edit
 
 pytestmark = pytest.mark.usefixtures("fresh_cache")

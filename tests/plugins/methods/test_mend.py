@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 
 import xkeb
-from xkeb.backbone import Backbone
+from xkeb.editing.training import TrainingError
 from xkeb.errors import RequestError
-from xkeb.layout import as_stored, widths
-from xkeb.training import TrainingError
+from xkeb.models.backbone import Backbone
+from xkeb.models.layout import as_stored, widths
 from xkeb.types import Case, Edit, Probe
 from xkeb_plugins.methods.mend.editor import Mend
 from xkeb_plugins.methods.mend.gradient import gradient_factors
@@ -267,7 +267,7 @@ def test_what_is_wrong_is_said(llama: Backbone, facts: list[Case], edits: list[E
 
 
 def test_too_little_memory(llama: Backbone, facts: list[Case], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xkeb.memory.free_memory", lambda device: 1000)
+    monkeypatch.setattr("xkeb.models.memory.free_memory", lambda device: 1000)
     with pytest.raises(RequestError, match=r"needs .* GB of memory .* mend\.rank=3"):
         Mend(**SMALL).fit(llama, facts)
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 import xkeb
-from xkeb.backbone import Backbone
+from xkeb.models.backbone import Backbone
 from xkeb.types import Edit
 from xkeb_plugins.methods.mend.editor import Mend
 from xkeb_plugins.methods.mend.network import Hypernetworks

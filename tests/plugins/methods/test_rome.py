@@ -13,14 +13,14 @@ import pytest
 import torch
 
 import xkeb
-from xkeb.backbone import Backbone
 from xkeb.errors import RequestError
-from xkeb.plugins import plugins
+from xkeb.models.backbone import Backbone
+from xkeb.registry.manager import get_plugins
 from xkeb.types import Case, Edit
 from xkeb.utils.paths import cache_root
-from xkeb_plugins.methods.locate.contexts import context_prefixes
-from xkeb_plugins.methods.locate.moments import questions, second_moment
-from xkeb_plugins.methods.locate.value import Found, ValueOptions, _groups, find_values
+from xkeb_plugins.methods.locate.context_templates import context_prefixes
+from xkeb_plugins.methods.locate.covariance import key_covariance, questions
+from xkeb_plugins.methods.locate.optimize_value import KeyValue, ValueOptions, _groups, optimize_values
 
 pytestmark = pytest.mark.usefixtures("fresh_cache")
 
@@ -70,7 +70,7 @@ def added(module: torch.nn.Module, site: int, delta: torch.Tensor) -> Iterator[l
         handle.remove()
 
 
-def naive_value(backbone: Backbone, edit: Edit, layer: int, prefixes: Sequence[str], options: ValueOptions) -> Found:
+def naive_value(backbone: Backbone, edit: Edit, layer: int, prefixes: Sequence[str], options: ValueOptions) -> KeyValue:
     """Key and optimised value."""
     model, module = backbone.model, backbone.module(backbone.layout.down(layer))
     joiner = {"en": " ", "zh": ""}[edit.language]
@@ -92,10 +92,10 @@ def naive_value(backbone: Backbone, edit: Edit, layer: int, prefixes: Sequence[s
     bare_key, old = entered[0]
 
     delta = torch.zeros_like(old, requires_grad=True)
-    optimiser = torch.optim.Adam([delta], lr=options.lr)
+    optimizer = torch.optim.Adam([delta], lr=options.lr)
     losses: list[float] = []
     for step in range(options.steps):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         nll = []
         for ids, site, answer in texts:
             with added(module, site, delta):
@@ -111,15 +111,15 @@ def naive_value(backbone: Backbone, edit: Edit, layer: int, prefixes: Sequence[s
         if losses[-1] < options.stop_loss or step == options.steps - 1:
             break
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         with torch.no_grad():
             limit = options.clamp * old.norm()
             if delta.norm() > limit:
                 delta *= limit / delta.norm()
-    return Found(key, bare_key, old, old + delta.detach(), tuple(losses))
+    return KeyValue(key, bare_key, old, old + delta.detach(), tuple(losses))
 
 
-def naive_factors(fact: Found, moment: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+def naive_factors(fact: KeyValue, moment: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
     """Equation 2, with u of length 1: left [d_out, 1], right [1, d_in]."""
     key = fact.key.double()
     u = key if moment is None else torch.linalg.inv(moment) @ key
@@ -150,7 +150,7 @@ def error(mine: torch.Tensor, theirs: torch.Tensor) -> float:
     return float((mine - theirs).norm() / theirs.norm())
 
 
-_NAIVE: dict[tuple[str, str], list[Found]] = {}
+_NAIVE: dict[tuple[str, str], list[KeyValue]] = {}
 
 
 def settings(backbone: Backbone, setting: str) -> ValueOptions:
@@ -161,7 +161,7 @@ def settings(backbone: Backbone, setting: str) -> ValueOptions:
     return dataclasses.replace(SETTINGS["paper"], stop_loss=(losses[2] + losses[3]) / 2)
 
 
-def naive_values(backbone: Backbone, setting: str) -> list[Found]:
+def naive_values(backbone: Backbone, setting: str) -> list[KeyValue]:
     """Made once a backbone and setting; it takes a while."""
     key = (backbone.sha256, setting)
     if key not in _NAIVE:
@@ -179,16 +179,18 @@ def rome(options: ValueOptions = SETTINGS["paper"], **more: Any) -> Any:
 
 
 def test_values_are_the_same_however_little_a_batch_may_keep(tiny: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    together = find_values(tiny, EDITS, LAYER, PREFIXES, SETTINGS["paper"])
+    together = optimize_values(tiny, EDITS, LAYER, PREFIXES, SETTINGS["paper"])
     monkeypatch.setattr(tiny, "activations", 1)
     assert all(len(group) == 1 for group in _groups(tiny, EDITS, LAYER, len(PREFIXES) + 1))
-    for one, among_others in zip(find_values(tiny, EDITS, LAYER, PREFIXES, SETTINGS["paper"]), together, strict=True):
+    for one, among_others in zip(
+        optimize_values(tiny, EDITS, LAYER, PREFIXES, SETTINGS["paper"]), together, strict=True
+    ):
         assert error(one.new_value - one.old_value, among_others.new_value - among_others.old_value) < 1e-3
 
 
 @pytest.mark.parametrize("setting", ALL)
 def test_key_and_value_are_those_of_a_plain_rome(tiny: Backbone, setting: str) -> None:
-    found = find_values(tiny, EDITS, LAYER, PREFIXES, settings(tiny, setting))
+    found = optimize_values(tiny, EDITS, LAYER, PREFIXES, settings(tiny, setting))
     expected = naive_values(tiny, setting)
     for mine, theirs in zip(found, expected, strict=True):
         assert len(mine.losses) == len(theirs.losses)
@@ -230,7 +232,7 @@ def test_factors_are_those_of_a_plain_rome(tiny: Backbone, training: list[Case],
 
 def test_second_moments_are_those_of_every_token_and_of_no_padding(tiny: Backbone, training: list[Case]) -> None:
     texts = [*questions(training), "A", "今天天气很好。" * 20]
-    moments = second_moment(tiny, [0, 2], texts)
+    moments = key_covariance(tiny, [0, 2], texts)
     assert set(moments) == {0, 2}
     for layer, moment in moments.items():
         assert moment.dtype == torch.float64
@@ -241,15 +243,15 @@ def test_second_moments_are_kept_for_their_own_weights_and_corpus(
     llama: Backbone, training: list[Case], tiny_folders: dict[str, Path]
 ) -> None:
     texts = questions(training)[:20]
-    first = second_moment(llama, [1], texts)[1]
+    first = key_covariance(llama, [1], texts)[1]
     folder = cache_root() / "second-moments"
     (kept,) = folder.glob("*.safetensors")
     written = kept.stat().st_mtime_ns
-    assert torch.equal(second_moment(llama, [1], texts)[1], first)
+    assert torch.equal(key_covariance(llama, [1], texts)[1], first)
     assert kept.stat().st_mtime_ns == written and len(list(folder.iterdir())) == 1
-    second_moment(llama, [1], texts[:10])
-    second_moment(xkeb.load_backbone("hf", path=str(tiny_folders["gemma3"]), device="cpu"), [1], texts)
-    second_moment(llama, [2], texts)
+    key_covariance(llama, [1], texts[:10])
+    key_covariance(xkeb.load_backbone("hf", path=str(tiny_folders["gemma3"]), device="cpu"), [1], texts)
+    key_covariance(llama, [2], texts)
     assert len(list(folder.iterdir())) == 4
 
 
@@ -279,7 +281,7 @@ def test_after_the_edit_the_bare_key_gives_the_new_value(tiny: Backbone, trainin
         assert error(key, fact.bare_key) < 1e-5
         assert error(value, fact.new_value) < 1e-3
         # And the wanted value itself is met exactly: what is left is rounding.
-        wanted = find_values(tiny, [edit], LAYER, PREFIXES, SETTINGS["paper"])[0].new_value
+        wanted = optimize_values(tiny, [edit], LAYER, PREFIXES, SETTINGS["paper"])[0].new_value
         assert error(value, wanted) < 1e-5
 
 
@@ -404,7 +406,7 @@ def test_second_moments_without_text_are_refused(llama: Backbone, training: list
 
 
 def test_second_moments_can_come_from_a_data_set_or_a_file(llama: Backbone, tmp_path: Path) -> None:
-    texts = questions(plugins().datasets.get("bizsre_mini").training("en").cases)[:100]
+    texts = questions(get_plugins().datasets.get("bizsre_mini").training("en").cases)[:100]
     file = tmp_path / "corpus.txt"
     file.write_text("\n\n".join(texts), encoding="utf-8")
     editor = rome(mom2_adjustment=True, mom2_corpus=str(file))

@@ -16,15 +16,15 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 import xkeb
-from xkeb.backbone import Backbone
-from xkeb.editor import needs_of, options_of, settled
+from xkeb.editing.editor import configured, needs_of, options_of
+from xkeb.editing.serialization import load_change, save_change
+from xkeb.editing.training import TrainingError
 from xkeb.errors import RequestError
-from xkeb.evaluation import alone, predict_after, queries
-from xkeb.predict import Query, predict
-from xkeb.progress import Listener
-from xkeb.saving import load_change, save_change
-from xkeb.training import TrainingError
-from xkeb.types import Case, Edit, Prediction, Probe
+from xkeb.evaluation.events import RunObserver
+from xkeb.evaluation.probing import case_queries, predict_after, predict_edited
+from xkeb.models.backbone import Backbone
+from xkeb.models.prediction import predict
+from xkeb.types import Case, Edit, Prediction, Probe, Query
 from xkeb.utils.progress import reporting_to
 from xkeb_plugins.methods.serac.change import MemoryChange, Router
 from xkeb_plugins.methods.serac.counterfactual import CounterfactualTrainee, load_counterfactual, shown
@@ -82,7 +82,7 @@ def thorough(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fitted(backbone: Backbone, training: Sequence[Case], options: Mapping[str, Any]) -> Any:
-    editor = settled(xkeb.load_editor("serac", **options), backbone)
+    editor = configured(xkeb.load_editor("serac", **options), backbone)
     editor.fit(backbone, training)
     return editor
 
@@ -321,7 +321,7 @@ def test_only_what_is_trained_is_kept(
     assert words in load_file(artifacts(empty_cache)["serac-scope"])
 
 
-class Heard(Listener):
+class Heard(RunObserver):
     """Keeps what it hears of learning, and stops it at a given step."""
 
     def __init__(self, stop: tuple[str, int] | None = None) -> None:
@@ -477,9 +477,9 @@ def test_in_scope_the_counterfactual_model_answers_and_out_of_it_the_backbone(
 ) -> None:
     counts = [0, 0]
     for case, change in zip(cases, editor.edit(llama, [case.edit for case in cases]), strict=True):
-        asked = queries(case, 0)
+        asked = case_queries(case, 0)
         untouched = predict(llama, asked)
-        answers = alone(llama, change, asked)
+        answers = predict_edited(llama, change, asked)
         inside, outside = split(editor, change, asked)
         assert 0 in inside  # the edit's own question
         context = f"{case.edit.prompt} {case.edit.target} "
@@ -509,8 +509,8 @@ def test_the_counterfactual_model_may_have_another_tokenizer(
     model = editor._router.counterfactual
     assert len(model.tokenizer) != len(backbone.tokenizer)
     for case, change in zip(cases, editor.edit(backbone, [case.edit for case in cases]), strict=True):
-        asked = queries(case, 0)
-        answers = alone(backbone, change, asked)
+        asked = case_queries(case, 0)
+        answers = predict_edited(backbone, change, asked)
         inside, outside = split(editor, change, asked)
         for i in inside:
             (direct,) = predict(model, [Query(shown(case.edit) + asked[i].prompt, asked[i].target, asked[i].language)])
@@ -527,7 +527,9 @@ def test_row_by_row_is_one_at_a_time(
     backbone = xkeb.load_backbone("hf", path=str(tiny_folders["llama"]), device="cpu", dtype=dtype)
     editor = fitted(backbone, training, thorough)
     changes = editor.edit(backbone, [case.edit for case in cases])
-    one_by_one = [alone(backbone, change, queries(case, 0)) for change, case in zip(changes, cases, strict=True)]
+    one_by_one = [
+        predict_edited(backbone, change, case_queries(case, 0)) for change, case in zip(changes, cases, strict=True)
+    ]
     assert predict_after(backbone, changes, cases) == one_by_one
     assert editor._router.counterfactual.dtype == torch.float32
     assert editor._router.encoder.model.dtype == torch.float32
@@ -538,13 +540,15 @@ def test_changes_of_different_routers_are_applied_one_by_one(
 ) -> None:
     another = fitted(llama, training, options)
     changes = [*editor.edit(llama, [cases[0].edit]), *another.edit(llama, [cases[1].edit])]
-    assert xkeb.changes.together(llama, changes) is None
-    expected = [alone(llama, change, queries(case, 0)) for change, case in zip(changes, cases, strict=False)]
+    assert xkeb.editing.changes.batched(llama, changes) is None
+    expected = [
+        predict_edited(llama, change, case_queries(case, 0)) for change, case in zip(changes, cases, strict=False)
+    ]
     assert predict_after(llama, changes, cases[:2]) == expected
 
 
 def test_it_restores_after_an_exception_inside(llama: Backbone, editor: Any, cases: list[Case]) -> None:
-    outer, asked = llama.routes, queries(cases[0], 0)
+    outer, asked = llama.routes, case_queries(cases[0], 0)
     untouched = predict(llama, asked)
     (change,) = editor.edit(llama, [cases[0].edit])
     with pytest.raises(ZeroDivisionError), change.applied(llama):
@@ -570,7 +574,7 @@ def saved(
     """A saved change, and what it answers."""
     (change,) = fitted(llama, training, options).edit(llama, [cases[0].edit])
     change.save(tmp_path / "change")
-    return tmp_path / "change", alone(llama, change, queries(cases[0], 0))
+    return tmp_path / "change", predict_edited(llama, change, case_queries(cases[0], 0))
 
 
 def test_what_is_saved_is_loaded(llama: Backbone, cases: list[Case], saved: tuple[Path, list[Prediction]]) -> None:
@@ -579,7 +583,7 @@ def test_what_is_saved_is_loaded(llama: Backbone, cases: list[Case], saved: tupl
     assert isinstance(loaded, MemoryChange)
     edit = cases[0].edit
     assert loaded.facts == (Edit(edit.prompt, edit.target, edit.language, edit.subject),)
-    assert alone(llama, loaded, queries(cases[0], 0)) == answers
+    assert predict_edited(llama, loaded, case_queries(cases[0], 0)) == answers
     with safe_open(folder / "change.safetensors", "pt") as file:
         metadata = file.metadata()
         assert metadata["kind"] == "method:serac"
@@ -661,7 +665,7 @@ def test_impossible_options_are_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_defaults_are_the_released_settings_unless_tuned(llama: Backbone) -> None:
-    found = options_of(settled(xkeb.load_editor("serac"), llama))
+    found = options_of(configured(xkeb.load_editor("serac"), llama))
     assert found == {
         "classifier": "distilbert-base-cased",
         "counterfactual": "JackFram/llama-160m",
@@ -682,6 +686,6 @@ def test_defaults_are_the_released_settings_unless_tuned(llama: Backbone) -> Non
         "freeze_embeddings": False,
         "seed": 0,
     }
-    given = options_of(settled(xkeb.load_editor("serac", lr=1e-2, classifier_steps=3), llama))
+    given = options_of(configured(xkeb.load_editor("serac", lr=1e-2, classifier_steps=3), llama))
     assert (given["lr"], given["classifier_lr"], given["steps"], given["classifier_steps"]) == (1e-2, 1e-2, 10_000, 3)
     assert needs_of(xkeb.load_editor("serac")) == {"generality", "locality"}

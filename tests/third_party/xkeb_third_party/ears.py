@@ -15,15 +15,15 @@ class Ears:
         from tokenizers import normalizers
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
+        from xkeb.models.hf.checkpoint import find_checkpoint, model_hash
         from xkeb.utils.hashing import digest
-        from xkeb_plugins.models.checkpoint import find_checkpoint, fingerprint
 
         tokenizer = AutoTokenizer.from_pretrained(self.path)
         inner = tokenizer.backend_tokenizer
         inner.normalizer = normalizers.Sequence([normalizers.Lowercase(), inner.normalizer])
         model = AutoModelForCausalLM.from_pretrained(self.path, dtype=dtype).to(device)
-        weights = fingerprint(find_checkpoint(Path(self.path)).files)
-        return xkeb.Backbone("ears", model, tokenizer, sha256=digest(["small letters", weights]))
+        inner_hash = model_hash(find_checkpoint(Path(self.path)))
+        return xkeb.Backbone("ears", model, tokenizer, sha256=digest(["small letters", inner_hash]))
 
 
 @xkeb.hookimpl

@@ -2,7 +2,7 @@ import unicodedata
 from pathlib import Path
 
 import xkeb
-from xkeb.datasets import ParallelRecords
+from xkeb.data import ParallelRecords
 
 FOLDER = Path(__file__).parent / "tasks"
 

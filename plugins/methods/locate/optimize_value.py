@@ -1,0 +1,264 @@
+"""The value that makes the model answer with the new target, found by gradient descent (Meng et al., 2022, Eq. 4).
+
+Many edits at once, each with its own vector and its own stopping; layers below the edited one, and tokens before the
+subject's last, are computed once (`xkeb.models.suffix`); the head runs at target positions only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from xkeb.errors import RequestError
+from xkeb.models.backbone import Backbone
+from xkeb.models.batching import group_by_length
+from xkeb.models.suffix import SuffixForward
+from xkeb.types import Edit
+from xkeb_plugins.methods.locate.reachability import why_unreachable
+
+
+@dataclass(frozen=True, slots=True)
+class ValueOptions:
+    """How the value is optimised."""
+
+    steps: int
+    lr: float
+    kl_factor: float
+    weight_decay: float
+    clamp: float
+    """Largest norm of the change, in norms of the value it is added to."""
+    stop_loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class KeyValue:
+    """Key and value of one edit at the subject's last token: what enters a module there, and what should leave it."""
+
+    key: torch.Tensor
+    """[d_in] Mean input of the module over the context prefixes, the empty one among them."""
+    bare_key: torch.Tensor
+    """[d_in] Its input in the prompt without a prefix."""
+    old_value: torch.Tensor
+    """[d_out] Its output there, as the model has it."""
+    new_value: torch.Tensor
+    """[d_out] The output wanted there."""
+    losses: tuple[float, ...]
+    """Total loss before each step, and at the end."""
+
+
+def optimize_values(
+    backbone: Backbone,
+    edits: Sequence[Edit],
+    layer: int,
+    prefixes: Sequence[str],
+    options: ValueOptions,
+    module: str | None = None,
+) -> list[KeyValue]:
+    """Key and optimised value of each edit at a layer's down-projection, or at another module of that layer.
+
+    The value of a down-projection is what leaves it, before any norm that the block puts on its MLP's output, so that a
+    change of that matrix can write it.
+
+    Args:
+        module: path of the module whose output is the value: the decoder layer itself, say, for the residual stream that
+            leaves it. None: the layer's down-projection.
+
+    Raises:
+        RequestError: an edit that no value there can make.
+    """
+    for edit in edits:
+        if reason := why_unreachable(backbone, edit, layer):
+            raise RequestError(f"The edit to {edit.target!r} can't be made: {reason}.")
+    path = module or backbone.layout.down(layer)
+    facts: dict[int, KeyValue] = {}
+    for group in group_edits(backbone, edits, layer, len(prefixes) + 1):
+        values = _optimize_group(backbone, [edits[i] for i in group], layer, prefixes, options, path)
+        facts.update(zip(group, values, strict=True))
+    return [facts[i] for i in range(len(edits))]
+
+
+def group_edits(backbone: Backbone, edits: Sequence[Edit], layer: int, rows: int) -> list[list[int]]:
+    """Which edits' values are optimised in one batch: those with about as many tokens from the subject's last on, and so many
+    that about `Backbone.activation_budget` bytes are kept for the backward pass.
+
+    Args:
+        rows: texts of each edit.
+    """
+    texts = [backbone.encode(edit.prompt, edit.target, edit.language).ids for edit in edits]
+    tokens = [rows * (len(ids) - 1 - backbone.subject_last(edit)) for ids, edit in zip(texts, edits, strict=True)]
+    layout = backbone.layout
+    # Of a token and a layer: both norms, some of them in float32, what enters and leaves the projections of the attention,
+    # and the MLP's inner states.
+    numbers = 16 * layout.hidden_size + 5 * layout.intermediate_size
+    each = (backbone.n_layers - layer) * numbers * backbone.dtype.itemsize
+    return group_by_length(tokens, backbone.saturating_tokens, most_tokens=backbone.activation_budget // each)
+
+
+def _optimize_group(
+    backbone: Backbone,
+    edits: Sequence[Edit],
+    layer: int,
+    prefixes: Sequence[str],
+    options: ValueOptions,
+    module: str,
+) -> list[KeyValue]:
+    """The values of one batch."""
+    search = _Search(backbone, edits, layer, prefixes, options, module)
+    deltas = [torch.zeros_like(value, requires_grad=True) for value in search.old]
+    optimizer = torch.optim.Adam(deltas, lr=options.lr)
+    losses: list[list[float]] = [[] for _ in edits]
+    active = list(range(len(edits)))
+    for step in range(options.steps):
+        optimizer.zero_grad()
+        total = search.loss(torch.stack(deltas), active)
+        for i, loss in zip(active, total.tolist(), strict=True):
+            losses[i].append(loss)
+        going = [k for k, i in enumerate(active) if losses[i][-1] >= options.stop_loss]
+        # As the reference implementation has it: no step after the last look at the loss.
+        if not going or step == options.steps - 1:
+            break
+        total[going].sum().backward()
+        active = [active[k] for k in going]
+        for i in set(range(len(edits))).difference(active):
+            deltas[i].grad = None  # else a zero gradient, and Adam's momentum would carry on what has stopped
+        optimizer.step()
+        with torch.no_grad():
+            for i in active:
+                limit = options.clamp * search.old[i].norm()
+                if deltas[i].norm() > limit:
+                    deltas[i].mul_(limit / deltas[i].norm())
+    return [search.key_value(i, delta.detach(), losses[i]) for i, delta in enumerate(deltas)]
+
+
+class _Search:
+    """The texts of a batch of edits, with what doesn't change while their values are optimised.
+
+    Each edit has a row for every prefix, the empty one first, and one for "{subject} is a", where the next token after
+    the subject must not drift.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        edits: Sequence[Edit],
+        layer: int,
+        prefixes: Sequence[str],
+        options: ValueOptions,
+        module: str,
+    ) -> None:
+        self.backbone, self.options = backbone, options
+        self.ids: list[tuple[int, ...]] = []
+        self.sites: list[int] = []
+        """Index of the subject's last token in each row."""
+        self.targets: list[tuple[int, int, int]] = []
+        """(row, position after the site, target id) of every prediction that counts."""
+        self.drift: list[int] = []
+        """Row of each edit's "{subject} is a"."""
+        owners: list[int] = []
+        for i, edit in enumerate(edits):
+            for prefix in prefixes:
+                self._add_prompt(edit, prefix)
+                owners.append(i)
+            self.drift.append(len(self.ids))
+            self._add_drift(edit)
+            owners.append(i)
+        device = backbone.device
+        self.owner = torch.tensor(owners, device=device)  # (rows,) which edit a row belongs to
+        self.first = torch.tensor([owners.index(i) for i in range(len(edits))], device=device)
+        self.module = backbone.module(module)
+        self.suffix = SuffixForward(backbone, layer, self.ids, self.sites)
+        self.keys, values = self._at_site()
+        self.old = values[self.first].float()  # (n, d_out) in the bare prompt
+        with torch.no_grad():
+            drift = torch.tensor(self.drift, device=device)
+            self.reference = backbone.logits(self.suffix.base[drift, 0]).float().log_softmax(-1)  # (n, vocabulary)
+
+    def _add_prompt(self, edit: Edit, prefix: str) -> None:
+        encoded = self.backbone.encode(prefix + edit.prompt, edit.target, edit.language)
+        site = self.backbone.subject_last(edit, prefix)
+        predicted = range(encoded.target, len(encoded.ids))
+        self.targets.extend((len(self.ids), at - 1 - site, encoded.ids[at]) for at in predicted)
+        self.ids.append(encoded.ids[:-1])  # the last target token predicts nothing
+        self.sites.append(site)
+
+    def _add_drift(self, edit: Edit) -> None:
+        essence = Edit(f"{edit.subject} is a", "", edit.language, edit.subject)
+        site = self.backbone.subject_last(essence)
+        self.ids.append(self.backbone.encode(essence.prompt).ids[: site + 1])  # nothing after it is looked at
+        self.sites.append(site)
+
+    @torch.no_grad()
+    def _at_site(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Input and output of the module at each row's site: [rows, d_in], [rows, d_out]."""
+        states: list[torch.Tensor] = []
+
+        def keep(_: Any, inputs: tuple[torch.Tensor, ...], output: Any) -> None:
+            hidden = output[0] if isinstance(output, tuple) else output
+            states.extend(state[:, 0].to(self.backbone.device) for state in (inputs[0], hidden))
+
+        handle = self.module.register_forward_hook(keep)
+        try:
+            self.suffix.run()
+        finally:
+            handle.remove()
+        return states[0], states[1]
+
+    def loss(self, deltas: torch.Tensor, active: Sequence[int]) -> torch.Tensor:
+        """Total loss of each active edit: mean negative log-likelihood of its target over the prefixes, the drift of the
+        next token after its subject (KL divergence), and the norm of the change.
+
+        Args:
+            deltas: [n, d_out] what is added to each edit's value.
+
+        Returns:
+            [len(active)]
+        """
+        slot = {i: k for k, i in enumerate(active)}
+        rows = [row for row, i in enumerate(self.owner.tolist()) if i in slot]
+        hidden = self._changed(deltas, rows)  # (b, S, D)
+        device = hidden.device
+        place = {row: k for k, row in enumerate(rows)}
+        asked = [(place[row], after, token) for row, after, token in self.targets if row in place]
+        at_rows, after, tokens = (torch.tensor(column, device=device) for column in zip(*asked, strict=True))
+        drift_rows = torch.tensor([place[self.drift[i]] for i in active], device=device)
+        # One pass of the head, the costly part of a small model, for all that is looked at.
+        logits = self.backbone.logits(torch.cat([hidden[at_rows, after], hidden[drift_rows, 0]])).float()
+        nll = F.cross_entropy(logits[: len(asked)], tokens, reduction="none")
+        drifted = logits[len(asked) :].log_softmax(-1)
+
+        slots = torch.tensor([slot[int(self.owner[rows[row]])] for row, _, _ in asked], device=device)
+        counts = torch.bincount(slots, minlength=len(active))
+        mean_nll = nll.new_zeros(len(active)).index_add(0, slots, nll) / counts
+        now = torch.tensor(active, device=device)
+        # KL(edited || untouched), in this order: kl_div takes the reference distribution second.
+        kl = F.kl_div(self.reference[now], drifted, log_target=True, reduction="none").sum(-1)
+        norms = deltas[now].norm(dim=-1) / self.old[now].norm(dim=-1) ** 2
+        return mean_nll + self.options.kl_factor * kl + self.options.weight_decay * norms
+
+    def _changed(self, deltas: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
+        """Final hidden states of the given rows, each with its edit's delta added at its site."""
+        chosen = torch.tensor(rows, device=deltas.device)
+
+        def add(_: Any, inputs: tuple[torch.Tensor, ...], output: Any) -> Any:
+            hidden = output[0] if isinstance(output, tuple) else output
+            at_site = hidden[:, :1] + deltas[self.owner[chosen]].unsqueeze(1).to(hidden)
+            changed = torch.cat([at_site, hidden[:, 1:]], 1)
+            return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+        handle = self.module.register_forward_hook(add)
+        try:
+            return self.suffix.run(chosen)
+        finally:
+            handle.remove()
+
+    def key_value(self, i: int, delta: torch.Tensor, losses: Sequence[float]) -> KeyValue:
+        """The key and the value of edit `i`."""
+        own = [row for row, owner in enumerate(self.owner.tolist()) if owner == i and row != self.drift[i]]
+        bare = int(self.first[i])
+        return KeyValue(
+            self.keys[own].float().mean(0), self.keys[bare].float(), self.old[i], self.old[i] + delta, tuple(losses)
+        )

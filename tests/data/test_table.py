@@ -1,0 +1,329 @@
+"""A task on one's own data, in YAML alone: CSV, JSONL and what `datasets` loads. No network: the hub is a local folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+import xkeb
+import xkeb.cli
+from xkeb.errors import NotHereError, RequestError
+from xkeb.tasks.config import read_definitions
+from xkeb.types import Edit, Probe, Skipped
+from xkeb.utils.hashing import digest_file
+
+YAML = """\
+task: mine_en2de
+version: 1
+pair: en-de
+dataset:
+  format: csv
+  path: data/facts.csv
+  columns:
+    en: {question: q, answer: a, subject: s, rephrase: r, locality_question: lq, locality_answer: la}
+    de: {question: q_de, answer: a_de, portability_question: p_de, portability_answer: pa_de}
+"""
+ROWS = [
+    {"q": "Where is Bo?", "a": "Rome", "s": "Bo", "r": "Bo is where?", "lq": "Why?", "la": "So",
+     "q_de": "Wo ist Bo?", "a_de": "Rom", "p_de": "In welchem Land?", "pa_de": "Italien"},
+    {"q": 'Who is "Ada, B."?', "a": "me", "s": "Ada, B.", "r": "Ada?", "lq": "When?", "la": "2006",
+     "q_de": "Wer ist Ada?", "a_de": "ich", "p_de": "Wessen Ich?", "pa_de": "meins"},
+]  # fmt: skip
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write(name: str, content: str | bytes) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
+def as_csv(rows: list[dict[str, Any]]) -> str:
+    def cell(value: Any) -> str:
+        return '"' + str(value).replace('"', '""') + '"'
+
+    return "\n".join(",".join(map(cell, line)) for line in [list(rows[0]), *(row.values() for row in rows)]) + "\n"
+
+
+def as_jsonl(rows: list[Any]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def load(folder: Path) -> xkeb.Task:
+    return xkeb.load_task("mine_en2de", include=[folder])
+
+
+def problem(folder: Path) -> str:
+    with pytest.raises(RequestError) as caught:
+        len(load(folder))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def expected(row: dict[str, Any]) -> tuple[Edit, tuple[Probe, ...]]:
+    answers, questions = {"en": row["a"], "de": row["a_de"]}, {"en": row["q"], "de": row["q_de"]}
+    edit = Edit(row["q"], row["a"], "en", row["s"], answers, questions)  # no column has the German subject
+    return edit, (
+        Probe("reliability", "en", row["q"], row["a"]),
+        Probe("generality", "en", row["r"], row["a"]),
+        Probe("locality", "en", row["lq"], row["la"]),
+        Probe("generality", "de", row["q_de"], row["a_de"]),  # there is no rephrase in German, so the question itself
+        Probe("portability", "de", row["p_de"], row["pa_de"]),
+    )
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "hub", "hub of csv"])
+def test_rows_become_cases(write: Write, tmp_path: Path, form: str) -> None:
+    files = {"csv": "facts.csv", "jsonl": "facts.jsonl", "hub": "facts/test.jsonl", "hub of csv": "facts/test.csv"}
+    path = write(f"data/{files[form]}", as_csv(ROWS) if files[form].endswith("csv") else as_jsonl(ROWS))
+    named = "facts" if form.startswith("hub") else files[form]
+    text = YAML.replace("format: csv", f"format: {form.split()[0]}").replace("facts.csv", named)
+    write("mine.yaml", text)
+    task = load(tmp_path)
+    assert [(case.edit, case.probes) for case in task] == [expected(row) for row in ROWS]
+    assert ([case.id for case in task], task.test.skipped) == (["0", "1"], ())
+    assert (task.dataset.name, task.dataset.languages) == (named, ("en", "de"))  # type: ignore[attr-defined]
+    before = task.test.sha256
+    assert len(before) == 64
+    assert form.startswith("hub") or before == digest_file(path)
+    assert task.test.sha256 == load(tmp_path).test.sha256
+    other = [ROWS[0], ROWS[1] | {"a": "you"}]
+    path.write_text(as_csv(other) if files[form].endswith("csv") else as_jsonl(other), encoding="utf-8")
+    assert load(tmp_path).test.sha256 != before
+
+
+def test_the_path_is_taken_from_the_yaml_s_folder_and_columns_may_be_included(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("shared/data/facts.csv", as_csv(ROWS))
+    head, _, data = YAML.partition("dataset:")
+    write("shared/data.inc", "dataset:" + data)
+    write("tasks/mine.yaml", head + "include: ../shared/data.inc\n")
+    monkeypatch.chdir("/")
+    assert len(load(tmp_path / "tasks")) == 2
+    write("elsewhere/b.yaml", YAML.replace("data/facts.csv", str(tmp_path / "shared/data/facts.csv")))
+    assert len(load(tmp_path / "elsewhere")) == 2
+
+
+def test_the_other_direction_is_the_same_file(write: Write, tmp_path: Path) -> None:
+    write("data/facts.csv", as_csv(ROWS))
+    write("mine.yaml", YAML.replace("pair: en-de", "pair: de-en"))
+    edit = load(tmp_path).test.cases[0].edit
+    assert (edit.prompt, edit.target, edit.subject, edit.aliases) == ("Wo ist Bo?", "Rom", "", ("Bo",))
+    assert edit.translations == {"de": "Rom", "en": "Rome"}
+    assert edit.questions == {"de": "Wo ist Bo?", "en": "Where is Bo?"}
+    assert [probe.property for probe in load(tmp_path).test.cases[0].probes] == [
+        "reliability", "portability", "generality", "locality",
+    ]  # fmt: skip
+
+
+def test_a_family_of_own_data_and_an_alias_for_the_subject(write: Write, tmp_path: Path) -> None:
+    """A row's other language gives the name by which a question has the subject."""
+    rows = [row | {"s_de": "Bo", "q": "Where is der Bo?", "s": "the Bo"} for row in ROWS[:1]]
+    write("data/facts.csv", as_csv(rows))
+    text = YAML.replace("mine_en2de", "mine_{source}2{target}").replace("pair: en-de", "pairs: [en-de, de-en]")
+    write("mine.yaml", text.replace("question: q_de,", "question: q_de, subject: s_de,") + "subject: aligned\n")
+    task = load(tmp_path)
+    assert ([case.edit.subject for case in task], task.test.located) == (["Bo"], {"0": "alias"})
+    assert [case.edit.aliases for case in task] == [("Bo",)]
+    back = xkeb.load_task("mine_de2en", include=[tmp_path])
+    assert back.pair.source == "de"
+    assert [(case.edit.subject, case.edit.aliases) for case in back] == [("Bo", ("the Bo",))]
+    write("data/facts.csv", as_csv([rows[0] | {"s_de": " "}]))
+    assert [case.edit.aliases for case in load(tmp_path)] == [()]  # an empty cell is no name
+
+
+def test_a_spreadsheet_s_byte_order_mark_and_line_ends_are_no_part_of_the_data(write: Write, tmp_path: Path) -> None:
+    rows = [ROWS[0] | {"q": "Where is\nBo?"}, ROWS[1]]
+    write("data/facts.csv", b"\xef\xbb\xbf" + as_csv(rows).replace("\n", "\r\n").encode() + b"\r\n")
+    write("mine.yaml", YAML)
+    assert [case.edit.target for case in load(tmp_path)] == ["Rome", "me"]
+
+
+@pytest.mark.parametrize("sign", ["\u2028", "\x85", "\x0c"])
+def test_only_line_ends_end_a_line(write: Write, tmp_path: Path, sign: str) -> None:
+    """Python's own `splitlines` knows many more, which stand in texts from the web."""
+    row = ROWS[0] | {"q": f"Where is{sign}Bo?", "s": "Bo"}
+    unquoted = as_csv([row]).replace('"', "")
+    write("data/facts.csv", unquoted)
+    write("data/facts.jsonl", as_jsonl([row]))
+    write("mine.yaml", YAML)
+    (case,) = load(tmp_path)
+    assert case.edit.prompt == row["q"]
+    write("mine.yaml", YAML.replace("format: csv", "format: jsonl").replace("facts.csv", "facts.jsonl"))
+    assert load(tmp_path).test.cases == (case,)
+
+
+def test_an_empty_question_or_answer_is_skipped_with_file_row_and_column(write: Write, tmp_path: Path) -> None:
+    path = write("data/facts.csv", as_csv([ROWS[0], ROWS[1] | {"a_de": "  "}, ROWS[1] | {"q": "", "s": ""}]))
+    write("mine.yaml", YAML)
+    task = load(tmp_path)
+    assert [case.id for case in task] == ["0"]
+    assert task.test.skipped == (
+        Skipped("1", f"{path}:3: de: empty answer (column 'a_de')"),
+        Skipped("2", f"{path}:4: en: empty question (column 'q')"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("columns", "unasked"),
+    [
+        (["s"], None),
+        (["r"], ("generality", "en")),
+        (["lq"], ("locality", "en")),
+        (["la"], ("locality", "en")),
+        (["p_de", "pa_de"], ("portability", "de")),
+    ],
+)
+def test_what_has_no_text_is_not_asked_of_a_row(
+    write: Write, tmp_path: Path, columns: list[str], unasked: tuple[str, str] | None
+) -> None:
+    row = ROWS[0] | dict.fromkeys(columns, "")
+    write("data/facts.csv", as_csv([row, ROWS[1]]))
+    write("mine.yaml", YAML)
+    first, second = load(tmp_path)
+    edit, probes = expected(row)
+    assert first.edit == edit
+    assert first.probes == tuple(probe for probe in probes if (probe.property, probe.language) != unasked)
+    assert (second.edit, second.probes) == expected(ROWS[1])
+    assert load(tmp_path).test.skipped == ()
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_path_is_told_without_the_way_back_unless_a_link_stands_in_it(
+    write: Write, tmp_path: Path, linked: bool
+) -> None:
+    write("data/facts.csv", as_csv(ROWS))
+    write("here/tasks/mine.yaml", YAML.replace("data/facts.csv", "../../data/facts.csv"))
+    folder = tmp_path / "here" / "tasks"
+    if linked:
+        folder = tmp_path / "link"
+        folder.symlink_to(tmp_path / "here" / "tasks")
+    path = folder / "../../data/facts.csv" if linked else tmp_path / "data" / "facts.csv"
+    assert (str(load(folder).test.path), len(load(folder))) == (str(path), 2)
+
+
+def test_numbers_are_texts_and_null_is_empty(write: Write, tmp_path: Path) -> None:
+    path = write("data/facts.jsonl", as_jsonl([ROWS[0] | {"a": 2006, "a_de": 2.5}, ROWS[1] | {"a": None}]) + "\n")
+    write("mine.yaml", YAML.replace("format: csv", "format: jsonl").replace("facts.csv", "facts.jsonl"))
+    (case,) = load(tmp_path)
+    assert case.edit.translations == {"en": "2006", "de": "2.5"}
+    assert load(tmp_path).test.skipped == (Skipped("1", f"{path}:2: en: empty answer (column 'a')"),)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("facts.csv", as_csv(ROWS).replace('"a_de"', '"b_de"'), "{path}: Unknown column 'a_de': did you mean '"),
+        ("facts.csv", as_csv(ROWS).replace('"a"', '"q"', 1), "{path}:1: two columns are named 'q'."),
+        ("facts.csv", as_csv(ROWS) + "x,y\n", "{path}:4: 2 fields; the first row names 10."),
+        ("facts.csv", as_csv(ROWS)[:-3], "{path}:3: not CSV: unexpected end of data."),
+        ("facts.csv", as_csv(ROWS[:1]).splitlines()[0] + "\n", "{path} holds no rows."),
+        ("facts.csv", "", "{path} holds no rows."),
+        ("facts.csv", as_csv(ROWS).encode() + "q\né".encode("latin-1"), "{path}:5: not UTF-8 text: "),
+        ("facts.jsonl", as_jsonl(ROWS) + "{\n", "{path}:3: not JSON: "),
+        ("facts.jsonl", as_jsonl([ROWS[0], [1]]), "{path}:2: expected an object; found list."),
+        ("facts.jsonl", as_jsonl([ROWS[0] | {"q": ["x"]}]), "{path}:1: column 'q': expected text; found list."),
+        ("facts.jsonl", as_jsonl([ROWS[0] | {"q": True}]), "{path}:1: column 'q': expected text; found bool."),
+        ("facts.jsonl", as_jsonl([{"other": "x"}]), "{path}: Unknown column 'q': known: other."),
+    ],
+)
+def test_a_bad_file_is_told_by_row_or_column(
+    write: Write, tmp_path: Path, name: str, content: str | bytes, message: str
+) -> None:
+    path = write(f"data/{name}", content)
+    form = "csv" if name.endswith(".csv") else "jsonl"
+    write("mine.yaml", YAML.replace("format: csv", f"format: {form}").replace("facts.csv", name))
+    assert problem(tmp_path).startswith(message.format(path=path))
+
+
+def test_a_file_that_is_not_there_is_named(write: Write, tmp_path: Path) -> None:
+    write("mine.yaml", YAML)
+    with pytest.raises(NotHereError, match=f"There is no file {tmp_path / 'data' / 'facts.csv'}, which the task's"):
+        len(load(tmp_path))
+
+
+def test_what_datasets_says_of_a_hub_folder_is_passed_on(write: Write, tmp_path: Path) -> None:
+    write("data/facts/train.jsonl", as_jsonl(ROWS))
+    hub = YAML.replace("format: csv", "format: hub").replace("facts.csv", "facts")
+    write("mine.yaml", hub)
+    assert problem(tmp_path).startswith(f"`datasets` can't load the split 'test' of {tmp_path / 'data' / 'facts'}: ")
+    write("mine.yaml", hub.replace("  columns", "  split: train\n  columns"))
+    assert len(load(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("format: csv", "format: xml", ":5: dataset.format: Input should be 'csv', 'jsonl' or 'hub'."),
+        ("  path: data/facts.csv\n", "", ":4: dataset.path: Field required."),
+        ("path: data", "paht: data", ":6: dataset.paht: Unknown key 'paht': did you mean 'path'?"),
+        ("question: q_de", "qestion: q_de", ":9: dataset.columns.de.qestion: Unknown key 'qestion': did you mean 'question'?"),
+        ("question: q_de, ", "", ":9: dataset.columns.de.question: Field required."),
+        ("pa_de}", "[x]}", ":9: dataset.columns.de.portability_answer: Input should be a valid string."),
+        (", portability_answer: pa_de", "",
+         ":9: dataset.columns.de: portability_question and portability_answer belong together."),
+        ("pair: en-de", "pair: en-fr", ":7: dataset.columns: no columns for 'fr'."),
+        (YAML[YAML.index("dataset:") :], "dataset: 5\n", ":4: dataset: Input should be a valid string."),
+        ("    de: {", "    it: {", ":7: dataset.columns: no columns for 'de'."),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_the_yaml_is_told_by_its_line(write: Write, old: str, new: str, message: str) -> None:
+    assert old in YAML
+    path = write("mine.yaml", YAML.replace(old, new))
+    with pytest.raises(RequestError) as caught:
+        read_definitions(path)
+    assert str(caught.value) == f"{path}{message}"
+
+
+def test_training_facts_come_from_a_file_of_the_same_columns(write: Write, tmp_path: Path) -> None:
+    write("data/facts.csv", as_csv(ROWS))
+    rows = [{"q": f"Where is {n}?", "a": "" if n == 3 else "Rome", "r": "again?"} for n in range(4)]
+    path = write("data/train.csv", as_csv(rows))
+    write("mine.yaml", YAML.replace("  columns", "  training: data/train.csv\n  columns"))
+    training = load(tmp_path).training
+    assert [case.edit.prompt for case in training.cases] == ["Where is 0?", "Where is 1?", "Where is 2?"]
+    assert [probe.property for probe in training.cases[0].probes] == ["generality"]
+    assert training.skipped == (Skipped("3", f"{path}:5: en: empty answer (column 'a')"),)
+    write("mine.yaml", YAML)
+    with pytest.raises(
+        RequestError, match=r"'facts.csv' has no training facts: name them in the task's dataset.training"
+    ):
+        _ = load(tmp_path).training
+
+
+def test_such_a_task_runs_and_its_result_names_the_file(
+    write: Write, tmp_path: Path, tiny_folders: dict[str, Path]
+) -> None:
+    path = write("tasks/data/facts.csv", as_csv([*ROWS, ROWS[0] | {"a": ""}, ROWS[0] | {"s": "", "lq": ""}]))
+    write("tasks/mine.yaml", YAML + "subject: aligned\n")
+    done = CliRunner().invoke(
+        xkeb.cli.cli,
+        ["run", "--tasks", "mine_en2de", "--include-path", str(tmp_path / "tasks"), "--model", "hf", "--model-args",
+         f"path={tiny_folders['llama']}", "--methods", "ft,rome", "--method-args", "ft.steps=1,rome.steps=1",
+         "--output", str(tmp_path / "out")],
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    told = "mine_en2de: subjects in their questions: 2 exact, 0 normalised, 0 alias, 0 span, 1 nowhere."
+    assert told in done.output.splitlines()
+    result = json.loads((tmp_path / "out/mine_en2de/llama/ft/result.json").read_text(encoding="utf-8"))
+    assert result["task"]["dataset"] == {"name": "facts.csv", "sha256": digest_file(path), "n_cases": 3}
+    assert result["scores"]["locality"]["en"]["f1"]["n"] == 2
+    assert {(kind, code) for kind, by in result["scores"].items() for code in by} == {
+        ("reliability", "en"), ("generality", "en"), ("generality", "de"), ("locality", "en"), ("portability", "de"),
+    }  # fmt: skip
+    unanswered = {"case_id": "2", "reason": f"{path}:4: en: empty answer (column 'a')"}
+    assert result["skipped"] == [unanswered]
+    result = json.loads((tmp_path / "out/mine_en2de/llama/rome/result.json").read_text(encoding="utf-8"))
+    refused = {"case_id": "3", "reason": "the subject '' does not stand in the prompt"}
+    assert sorted(result["skipped"], key=lambda skip: skip["case_id"]) == [unanswered, refused]

@@ -1,0 +1,144 @@
+"""xkeb edit: one edit by hand, before and after in both languages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xkeb.cli.options import data_dir_option, device_options
+from xkeb.errors import RequestError
+
+if TYPE_CHECKING:
+    from xkeb.editing.changes import Change
+    from xkeb.editing.editor import Editor
+    from xkeb.models.backbone import Backbone
+    from xkeb.types import Edit, Prediction
+
+
+@click.command("edit")
+@click.option("--model", required=True, metavar="M", help="Backbone.")
+@click.option("--model-args", metavar="K=V,..", help="Options of the backbone.")
+@click.option("--method", required=True, metavar="M", help="Editing method.")
+@click.option("--method-args", metavar="K=V,..", help="Options of the method.")
+@click.option("--prompt", required=True, help="The question to answer anew.")
+@click.option("--target", required=True, help="Its new answer.")
+@click.option("--subject", default="", help="What the question is about, as written in it.")
+@click.option("--language", default="en", show_default=True, metavar="L", help="Language of the edit.")
+@click.option(
+    "--ask",
+    multiple=True,
+    metavar="L:QUESTION|ANSWER",
+    help="Another question, e.g. 'zh:法国的首都是|里昂'. May be given often.",
+)
+@click.option("--task", metavar="T", help="Task whose training facts a method learns from.  [default: a shipped one]")
+@data_dir_option
+@device_options
+@click.option("--save", type=click.Path(path_type=Path), metavar="DIR", help="Write the change here.")
+@click.option(
+    "--save-as",
+    type=click.Choice(["change", "checkpoint"]),
+    default="change",
+    show_default=True,
+    help="What --save writes.",
+)
+def command(**options: Any) -> None:
+    """Make one edit by hand and see what the model answers before and after.
+
+    \b
+    xkeb edit --model MODEL --method METHOD --subject France \\
+      --prompt "The capital of France is" --target Lyon --ask "zh:法国的首都是|里昂"
+    """
+    from rich.markup import escape
+
+    from xkeb.cli.output import make_console, make_table
+    from xkeb.editing.editor import load_editor
+    from xkeb.evaluation.probing import predict_edited
+    from xkeb.models.loader import load_backbone
+    from xkeb.models.prediction import predict
+    from xkeb.registry.manager import get_plugins
+    from xkeb.registry.options import parse_options
+    from xkeb.types import Edit, Query
+
+    for text, name in ((options["prompt"], "--prompt"), (options["target"], "--target")):
+        if not text.strip():
+            raise RequestError(f"{name} is empty.")
+    get_plugins().languages.get(options["language"])
+    extra = [_question(text) for text in options["ask"]]
+    editor = load_editor(options["method"], **parse_options(options["method_args"], "--method-args"))
+    answers = {options["language"]: options["target"], **{code: answer for code, _, answer in extra[:1]}}
+    questions = {options["language"]: options["prompt"], **{code: question for code, question, _ in extra[:1]}}
+    edit = Edit(options["prompt"], options["target"], options["language"], options["subject"], answers, questions)
+    queries = [
+        Query(edit.prompt, edit.target, edit.language),
+        *(Query(question, answer, code) for code, question, answer in extra),
+    ]
+    backbone = load_backbone(
+        options["model"],
+        device=options["device"],
+        dtype=options["dtype"],
+        **parse_options(options["model_args"], "--model-args"),
+    )
+    before = predict(backbone, queries)
+    change = make_change(options["method"], editor, backbone, edit, options["task"], options["data_dir"])
+    after = predict_edited(backbone, change, queries)
+
+    out = make_console()
+    rows = make_table(None, ["Language", "Question", "Expected", "Before", "After"], out)
+    for query, old, new in zip(queries, before, after, strict=True):
+        rows.add_row(*map(escape, (query.language, query.prompt, query.target, visible(old), visible(new))))
+    out.print(rows)
+    if options["save"]:
+        save(change, backbone, options["save"], options["save_as"])
+        out.print(f"Saved the {options['save_as']} in {options['save']}", markup=False)
+
+
+def visible(answer: Prediction) -> str:
+    """An answer as text; one that is nothing but space is said to be so."""
+    return answer.text or "(blank)"
+
+
+def make_change(
+    method: str, editor: Editor, backbone: Backbone, edit: Edit, task: str | None, data_dir: Path | None
+) -> Change:
+    """The change of one edit, after whatever the method has to learn."""
+    from xkeb.editing.editor import make_changes, prepare, why_unsupported
+    from xkeb.evaluation.job import training_facts
+    from xkeb.tasks.task import load_task, shipped_task
+
+    me = editor.configure(backbone.spec)
+    if reason := why_unsupported(me, backbone, edit):
+        raise RequestError(f"This edit can't be made: {reason}.")
+    if me.needs_training():
+        source = load_task(task, data_dir=data_dir) if task else shipped_task()
+        training = source.training if task else source.dataset.training(edit.language)
+        me = prepare(me, backbone, training_facts(method, me, training))
+    return make_changes(me, backbone, [edit])[0]
+
+
+def save(change: Change, backbone: Backbone, folder: Path, what: str) -> None:
+    """Writes the change as data, or the model as it is under the change."""
+    from xkeb.editing.changes import Exportable, Savable
+
+    try:
+        if what == "change" and isinstance(change, Savable):
+            change.save(folder)
+        elif what == "checkpoint" and isinstance(change, Exportable):
+            change.export(backbone, folder)
+        else:
+            raise RequestError(f"A {type(change).__name__} can't be saved as a {what}.")
+    except OSError as error:
+        raise RequestError(f"Can't write to {folder}: {error.strerror}.") from error
+
+
+def _question(text: str) -> tuple[str, str, str]:
+    """``zh:question|answer`` as (language, question, answer)."""
+    from xkeb.registry.manager import get_plugins
+
+    code, colon, rest = text.partition(":")
+    question, bar, answer = rest.rpartition("|")
+    if not colon or not bar or not question.strip() or not answer.strip():
+        raise RequestError(f"--ask takes LANGUAGE:QUESTION|ANSWER, not {text!r}.")
+    get_plugins().languages.get(code)
+    return code, question, answer

@@ -1,0 +1,195 @@
+"""xkeb run: the plan, the progress, the table."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xkeb.cli.options import DEBUG, data_dir_option, device_options, include_option, split_names
+from xkeb.cli.run_files import read_config
+from xkeb.errors import RequestError, XkebError, one_line
+
+if TYPE_CHECKING:
+    from xkeb.evaluation.config import RunConfig
+    from xkeb.evaluation.job import JobError
+    from xkeb.results.schema import Result
+
+
+@click.command("run")
+@click.option("--tasks", required=True, metavar="T[,T]", help="Tasks or groups (xkeb ls tasks).")
+@click.option(
+    "--model",
+    "models",
+    required=True,
+    metavar="M[,M]",
+    help="Backbones (xkeb ls models); PLUGIN:NAME gives one a name of its own.",
+)
+@click.option("--model-args", metavar="K=V,..", help="Options of the backbone, e.g. path=FOLDER.")
+@click.option("--methods", metavar="M[,M]|all", help="Editing methods (xkeb ls methods).  [default: the paper's]")
+@click.option("--method-args", metavar="M.K=V,..", help="Options of the methods, e.g. METHOD.layer=5.")
+@click.option(
+    "--protocol",
+    type=click.Choice(["teacher_forcing"]),
+    default="teacher_forcing",
+    show_default=True,
+    help="How answers are predicted.",
+)
+@click.option("--metrics", metavar="M[,M]", help="Metrics (xkeb ls metrics).  [default: f1,em,f1_pr,f1_units]")
+@click.option("--limit", type=int, metavar="N", help="Only the first N cases of each task.")
+@click.option("--cases", metavar="ID,..", help="Only these cases.")
+@click.option("--train-size", type=int, metavar="N", help="Learn from the first N training facts only.")
+@device_options
+@click.option(
+    "--batch-size",
+    default="auto",
+    show_default=True,
+    metavar="auto|N",
+    help="Cases edited together. Where memory runs out, auto goes on with half as many; N is kept, and the job fails.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of everything that is drawn at random.")
+@data_dir_option
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("results"),
+    show_default=True,
+    metavar="DIR",
+    help="Where results go.",
+)
+@click.option(
+    "--plan", "only_plan", is_flag=True, help="Say what the run needs and what of it is missing here; run nothing."
+)
+@click.option("--verbose", is_flag=True, help="Say at the end where the time of each job went.")
+@click.option("--fresh", is_flag=True, help="Discard the cases that are there, instead of going on.")
+@click.option("--executor", default="local", show_default=True, metavar="NAME", help="What runs the jobs.")
+@click.option("--observe", metavar="NAME[,NAME]", help="Observers that watch the run (xkeb ls observers).")
+@click.option("--observer-args", metavar="NAME.K=V,..", help="Options of the observers.")
+@click.option(
+    "--log-events",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Append every event of the run to this file, a line of JSON each.",
+)
+@include_option
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE.yaml|NAME",
+    is_eager=True,
+    expose_value=False,
+    callback=read_config,
+    help="Options from a file, or from one that is shipped: paper.",
+)
+@click.pass_context
+def command(context: click.Context, /, **options: Any) -> None:
+    """Edit a model and measure it in two languages.
+
+    Run the same command again to go on where it stopped.
+
+    \b
+    xkeb run --tasks TASK --model MODEL --methods METHOD,METHOD
+    """
+    from xkeb.cli.progress import ProgressDisplay
+    from xkeb.cli.requirements import show_requirements
+    from xkeb.cli.tables import show_plan
+    from xkeb.evaluation.api import execute
+    from xkeb.evaluation.job import JobError
+    from xkeb.evaluation.planning import plan_run
+
+    config = _config(options)
+    if options["only_plan"]:
+        plan = plan_run(config, "estimate")
+        show_requirements(plan.jobs, config, plan.absent)
+        return
+    jobs = plan_run(config).jobs
+    show_plan(jobs)
+    try:
+        with ProgressDisplay() as display:
+            results = execute(jobs, config, display)
+    except JobError as error:
+        _show(error.results, config.output, verbose=options["verbose"])
+        _show_failures(error, debug=bool(context.find_root().meta.get(DEBUG)))
+        sys.exit(2 if error.wrong_request else 1)
+    _show(results, config.output, verbose=options["verbose"])
+
+
+def _config(options: Mapping[str, Any]) -> RunConfig:
+    from xkeb.evaluation.config import RunConfig
+    from xkeb.registry.options import parse_options
+    from xkeb.types import DEFAULT_METRICS
+
+    return RunConfig(
+        tasks=split_names(options["tasks"]),
+        models=split_names(options["models"]),
+        methods=split_names(options["methods"]) or None,
+        model_args=parse_options(options["model_args"], "--model-args"),
+        method_args=parse_options(options["method_args"], "--method-args"),
+        metrics=split_names(options["metrics"]) or DEFAULT_METRICS,
+        protocol=options["protocol"],
+        limit=options["limit"],
+        train_size=options["train_size"],
+        cases=split_names(options["cases"]),
+        device=options["device"],
+        dtype=options["dtype"],
+        batch_size=_batch_size(options["batch_size"]),
+        seed=options["seed"],
+        data_dir=options["data_dir"],
+        output=options["output"],
+        overwrite=options["fresh"],
+        include=options["include_path"],
+        executor=options["executor"],
+        observers=_observers(options),
+        command=shlex.join(["xkeb", *sys.argv[1:]]),
+    )
+
+
+def _observers(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The observers asked for, with their options."""
+    from xkeb.registry.options import parse_options
+
+    observers: dict[str, dict[str, Any]] = {name: {} for name in split_names(options["observe"])}
+    for key, value in parse_options(options["observer_args"], "--observer-args").items():
+        name, dot, option = key.partition(".")
+        if not dot:
+            raise RequestError(f"--observer-args takes observer.option=value, not {key!r}.")
+        if name not in observers:
+            raise RequestError(f"--observer-args sets options of {name!r}, which --observe doesn't name.")
+        observers[name][option] = value
+    if options["log_events"]:
+        observers.setdefault("event-log", {})["path"] = str(options["log_events"])
+    return observers
+
+
+def _show(results: Sequence[Result], output: Path, *, verbose: bool) -> None:
+    from xkeb.cli.tables import show_phases, show_table
+
+    show_table(results, output)
+    if verbose:
+        show_phases(results)
+
+
+def _show_failures(error: JobError, *, debug: bool) -> None:
+    """A sentence for each kind of failure, after the jobs that it ended."""
+    jobs_by_sentence: dict[str, list[str]] = {}
+    for job, problem in error.failed:
+        sentence = str(problem) if isinstance(problem, XkebError) else one_line(problem)
+        jobs_by_sentence.setdefault(" ".join(sentence.split()), []).append(job.name)
+        if debug:
+            traceback.print_exception(problem)
+    for sentence, jobs in jobs_by_sentence.items():
+        click.echo(f"xkeb: {', '.join(jobs)}: {sentence}", err=True)
+
+
+def _batch_size(text: str) -> int | None:
+    if text == "auto":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise RequestError(f"--batch-size must be auto or a number, not {text!r}.") from None

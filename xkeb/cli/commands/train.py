@@ -1,0 +1,68 @@
+"""xkeb train: learn now what `xkeb run` would learn before its first edit."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from xkeb.cli.options import data_dir_option, device_options, include_option, split_names
+
+
+@click.command("train")
+@click.option("--methods", "--method", "methods", required=True, metavar="M[,M]", help="Editing methods.")
+@click.option("--model", "models", required=True, metavar="M[,M]", help="Backbones.")
+@click.option(
+    "--tasks",
+    required=True,
+    metavar="T[,T]",
+    help="Tasks or groups whose source languages' training facts to learn from.",
+)
+@click.option("--train-size", type=int, metavar="N", help="Learn from the first N training facts only.")
+@click.option("--model-args", metavar="K=V,..", help="Options of the backbone, e.g. path=FOLDER.")
+@click.option("--method-args", metavar="M.K=V,..", help="Options of the methods, e.g. METHOD.steps=500.")
+@device_options
+@click.option("--seed", type=int, default=0, show_default=True, help="Of everything that is drawn at random.")
+@data_dir_option
+@include_option
+def command(**options: Any) -> None:
+    """Learn what methods learn from training facts, or measure on a corpus, and keep it in the cache.
+
+    `xkeb run` does the same where it is missing. Run the same command again to go on where it stopped.
+
+    \b
+    xkeb train --method METHOD --model MODEL --tasks TASK
+    """
+    from xkeb.cli.progress import ProgressDisplay
+    from xkeb.evaluation.config import RunConfig
+    from xkeb.evaluation.executors.local import train_jobs
+    from xkeb.evaluation.job import JobError
+    from xkeb.evaluation.planning import plan_run
+    from xkeb.registry.options import parse_options
+    from xkeb.utils.paths import cache_root
+
+    config = RunConfig(
+        tasks=split_names(options["tasks"]),
+        models=split_names(options["models"]),
+        methods=split_names(options["methods"]),
+        model_args=parse_options(options["model_args"], "--model-args"),
+        method_args=parse_options(options["method_args"], "--method-args"),
+        train_size=options["train_size"],
+        device=options["device"],
+        dtype=options["dtype"],
+        seed=options["seed"],
+        data_dir=options["data_dir"],
+        include=options["include_path"],
+    )
+    jobs = plan_run(config, "train").jobs
+    try:
+        with ProgressDisplay() as display:
+            trained = train_jobs(jobs, config, display)
+    except JobError as error:
+        for job, problem in error.failed:
+            click.echo(f"xkeb: {job.name}: {problem}", err=True)
+        sys.exit(2 if error.wrong_request else 1)
+    for job, facts, seconds in trained:
+        click.echo(f"{job.name}: {facts} facts, {seconds:.0f} s")
+    click.echo(f"Kept in {cache_root()}")

@@ -1,0 +1,87 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEBUG = "xkeb.debug"
+"""Key of the root context's `meta`: whether errors show their traceback."""
+LEVELS = ("debug", "info", "warning", "error")
+
+
+def split_names(text: str | None) -> list[str]:
+    """``a,b`` as a list."""
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
+def data_dir_option(function: F) -> F:
+    return click.option(
+        "--data-dir",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="DIR",
+        help="Folder that holds the data sets' own folders.  [default: $XKEB_DATA_DIR, then the cache]",
+    )(function)
+
+
+def include_option(function: F) -> F:
+    return click.option(
+        "--include-path", multiple=True, type=click.Path(path_type=Path), metavar="DIR", help="More task folders."
+    )(function)
+
+
+def device_options(function: F) -> F:
+    dtype = click.option(
+        "--dtype", default="auto", show_default=True, metavar="auto|float32|bfloat16", help="Precision of the weights."
+    )
+    device = click.option(
+        "--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N", help="Where the model runs."
+    )
+    return device(dtype(function))
+
+
+def json_option(function: F) -> F:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+def add_common_options(command: click.Command) -> click.Command:
+    """Gives a command, and every command below it, the options that all have."""
+    if not any(parameter.name == "debug" for parameter in command.params):
+        command.params += [_debug(), _log_level()]
+    for below in command.commands.values() if isinstance(command, click.Group) else ():
+        add_common_options(below)
+    return command
+
+
+def _debug() -> click.Option:
+    return click.Option(
+        ["--debug"], is_flag=True, expose_value=False, callback=_set_debug, help="Show the traceback of an error."
+    )
+
+
+def _log_level() -> click.Option:
+    return click.Option(
+        ["--log-level"],
+        type=click.Choice(LEVELS),
+        expose_value=False,
+        callback=_set_log_level,
+        help="Print what the library logs from this level on.  [default: warning]",
+    )
+
+
+def _set_debug(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        context.find_root().meta[DEBUG] = True
+
+
+def _set_log_level(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value:
+        logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+        for package in ("xkeb", "xkeb_plugins"):
+            logging.getLogger(package).setLevel(value.upper())

@@ -1,0 +1,33 @@
+"""Consoles and tables: plain text where the output is not a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.box import HEAVY_HEAD
+from rich.console import Console
+from rich.table import Table
+
+PLAIN_WIDTH = 200
+"""Columns of output that doesn't go to a terminal."""
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """A console that takes text as text, and never wraps a table when piped."""
+    console = Console(stderr=stderr, highlight=False)
+    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=PLAIN_WIDTH)
+
+
+def make_table(title: str | None, columns: Sequence[str], out: Console, right: Sequence[str] = ()) -> Table:
+    """An empty table; without lines where the output is not a terminal."""
+    terminal = out.is_terminal
+    table = Table(
+        title=title,
+        title_justify="left",
+        box=HEAVY_HEAD if terminal else None,
+        padding=(0, 1) if terminal else (0, 2, 0, 0),
+        show_edge=terminal,
+    )
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return table

@@ -1,0 +1,111 @@
+"""What ``xkeb run --plan`` shows: what a run needs, and what of it is missing on this machine."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from rich.console import Console
+
+from xkeb.cli.output import make_console, make_table
+from xkeb.errors import NotHereError
+from xkeb.estimation.estimator import Cost, Estimator
+from xkeb.estimation.speed import measure_speed
+from xkeb.evaluation.config import RunConfig
+from xkeb.evaluation.job import Job
+from xkeb.models.device import pick_device, pick_dtype
+from xkeb.types import Case
+
+
+def show_requirements(jobs: Sequence[Job], config: RunConfig, absent: Sequence[str]) -> None:
+    """Models, jobs, and what is missing."""
+    out = make_console()
+    device = pick_device(config.device)
+    dtype = pick_dtype(config.dtype, device)
+    fetched = _show_models(jobs, dtype, out)
+    unknown = _show_jobs(jobs, config, dtype, device, out)
+    if fetched:
+        out.print(f"{fetched / 1e9:.1f} GB to be fetched from the hub.")
+    for sentence in unknown:
+        out.print(f"Not estimated: {sentence}")
+    for sentence in absent:
+        out.print(f"Missing here: {sentence}")
+
+
+def _show_models(jobs: Sequence[Job], dtype: torch.dtype, out: Console) -> int:
+    """The bytes to be fetched."""
+    precision = str(dtype).removeprefix("torch.")
+    columns = ["Model", "Parameters", f"In {precision}", "Download", "Where"]
+    models = make_table("Models", columns, out, right=columns[1:4])
+    fetched = 0
+    for model, group in itertools.groupby(jobs, key=lambda job: job.model):
+        skeleton = next(group).skeleton
+        if skeleton is None:
+            models.add_row(model, "?", "?", "?", "not fetched yet, or not described by its plugin")
+            continue
+        fetched += skeleton.download
+        models.add_row(
+            model,
+            f"{skeleton.n_parameters:,}",
+            f"{skeleton.n_bytes(dtype) / 1e9:.2f} GB",
+            f"{skeleton.download / 1e9:.1f} GB" if skeleton.download else "",
+            skeleton.missing or "here",
+        )
+    out.print(models)
+    out.print()
+    return fetched
+
+
+def _show_jobs(
+    jobs: Sequence[Job], config: RunConfig, dtype: torch.dtype, device: torch.device, out: Console
+) -> list[str]:
+    """A row for the tasks of a model and method. What could not be estimated, and why."""
+    speed = measure_speed(device, dtype)
+    columns = ["Model", "Method", "Tasks", "Cases", "Learns from", "Peak memory", "A case", "Learning", "All cases"]
+    plan = make_table(f"Jobs: {len(jobs)}", columns, out, right=[columns[3], *columns[5:]])
+    unknown: dict[str, None] = {}
+    pairs: dict[tuple[str, str], list[Job]] = {}
+    for job in jobs:
+        pairs.setdefault((job.model, job.method), []).append(job)
+    for (model, method), members in pairs.items():
+        n_cases = sum(len(job.cases) for job in members)
+        facts = max((len(_training(job)) for job in members if job.needs_training), default=0)
+        row = [model, method, str(len(members)), str(n_cases or "?"), f"{facts} facts" if facts else ""]
+        heaviest = max(members, key=lambda job: len(job.cases))
+        with out.status(f"Estimating {method} on {model}"):
+            cost = _cost(heaviest, config, dtype, device)
+        if cost is not None and cost.unknown is None:
+            a_case, learning = cost.seconds(speed), cost.seconds(speed, ["fit"])
+            row += [f"{cost.peak / 1e9:.1f} GB", _time(a_case), _time(learning * len(members)), _time(a_case * n_cases)]
+        else:
+            why = "its data or its model's description is missing" if cost is None else str(cost.unknown)
+            unknown[f"{method} on {model}: {why}."] = None
+        plan.add_row(*row)
+    out.print(plan)
+    out.print()
+    return list(unknown)
+
+
+def _cost(job: Job, config: RunConfig, dtype: torch.dtype, device: torch.device) -> Cost | None:
+    """What one job needs; None without its cases or its model's skeleton."""
+    if job.skeleton is None or not job.cases:
+        return None
+    estimator = Estimator(job.skeleton, dtype, device=str(device), name=job.model)
+    return estimator.cost(job.editor, job.cases, _training(job), config.batch_size)
+
+
+def _training(job: Job) -> Sequence[Case]:
+    """What a method learns from, or nothing: that it is missing was found when the plan was made."""
+    try:
+        return job.training() if job.needs_training else ()
+    except NotHereError:
+        return ()
+
+
+def _time(seconds: float) -> str:
+    """In a unit that fits; an estimate has no digits to spare."""
+    for unit, size in (("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.1f} s" if seconds >= 0.05 else ""

@@ -1,0 +1,64 @@
+"""Run files: options of ``xkeb run`` in YAML."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from xkeb.errors import RequestError, one_line, unknown
+
+
+def run_file(path: Path) -> Path:
+    """The file itself, or the shipped one of that name."""
+    if path.is_file() or path.suffix or len(path.parts) > 1:
+        return path
+    from xkeb.registry.manager import get_plugins
+
+    folders = [Path(get_plugins().task_folders.get(name)) / "runs" for name in get_plugins().task_folders]
+    shipped = {file.stem: file for folder in folders for file in folder.glob("*.yaml")}
+    if path.name not in shipped:
+        raise unknown("run file", path.name, shipped)
+    return shipped[path.name]
+
+
+def read_config(ctx: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+    """Options from a file become the command's defaults; what stands on the command line wins."""
+    if path is None:
+        return None
+    path = run_file(path)
+    import yaml
+
+    from xkeb.utils.yaml_files import load_yaml
+
+    try:
+        values = load_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RequestError(f"Can't read the run file {path}: {one_line(error)}.") from error
+    if not isinstance(values, dict):
+        raise RequestError(f"{path} should map options of `xkeb run` to values.")
+    known = {
+        option: p
+        for p in ctx.command.params
+        if p.name != "config"
+        for option in [p.opts[-1].lstrip("-").replace("-", "_")]
+    }
+    defaults: dict[str, Any] = {}
+    for key, value in values.items():
+        option = str(key).replace("-", "_")
+        if option not in known:
+            raise RequestError(f"{path}: {unknown('option', str(key), known)}")
+        several = getattr(known[option], "multiple", False)  # an option that may be given often takes a list as it is
+        defaults[str(known[option].name)] = value if several and isinstance(value, list) else _flat(value)
+    ctx.default_map = defaults
+    return path
+
+
+def _flat(value: Any) -> Any:
+    """A YAML list or mapping as the command line would write it."""
+    if isinstance(value, Mapping):
+        return ",".join(f"{key}={json.dumps(item, ensure_ascii=False, default=str)}" for key, item in value.items())
+    return ",".join(str(item) for item in value) if isinstance(value, list) else value

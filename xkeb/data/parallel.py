@@ -1,0 +1,243 @@
+"""Data sets in Bi-ZsRE's schema: records whose languages stand side by side."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from xkeb.data.dataset import Dataset, Download, Split, joint_hash
+from xkeb.data.quality import FIELDS, PublishedSplit, RecordTexts, SplitName, SplitTexts
+from xkeb.data.records import (
+    ParallelRecord,
+    TrainingRecord,
+    read_records,
+    read_test,
+    read_training,
+    training_case,
+)
+from xkeb.errors import NotHereError, RequestError
+from xkeb.types import Case, Edit, LanguagePair, Probe, Skipped
+from xkeb.utils.hashing import digest_file
+
+
+@dataclass(frozen=True, slots=True)
+class TestRecords:
+    """Test records by case id, and what could not be put together."""
+
+    paths: tuple[Path, ...]
+    sides: Mapping[str, Mapping[str, ParallelRecord]]
+    """By case id and language."""
+    skipped: tuple[Skipped, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ParallelRecords(Dataset):
+    """A data set in Bi-ZsRE's schema: test records of aligned languages, and a training file a language.
+
+    The test records stand in one file; or, where there is a `pivot`, in a file for each other language, which has the
+    pivot's side beside its own. Two languages without the pivot are joined by its question.
+    """
+
+    name: str = field()  # said so, since a property of the base class would count as its default
+    languages: tuple[str, ...] = field()
+    test_file: str = field()
+    """With a `pivot`, ``{}`` stands for the other language."""
+    training_files: Mapping[str, str] = field(default_factory=dict)
+    validation_files: Mapping[str, str] = field(default_factory=dict)
+    """By language, in the schema of `training_files`. No case is made of them yet; `xkeb data check` reads them."""
+    downloads: tuple[Download, ...] = ()
+    shipped: Path | None = None
+    pivot: str | None = None
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """What the files call a language, where that is not its code."""
+    borrowed: Mapping[str, ParallelRecords] = field(default_factory=dict)
+    """By language, another data set whose training facts are this one's."""
+    published: Mapping[tuple[SplitName, str], PublishedSplit] = field(default_factory=dict)
+
+    def test_files(self, languages: Iterable[str]) -> tuple[str, ...]:
+        """The files in which the test records of these languages stand. The pivot's side is in every one."""
+        if self.pivot is None:
+            return (self.test_file,)
+        others = [code for code in languages if code != self.pivot]
+        return tuple(self.test_file.format(self.keys.get(code, code)) for code in others)
+
+    def files(self) -> dict[str, str]:
+        files = {file: f"test {self.pivot}/{code}" for code in self._others() for file in self.test_files([code])}
+        files = files or {self.test_file: "test"}
+        files |= {file: f"training {code}" for code, file in self.training_files.items()}
+        files |= {file: f"validation {code}" for code, file in self.validation_files.items()}
+        return files | {download.file: "other" for download in self.downloads if download.file not in files}
+
+    def verify(self, file: str, path: Path) -> None:
+        tests = {file: code for code in self._others() for file in self.test_files([code])}
+        if self.pivot and file in tests:
+            read_test(path, (self.pivot, tests[file]), self.keys)
+        elif file == self.test_file:
+            read_test(path, self.languages, self.keys)
+        elif file in {*self.training_files.values(), *self.validation_files.values()}:
+            read_training(path)
+        elif file.endswith(".json"):
+            read_records(path)
+
+    def registered_hashes(self, pair: LanguagePair) -> frozenset[str]:
+        stated = {download.file: download.sha256 for download in self.downloads}
+        hashes = [stated.get(file) for file in self.test_files(pair.languages)]
+        return frozenset([joint_hash([sha256 for sha256 in hashes if sha256])] if all(hashes) else [])
+
+    def records(self, languages: Sequence[str], data_dir: Path | None = None) -> TestRecords:
+        """The test records of some languages, with the pivot's side where there is one."""
+        self._check_languages(languages)
+        if self.pivot is None:
+            path = self.find(self.test_file, data_dir)
+            sides = read_test(path, languages, self.keys)
+            return TestRecords((path,), {str(i): one for i, one in enumerate(sides)})
+        codes = [code for code in languages if code != self.pivot] or [self._any(data_dir)]
+        paths = tuple(self.find(file, data_dir) for file in self.test_files(codes))
+        parts = [read_test(path, (self.pivot, code), self.keys) for path, code in zip(paths, codes, strict=True)]
+        return _joined(self.pivot, paths, parts)
+
+    def test(self, pair: LanguagePair, data_dir: Path | None = None) -> Split:
+        """Seven probes a case, in both languages but for reliability."""
+        records = self.records(pair.languages, data_dir)
+        cases, skipped = [], list(records.skipped)
+        for case_id, sides in records.sides.items():
+            problem = next((f"{code}: empty {name}" for code in pair.languages if (name := sides[code].empty())), None)
+            if problem:
+                skipped.append(Skipped(case_id, problem))
+            else:
+                cases.append(_case(case_id, pair, sides))
+        sha256 = joint_hash([digest_file(path) for path in records.paths])
+        return Split(records.paths[0], sha256, tuple(cases), tuple(skipped))
+
+    def training(self, language: str, data_dir: Path | None = None) -> Split:
+        self._check_languages([language])
+        if language in self.borrowed:
+            return self.borrowed[language].training(language, data_dir)
+        if language not in self.training_files:
+            raise RequestError(f"Data set {self.name!r} has no training file in {language!r}.")
+        path = self.find(self.training_files[language], data_dir)
+        cases, skipped = [], []
+        for i, fact in enumerate(read_training(path)):
+            if not fact.src or not fact.alt:
+                skipped.append(Skipped(str(i), f"{language}: empty {'src' if not fact.src else 'alt'}"))
+            else:
+                cases.append(training_case(str(i), language, fact))
+        return Split(path, digest_file(path), tuple(cases), tuple(skipped))
+
+    def texts(self, data_dir: Path | None = None) -> tuple[list[SplitTexts], list[str]]:
+        parts: list[SplitTexts] = []
+        missing: list[str] = []
+        flat: tuple[tuple[SplitName, Mapping[str, str]], ...] = (
+            ("training", self.training_files),
+            ("validation", self.validation_files),
+        )
+        for split, files in flat:
+            for language, file in files.items():
+                try:
+                    path = self.find(file, data_dir)
+                except NotHereError:
+                    missing.append(file)
+                else:
+                    parts.append(SplitTexts(split, language, path, [_fact_texts(fact) for fact in read_training(path)]))
+        for code in self.languages:
+            try:
+                records = self.records([code], data_dir)
+            except NotHereError:
+                missing += self.test_files([code])
+                continue
+            pivot = self.pivot or code
+            questions = tuple(sides[pivot].src for sides in records.sides.values()) if self.pivot else ()
+            rows = [_record_texts(sides[code], sides.get(pivot)) for sides in records.sides.values()]
+            parts.append(SplitTexts("test", code, records.paths[0], rows, questions))
+        if not parts:
+            self.records(self.languages[:1], data_dir)  # raises, and says where it looked
+        return parts, list(dict.fromkeys(missing))
+
+    def _others(self) -> list[str]:
+        return [code for code in self.languages if code != self.pivot] if self.pivot else []
+
+    def _any(self, data_dir: Path | None) -> str:
+        """A language whose test file is there; the first one if none is."""
+        for code in self._others():
+            with contextlib.suppress(NotHereError):
+                self.find(self.test_files([code])[0], data_dir)
+                return code
+        return self._others()[0]
+
+    def _check_languages(self, languages: Iterable[str]) -> None:
+        for language in languages:
+            if language not in self.languages:
+                raise RequestError(
+                    f"Data set {self.name!r} is in {', '.join(self.languages)}; there is no {language!r}."
+                )
+
+
+def _joined(
+    pivot: str, paths: tuple[Path, ...], parts: Sequence[Sequence[Mapping[str, ParallelRecord]]]
+) -> TestRecords:
+    """Records of several files put together by the pivot's question; the ids are places in the first file.
+
+    Raises:
+        RequestError: a file asks the same twice, so that it isn't known which record is meant.
+    """
+    if len(parts) == 1:
+        return TestRecords(paths, {str(i): sides for i, sides in enumerate(parts[0])})
+    asked = [_by_question(pivot, path, part) for path, part in zip(paths, parts, strict=True)]
+    rows: dict[str, Mapping[str, ParallelRecord]] = {}
+    skipped = []
+    for i, question in enumerate(asked[0]):
+        lacking = next((path for path, part in zip(paths, asked, strict=True) if question not in part), None)
+        if lacking:
+            skipped.append(Skipped(str(i), f"{lacking.name} has no record with the {pivot} question {question!r}"))
+        else:
+            rows[str(i)] = functools.reduce(lambda one, other: {**one, **other}, (part[question] for part in asked))
+    return TestRecords(paths, rows, tuple(skipped))
+
+
+def _by_question(
+    pivot: str, path: Path, part: Sequence[Mapping[str, ParallelRecord]]
+) -> dict[str, Mapping[str, ParallelRecord]]:
+    found: dict[str, Mapping[str, ParallelRecord]] = {}
+    for i, sides in enumerate(part):
+        if found.setdefault(sides[pivot].src, sides) is not sides:
+            raise RequestError(
+                f"{path}: record {i} asks {sides[pivot].src!r} again; it can't be joined by its question."
+            )
+    return found
+
+
+def _case(case_id: str, pair: LanguagePair, sides: Mapping[str, ParallelRecord]) -> Case:
+    source = sides[pair.source]
+    edit = Edit(
+        source.src,
+        source.alt,
+        pair.source,
+        source.subject,
+        translations={code: sides[code].alt for code in pair.languages},
+        questions={code: sides[code].src for code in pair.languages},
+        aliases=tuple(side.subject for code, side in sides.items() if code != pair.source),
+    )
+    probes = [Probe("reliability", pair.source, source.src, source.alt)]
+    for code in pair.languages:
+        side = sides[code]
+        probes += [
+            Probe("generality", code, side.rephrase, side.alt),
+            Probe("locality", code, side.locality, side.loc_ans),
+            Probe("portability", code, side.portability.question, side.portability.answer),
+        ]
+    return Case(case_id, edit, tuple(probes))
+
+
+def _record_texts(side: ParallelRecord, pivot: ParallelRecord | None) -> RecordTexts:
+    first = (side.src, side.rephrase, side.alt, side.loc, side.loc_ans)
+    texts = (*first, side.portability.question.strip(), side.portability.answer.strip())
+    alias = () if pivot is None or pivot is side else (pivot.subject,)
+    return RecordTexts(dict(zip(FIELDS, texts, strict=True)), side.subject, aliases=alias)
+
+
+def _fact_texts(fact: TrainingRecord) -> RecordTexts:
+    texts = {name: getattr(fact, name) for name in FIELDS if name in fact.model_fields_set}
+    return RecordTexts(texts, fact.subject if "subject" in fact.model_fields_set else None, fact.answers)

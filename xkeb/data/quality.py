@@ -1,0 +1,187 @@
+"""The dirt that a data set's records can have: what each kind is, and how it is found.
+
+Text is compared without regard to case and to space around it. What a dirty record does to a run is decided in
+`xkeb.data.dataset`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import regex
+
+from xkeb.data.records import LOCALITY_PREFIX
+from xkeb.data.subjects import UNSPACED
+
+SplitName = Literal["training", "validation", "test"]
+FIELDS = ("src", "rephrase", "alt", "loc", "loc_ans", "portability question", "portability answer")
+"""The texts of a record, by their upstream names, in the order of the paper's Table 1."""
+
+ISSUE_KINDS = {
+    "empty field": "the record is skipped, or asked less of; what is skipped is counted in every result",
+    "absent field": "the file doesn't have the field at all",
+    "locality prefix": f"the question starts with {LOCALITY_PREFIX!r}, which is cut off",
+    "same answer": "the target is the same text in both languages, so it transfers for free",
+    "answer in portability question": "the question gives the new answer away",
+    "duplicate question": "an earlier record asks the same",
+    "subject not in prompt": "a method that edits at the subject finds it only if the task says `subject: aligned`",
+    "rephrase equals question": "generality measures nothing that reliability doesn't",
+    "true answer as target": "the edit asks for what is listed as true already",
+    "misaligned files": "record n of one language is not record n of the other",
+}
+"""What can be found, and what it means."""
+
+COUNTED = ("absent field", "locality prefix")
+"""True of a whole file as a rule, so counted and not listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedSplit:
+    """What a paper states of a split in one language."""
+
+    examples: int
+    lengths: tuple[float | None, ...]
+    """Mean lengths of `FIELDS` in tokens; None for a field that the split doesn't have."""
+
+
+_PREFIX = LOCALITY_PREFIX.strip()
+"""The readers strip texts, so nothing may stand behind it."""
+
+_WORD = regex.compile(rf"(?V1)[{UNSPACED}]|[[\p{{L}}\p{{N}}_]--[{UNSPACED}]]+|[^\p{{L}}\p{{N}}_\s]")
+
+
+def words_and_signs(text: str) -> list[str]:
+    """Words and punctuation marks; characters one by one in scripts that put no space between words. They are counted
+    as well, so nothing of the text is left out; `xkeb.data.subjects` has words of its own, by which it compares."""
+    return _WORD.findall(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One dirty record."""
+
+    kind: str
+    """A key of `ISSUE_KINDS`."""
+    split: SplitName
+    language: str
+    """Two codes joined by ``/`` where two languages are compared."""
+    record: int | None
+    """Counted from 0, as in `Case.id`; None where it is about the whole file."""
+    field: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordTexts:
+    """A record in one language."""
+
+    texts: Mapping[str, str]
+    """By field; a field that the record doesn't have is absent."""
+    subject: str | None
+    answers: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    """What else the record calls the subject."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitTexts:
+    """A split in one language."""
+
+    split: SplitName
+    language: str
+    path: Path
+    rows: Sequence[RecordTexts]
+    questions: tuple[str, ...] = ()
+    """The pivot's questions, of a data set that has one: the same in every language."""
+
+    def issue(self, kind: str, record: int | None, field: str, detail: str) -> Issue:
+        return Issue(kind, self.split, self.language, record, field, detail)
+
+
+def _empty(part: SplitTexts) -> Iterator[Issue]:
+    for i, row in enumerate(part.rows):
+        for name, text in {"subject": row.subject, **row.texts}.items():
+            if text is not None and not text.removeprefix(_PREFIX if name == "loc" else ""):
+                yield part.issue("empty field", i, name, "")
+
+
+def _absent(part: SplitTexts) -> Iterator[Issue]:
+    expected = FIELDS if part.split == "test" else FIELDS[:5]
+    for i, row in enumerate(part.rows):
+        for name in ("subject", *expected):
+            if (row.subject if name == "subject" else row.texts.get(name)) is None:
+                yield part.issue("absent field", i, name, "")
+
+
+def _prefixed(part: SplitTexts) -> Iterator[Issue]:
+    for i, row in enumerate(part.rows):
+        if row.texts.get("loc", "").startswith(_PREFIX):
+            yield part.issue("locality prefix", i, "loc", "")
+
+
+def _given_away(part: SplitTexts) -> Iterator[Issue]:
+    for i, row in enumerate(part.rows):
+        question = row.texts.get("portability question", "")
+        if _stands_in(row.texts["alt"], question):
+            detail = f"{row.texts['alt']!r} in {question!r}"
+            yield part.issue("answer in portability question", i, "portability question", detail)
+
+
+def _repeated(part: SplitTexts) -> Iterator[Issue]:
+    first: dict[str, int] = {}
+    for i, row in enumerate(part.rows):
+        if (question := row.texts["src"]) and (seen := first.setdefault(question.casefold(), i)) != i:
+            yield part.issue("duplicate question", i, "src", f"as record {seen}: {question!r}")
+
+
+def _subject_elsewhere(part: SplitTexts) -> Iterator[Issue]:
+    for i, row in enumerate(part.rows):
+        if row.subject and row.subject not in row.texts["src"]:  # with regard to case: its tokens are looked for
+            yield part.issue("subject not in prompt", i, "subject", f"{row.subject!r} not in {row.texts['src']!r}")
+
+
+def _not_rephrased(part: SplitTexts) -> Iterator[Issue]:
+    for i, row in enumerate(part.rows):
+        if (question := row.texts["src"]) and _same(question, row.texts.get("rephrase", "")):
+            yield part.issue("rephrase equals question", i, "rephrase", repr(question))
+
+
+def _already_true(part: SplitTexts) -> Iterator[Issue]:
+    for i, row in enumerate(part.rows):
+        if (answer := row.texts["alt"]) and any(_same(answer, true) for true in row.answers):
+            yield part.issue("true answer as target", i, "alt", repr(answer))
+
+
+CHECKS = (_empty, _absent, _prefixed, _given_away, _repeated, _subject_elsewhere, _not_rephrased, _already_true)
+
+
+def compare_languages(one: SplitTexts, other: SplitTexts) -> Iterator[Issue]:
+    """What only two languages of a split show together."""
+    languages = f"{one.language}/{other.language}"
+    if (here := len(one.rows)) != (there := len(other.rows)):
+        detail = f"{one.path.name} has {here:,} records, {other.path.name} {there:,}"
+        yield Issue("misaligned files", one.split, languages, None, "", detail)
+        return
+    for i, (question, other_question) in enumerate(zip(one.questions, other.questions, strict=True)):
+        if question != other_question:
+            detail = f"{question!r} in {one.path.name}, {other_question!r} in {other.path.name}"
+            yield Issue("misaligned files", one.split, languages, i, "", detail)
+    if one.split != "test":
+        return  # a target is trained on in one language only, so nothing transfers
+    for i, (row, twin) in enumerate(zip(one.rows, other.rows, strict=True)):
+        if (answer := row.texts["alt"]) and _same(answer, twin.texts["alt"]):
+            yield Issue("same answer", one.split, languages, i, "alt", repr(answer))
+
+
+def _same(one: str, other: str) -> bool:
+    return one.strip().casefold() == other.strip().casefold()
+
+
+def _stands_in(answer: str, text: str) -> bool:
+    """Whether the words of `answer` stand in `text`, one after the other."""
+    wanted, given = words_and_signs(answer.casefold()), words_and_signs(text.casefold())
+    n = len(wanted)
+    return n > 0 and any(given[i : i + n] == wanted for i in range(len(given) - n + 1))

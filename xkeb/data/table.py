@@ -1,0 +1,268 @@
+"""One's own data as a task's data set: a table with a row for each fact, and a name for each of its columns, in YAML alone."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from xkeb.data.dataset import Dataset, Split
+from xkeb.data.records import TrainingRecord, training_case
+from xkeb.errors import NotHereError, RequestError, one_line, unknown
+from xkeb.types import Case, Edit, LanguagePair, Probe, Skipped
+from xkeb.utils.hashing import digest, digest_file
+
+_UPSTREAM = {
+    "question": "src",
+    "answer": "alt",
+    "subject": "subject",
+    "rephrase": "rephrase",
+    "locality_question": "loc",
+    "locality_answer": "loc_ans",
+}
+"""What a training fact calls the texts that it has."""
+
+
+class Columns(BaseModel):
+    """In which columns one language of a fact stands. Those without a name here are not there. A row may leave all of them
+    empty but for `question` and `answer`; it is then not asked what it has no text for."""
+
+    model_config = ConfigDict(extra="forbid")
+    question: str
+    answer: str
+    subject: str | None = None
+    """What the fact is about. Methods that edit at the subject need it."""
+    rephrase: str | None = None
+    """The question in other words. Where the edit was in the other language, `question` is asked instead if need be."""
+    locality_question: str | None = None
+    locality_answer: str | None = None
+    portability_question: str | None = None
+    portability_answer: str | None = None
+
+    @model_validator(mode="after")
+    def _in_pairs(self) -> Self:
+        for kind in ("locality", "portability"):
+            given = [getattr(self, f"{kind}_{part}") for part in ("question", "answer")]
+            if given.count(None) == 1:
+                raise ValueError(f"{kind}_question and {kind}_answer belong together")
+        return self
+
+    def named(self) -> dict[str, str]:
+        """The columns that there are, by what they hold."""
+        return self.model_dump(exclude_none=True)
+
+
+class TableConfig(BaseModel):
+    """What stands below ``dataset`` in a task's YAML."""
+
+    model_config = ConfigDict(extra="forbid")
+    format: Literal["csv", "jsonl", "hub"]
+    """``csv``: commas, UTF-8, a first row with names. ``jsonl``: an object a line. ``hub``: whatever `datasets` can load."""
+    path: str = Field(min_length=1)
+    """A file, from the YAML file's folder; for ``hub`` a repository, or a folder in the same way."""
+    columns: dict[str, Columns] = Field(min_length=2)
+    """By language code."""
+    training: str | None = None
+    """A file of the same columns for methods that learn; for ``hub`` a split."""
+    split: str = "test"
+    """For ``hub``."""
+    config: str | None = None
+    """For ``hub``, where a repository has several."""
+    revision: str | None = None
+    """For ``hub``: a commit or tag."""
+
+    @property
+    def name(self) -> str:
+        return self.path if self.format == "hub" and not Path(self.path).is_absolute() else Path(self.path).name
+
+    def dataset(self) -> TableDataset:
+        return TableDataset(self)
+
+
+def resolve_paths(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The values below ``dataset`` with its paths taken from `folder`; values of a wrong kind are left to the schema."""
+    hub = values.get("format") == "hub"
+    keys = ("path",) if hub else ("path", "training")
+    named = {key: values[key] for key in keys if isinstance(values.get(key), str) and values[key]}
+    paths = {key: _plain(folder.absolute() / path) for key, path in named.items()}
+    return values | {key: str(path) for key, path in paths.items() if not hub or path.is_dir()}
+
+
+def _plain(path: Path) -> Path:
+    """The path without ``..``, unless a symbolic link before it makes that another one."""
+    plain = Path(os.path.normpath(path))
+    return plain if plain.resolve() == path.resolve() else path
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of a table."""
+
+    place: str
+    """Where it stands, as a sentence names it."""
+    cells: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TableDataset(Dataset):
+    """A table as a data set."""
+
+    config: TableConfig
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        return tuple(self.config.columns)
+
+    def test(self, pair: LanguagePair, data_dir: Path | None = None) -> Split:
+        columns = {code: self.config.columns[code].named() for code in pair.languages}
+        wanted = [name for named in columns.values() for name in named.values()]
+        rows, sha256 = self._read(self.config.path if self.config.format != "hub" else self.config.split, wanted)
+        cases, skipped = [], []
+        for i, row in enumerate(rows):
+            sides = {code: _texts(row, named) for code, named in columns.items()}
+            needed = ((code, key) for code in sides for key in ("question", "answer"))
+            empty = next(((code, key) for code, key in needed if not sides[code][key]), None)
+            if empty:
+                code, key = empty
+                skipped.append(Skipped(str(i), f"{row.place}: {code}: empty {key} (column {columns[code][key]!r})"))
+                continue
+            cases.append(_case(str(i), pair, sides))
+        return Split(Path(self.config.path), sha256, tuple(cases), tuple(skipped))
+
+    def training(self, language: str, data_dir: Path | None = None) -> Split:
+        if self.config.training is None:
+            raise RequestError(
+                f"Data set {self.name!r} has no training facts: name them in the task's dataset.training."
+            )
+        named = self.config.columns[language].named()
+        rows, sha256 = self._read(self.config.training, [named["question"], named["answer"]])
+        cases, skipped = [], []
+        for i, row in enumerate(rows):
+            side = _texts(row, {key: name for key, name in named.items() if name in row.cells})
+            if empty := next((key for key in ("question", "answer") if not side[key]), None):
+                skipped.append(Skipped(str(i), f"{row.place}: {language}: empty {empty} (column {named[empty]!r})"))
+                continue
+            fact = {_UPSTREAM[key]: text for key, text in side.items() if key in _UPSTREAM}
+            cases.append(training_case(str(i), language, TrainingRecord.model_validate(fact)))
+        path = self.config.path if self.config.format == "hub" else self.config.training
+        return Split(Path(path), sha256, tuple(cases), tuple(skipped))
+
+    def _read(self, part: str, wanted: Sequence[str]) -> tuple[list[Row], str]:
+        """The rows of a file or split, and their hash.
+
+        Raises:
+            RequestError: names the file, and the row or the column.
+        """
+        if self.config.format == "hub":
+            rows, place = _hub_rows(self.config, part), f"{self.config.name} ({part})"
+        else:
+            path = Path(part)
+            if not path.is_file():
+                raise NotHereError(f"There is no file {path}, which the task's dataset names.")
+            rows, place = list(_csv_rows(path) if self.config.format == "csv" else _json_rows(path)), str(path)
+        if not rows:
+            raise RequestError(f"{place} holds no rows.")
+        there = dict.fromkeys(key for row in rows for key in row.cells)
+        for name in wanted:
+            if name not in there:
+                raise RequestError(f"{place}: {unknown('column', name, there)}")
+        if self.config.format == "hub":  # what is on the hub may change; what was read of it is what counts
+            return rows, digest([{name: row.cells.get(name) for name in wanted} for row in rows])
+        return rows, digest_file(Path(part))
+
+
+def _texts(row: Row, named: Mapping[str, str]) -> dict[str, str]:
+    """The cells of a row as texts, by what they hold."""
+    texts = {}
+    for key, name in named.items():
+        cell = row.cells.get(name)
+        if isinstance(cell, bool) or not isinstance(cell, str | int | float | None):
+            raise RequestError(f"{row.place}: column {name!r}: expected text; found {type(cell).__name__}.")
+        texts[key] = "" if cell is None else str(cell).strip()
+    return texts
+
+
+def _case(case_id: str, pair: LanguagePair, sides: Mapping[str, Mapping[str, str]]) -> Case:
+    """A row as a case, with the probes that it has texts for."""
+    source, target = sides[pair.source], sides[pair.target]
+    answers = {code: sides[code]["answer"] for code in pair.languages}
+    edit = Edit(
+        source["question"],
+        source["answer"],
+        pair.source,
+        source.get("subject", ""),
+        translations=answers,
+        questions={code: sides[code]["question"] for code in pair.languages},
+        aliases=tuple(text for text in [target.get("subject")] if text),
+    )
+    probes = [Probe("reliability", pair.source, source["question"], source["answer"])]
+    again = {pair.source: source.get("rephrase"), pair.target: target.get("rephrase", target["question"])}
+    for code in pair.languages:
+        side = sides[code]
+        if question := again[code]:
+            probes.append(Probe("generality", code, question, side["answer"]))
+        if side.get("locality_question") and side["locality_answer"]:
+            probes.append(Probe("locality", code, side["locality_question"], side["locality_answer"]))
+        if side.get("portability_question") and side["portability_answer"]:
+            probes.append(Probe("portability", code, side["portability_question"], side["portability_answer"]))
+    return Case(case_id, edit, tuple(probes))
+
+
+# Reading
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise RequestError(f"{path}:{line}: not UTF-8 text: {error.reason} at byte {error.start}.") from error
+
+
+def _csv_rows(path: Path) -> Iterator[Row]:
+    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
+    try:
+        names = next(reader, [])
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise RequestError(f"{path}:1: two columns are named {twice!r}.")
+        for cells in reader:
+            if cells and len(cells) != len(names):
+                raise RequestError(f"{path}:{reader.line_num}: {len(cells)} fields; the first row names {len(names)}.")
+            if cells:
+                yield Row(f"{path}:{reader.line_num}", dict(zip(names, cells, strict=True)))
+    except csv.Error as error:
+        raise RequestError(f"{path}:{reader.line_num}: not CSV: {error}.") from error
+
+
+def _json_rows(path: Path) -> Iterator[Row]:
+    for number, line in enumerate(_text(path).split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            cells = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise RequestError(f"{path}:{number}: not JSON: {error.msg} at column {error.colno}.") from error
+        if not isinstance(cells, dict):
+            raise RequestError(f"{path}:{number}: expected an object; found {type(cells).__name__}.")
+        yield Row(f"{path}:{number}", cells)
+
+
+def _hub_rows(config: TableConfig, split: str) -> list[Row]:
+    import datasets
+
+    try:
+        table = datasets.load_dataset(config.path, config.config, split=split, revision=config.revision)
+    except Exception as error:  # of many libraries, and of the network
+        raise RequestError(f"`datasets` can't load the split {split!r} of {config.path}: {one_line(error)}.") from error
+    return [Row(f"{config.name} ({split}), row {i}", cells) for i, cells in enumerate(table)]

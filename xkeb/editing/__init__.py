@@ -1,0 +1,1 @@
+"""Editing: what an editor is, and what an edit becomes."""

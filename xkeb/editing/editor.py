@@ -1,0 +1,177 @@
+"""What an editing method is to the suite: one base class, and one life."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self, TypeVar
+
+import torch
+
+from xkeb.editing.changes import Change
+from xkeb.editing.dry_run import DryRunSession
+from xkeb.editing.sights import TRAINING, show_edit, show_training
+from xkeb.errors import PluginError, RequestError
+from xkeb.models.backbone import Backbone
+from xkeb.models.spec import ModelSpec
+from xkeb.registry.manager import get_plugins
+from xkeb.registry.options import build_with_options
+from xkeb.types import Case, Edit, Property, Sight
+
+T = TypeVar("T")
+
+
+class Editor:
+    """An editing method. Its fields are its options; `edit` alone makes a method, and the defaults of all else do nothing.
+
+    The suite leads it through one life: `configure`, `fit` where `needs_training` says so, then `unsupported` and `edit`.
+    """
+
+    in_paper: ClassVar[bool] = False
+    """Whether a run that names no methods runs it, since the paper does."""
+    sees: ClassVar[frozenset[Sight]] = frozenset({Sight.SOURCE_EDIT})
+    """What it may look at; the suite hands it nothing else."""
+    requires: ClassVar[frozenset[Property]] = frozenset()
+    """Probes that a training fact must have for it to learn from; it is given no other facts."""
+
+    def configure(self, spec: ModelSpec) -> Self:
+        """A copy with every option filled in that depends on the model. Called again, it changes nothing more.
+
+        Raises:
+            RequestError: an option that the model can't have, such as a layer that isn't there.
+        """
+        return self
+
+    def needs_training(self) -> bool:
+        """Whether, configured, it must see training facts before its first edit."""
+        return False
+
+    def fit(self, backbone: Backbone, cases: Sequence[Case]) -> None:
+        """Learns from training facts, or takes from the cache what it learned from the same facts for the same weights.
+
+        Args:
+            cases: training facts in the source language, each with a generality and a locality probe where the record
+                has a rephrase and an unrelated question.
+        """
+
+    def unsupported(self, backbone: Backbone, edit: Edit) -> str | None:
+        """Why this edit can't be made, or None. Such a case is skipped, and counted with the reason."""
+        return None
+
+    def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> Sequence[Change]:
+        """One change for each edit, each made to the model as it is, which is left as it was found."""
+        raise NotImplementedError(f"{type(self).__name__} has no edit()")
+
+    def dry_run(self, session: DryRunSession, edits: Sequence[Edit]) -> Sequence[Change]:
+        """What `edit` would return, made on a backbone whose tensors have shapes and no memory.
+
+        The method's own code runs as it always does, and a meter looks on. Where it takes many steps that are all alike,
+        ``session.in_steps`` does two; what it learns beforehand, it learns here, in ``session.phase("fit")``. A method
+        that takes a few steps needs no more than ``return self.edit(session.backbone, edits)``.
+
+        Raises:
+            RequestError: it can't be known without something that isn't at hand.
+        """
+        raise RequestError(f"{type(self).__name__} doesn't say what an edit needs")
+
+    @classmethod
+    def restore(cls, tensors: Mapping[str, torch.Tensor], data: Mapping[str, Any]) -> Change:
+        """A change of a kind of its own, as it was saved (see `xkeb.editing.serialization.save_change`)."""
+        raise RequestError(f"{cls.__name__} saves no changes of its own kind.")
+
+    def filled(self, options: Mapping[str, Any]) -> Self:
+        """A copy in which options that are None have these values. What was learned goes along."""
+        me = copy.copy(self)
+        for name, value in options.items():
+            if getattr(me, name) is None:
+                object.__setattr__(me, name, value)  # a frozen dataclass may be an editor, too
+        return me
+
+
+def known(value: T | None) -> T:
+    """An option that `Editor.configure` has filled in."""
+    assert value is not None, "an option is read before configure() has filled it in"
+    return value
+
+
+_COMPLETED: dict[type[Any], type[Editor]] = {}
+
+
+def with_defaults(cls: type[Any]) -> type[Editor]:
+    """A class that has `edit` as an editor that has the rest as well; the same one each time."""
+    if issubclass(cls, Editor):
+        return cls
+    if cls not in _COMPLETED:
+        names = {"__module__": cls.__module__, "__doc__": cls.__doc__}
+        _COMPLETED[cls] = type(cls.__name__, (cls, Editor), names)
+    return _COMPLETED[cls]
+
+
+def editor_class(name: str) -> type[Editor]:
+    """The class registered as method `name`.
+
+    Raises:
+        RequestError: there is no such method.
+    """
+    return with_defaults(get_plugins().methods.get(name))
+
+
+def load_editor(name: str, **options: Any) -> Editor:
+    """The editing method registered as `name`, with the given options.
+
+    Raises:
+        RequestError: an unknown method or option, or a value that an option can't have.
+    """
+    editor: Editor = build_with_options("method", name, editor_class(name), options)
+    return editor
+
+
+def prepare(editor: Editor, backbone: Backbone, cases: Sequence[Case] = ()) -> Editor:
+    """The editor configured for a backbone, with whatever it has to learn learned.
+
+    Args:
+        cases: training facts; it is shown what it declares to see of them.
+
+    Raises:
+        PluginError: it needs training facts, and doesn't declare that it sees any.
+    """
+    me = editor.configure(backbone.spec)
+    if me.needs_training():
+        if not me.sees & TRAINING:
+            raise PluginError(
+                f"{type(me).__name__} needs training, so its `sees` should hold Sight.SOURCE_TRAINING or "
+                f"Sight.PARALLEL_TRAINING."
+            )
+        me.fit(backbone, show_training(cases, me.sees))
+    return me
+
+
+def make_changes(editor: Editor, backbone: Backbone, edits: Sequence[Edit]) -> Sequence[Change]:
+    """One change for each edit; the editor is shown what it declares to see.
+
+    Raises:
+        PluginError: it returned another number of changes.
+    """
+    changes = editor.edit(backbone, [show_edit(edit, editor.sees) for edit in edits])
+    if len(changes) != len(edits):
+        raise PluginError(f"{type(editor).__name__}.edit returned {len(changes)} changes for {len(edits)} edits.")
+    return changes
+
+
+def why_unsupported(editor: Editor, backbone: Backbone, edit: Edit) -> str | None:
+    """Why a prepared editor can't make an edit, or None."""
+    return editor.unsupported(backbone, show_edit(edit, editor.sees))
+
+
+def supported_cases(editor: Editor, backbone: Backbone, cases: Sequence[Case]) -> list[Case]:
+    """The cases whose edits the editor can make."""
+    me = editor.configure(backbone.spec)
+    return [case for case in cases if not why_unsupported(me, backbone, case.edit)]
+
+
+def options_of(editor: Editor) -> dict[str, Any]:
+    """An editor's options as data, for the record."""
+    if dataclasses.is_dataclass(editor):
+        return {field.name: getattr(editor, field.name) for field in dataclasses.fields(editor) if field.init}
+    return {name: value for name, value in vars(editor).items() if not name.startswith("_")}

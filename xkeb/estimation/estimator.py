@@ -1,0 +1,173 @@
+"""What a run of a method on a model will need, in memory and in time, before any weights are loaded.
+
+A dry run works it out: the method's own code, and the suite's, work on tensors that have shapes and no memory
+(`xkeb.estimation.fake_tensors`), while a meter counts the bytes that are alive. So nothing about attention, heads,
+optimizers or saved activations is guessed at here.
+"""
+
+from __future__ import annotations
+
+import copy
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from xkeb.editing.editor import Editor, supported_cases
+from xkeb.editing.sights import show_edit, show_training
+from xkeb.errors import RequestError
+from xkeb.estimation.dry_run import DryRun
+from xkeb.estimation.meter import Work
+from xkeb.estimation.speed import Speed
+from xkeb.evaluation.batches import chunks
+from xkeb.evaluation.config import AUTO_BATCH
+from xkeb.evaluation.probing import predict_after, predict_before
+from xkeb.models.backbone import Backbone
+from xkeb.models.skeleton import Skeleton
+from xkeb.types import Case
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """The cases of a run that need the most at once."""
+
+    n: int
+    """Cases of the run."""
+    before: Sequence[Case]
+    """Of those whose untouched answers are asked for together, the ones with the most to answer."""
+    batch: Sequence[Case]
+    """Of those that are edited together, likewise."""
+
+    @classmethod
+    def of(cls, backbone: Backbone, cases: Sequence[Case], batch: int) -> Workload:
+        """The heaviest of the groups in which a run takes its cases."""
+        sizes = {case.id: _size(backbone, case) for case in cases}
+
+        def heaviest(groups: Iterator[Sequence[Case]]) -> Sequence[Case]:
+            return max(groups, key=lambda group: sum(sizes[case.id] for case in group))
+
+        return cls(len(cases), heaviest(chunks(cases, 2 * AUTO_BATCH)), heaviest(chunks(cases, batch)))
+
+
+def _size(backbone: Backbone, case: Case) -> int:
+    """Of a case, its numbers that leave the head, and those that leave an MLP's first half: what is large of a pass."""
+    vocabulary = backbone.model.config.get_text_config().vocab_size
+    texts = [(probe.prompt, probe.reference, probe.language) for probe in case.probes]
+    texts.append((case.edit.prompt, case.edit.target, case.edit.language))
+    encoded = [backbone.encode(*text) for text in texts]
+    return sum(
+        len(text.target_ids) * vocabulary + len(text.ids) * backbone.layout.intermediate_size for text in encoded
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a run needs."""
+
+    weights: int
+    """Bytes of the backbone."""
+    learned: int
+    """Bytes of what learning leaves: statistics, networks."""
+    changes: int
+    """Bytes of the changes of one batch."""
+    peaks: Mapping[str, int]
+    """Most bytes alive at once in each phase: ``before``, ``fit``, ``edit``, ``evaluate``. What is learnt once may be in
+    the cache already; what isn't known, a phase in which the method doesn't say what it does, is missing."""
+    works: Mapping[str, Work]
+    """Work of each phase: of learning as a whole, of the others for one case."""
+    unknown: str | None = None
+    """Why nothing is known of the edit, where that is so."""
+
+    @property
+    def peak(self) -> int:
+        """Most bytes alive at once."""
+        return max(self.peaks.values())
+
+    @property
+    def activations(self) -> int:
+        """Of the peak, what comes and goes: activations, gradients, logits, an optimiser's moments."""
+        return self.peak - self.weights - self.learned - self.changes
+
+    def seconds(self, speed: Speed, phases: Sequence[str] = ("before", "edit", "evaluate")) -> float:
+        """Of some phases: for one case, and for all of ``fit``."""
+        return sum(speed.seconds(self.works[name]) for name in phases if name in self.works)
+
+
+class Estimator:
+    """Runs methods on one model dry."""
+
+    def __init__(
+        self,
+        skeleton: Skeleton,
+        dtype: torch.dtype = torch.float32,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        device: str = "cpu",
+        *,
+        name: str = "",
+    ) -> None:
+        """
+        Args:
+            tokenizer: None for the one that stands beside the skeleton's config, or a guess at the number of tokens.
+            device: whose memory counts. What only stands on the host is left out, where that is another one.
+            name: display name of the model.
+        """
+        self.skeleton, self.name, self.dtype, self.tokenizer = skeleton, name, dtype, tokenizer
+        self.device = torch.device(device)
+
+    def cost(
+        self, editor: Editor, cases: Sequence[Case], training: Sequence[Case] = (), batch: int | None = None
+    ) -> Cost:
+        """What a method needs for these cases.
+
+        Args:
+            training: the facts that it would learn from.
+            batch: cases that are edited together.
+        """
+        session = DryRun(self.skeleton, self.dtype, self.tokenizer, name=self.name, device=self.device)
+        me = copy.deepcopy(editor).configure(session.backbone.spec)  # what it learns here is nothing to edit with
+        session.training = show_training(training, me.sees)
+        weights = session.meter.live
+        with session.open():
+            possible = supported_cases(me, session.backbone, cases)
+            before = Workload.of(session.backbone, cases, batch or AUTO_BATCH)
+            with session.phase("before"):
+                predict_before(session.backbone, before.before)
+            works = {"before": session.meter.works["before"] * (1 / len(before.before))}
+            learned = changes = 0
+            unknown = None
+            if not possible:
+                unknown = "it refuses every case"
+            else:
+                load = Workload.of(session.backbone, possible, batch or AUTO_BATCH)
+                try:
+                    learned, changes = _dry_run(session, me, load.batch)
+                except RequestError as error:
+                    unknown = str(error)
+                else:
+                    share = 1 / len(load.batch)
+                    works |= {name: session.meter.works[name] * share for name in ("edit", "evaluate")}
+                    works["fit"] = session.meter.works["fit"]
+        peaks = {name: session.meter.peaks[name] for name in works}
+        return Cost(weights, learned, changes, peaks, works, unknown)
+
+
+def _dry_run(session: DryRun, editor: Editor, batch: Sequence[Case]) -> tuple[int, int]:
+    """Learns, edits and evaluates one batch.
+
+    Returns:
+        Bytes of what was learned, and of the changes.
+    """
+    before = session.meter.live
+    session.batch = batch
+    with session.phase("edit"):
+        changes = editor.dry_run(session, [show_edit(case.edit, editor.sees) for case in batch])
+    gc.collect()
+    held = session.meter.live
+    with session.phase("evaluate"):
+        predict_after(session.backbone, changes, batch)
+    del changes
+    gc.collect()
+    left = session.meter.live
+    return left - before, held - left

@@ -1,0 +1,120 @@
+"""Tensors that have shapes and no memory, for running the real code on.
+
+Weights, activations, gradients, whatever has floating-point numbers, is a `FakeTensor`: an operation on it works out what
+shape comes out, and nothing else. Indices, lengths and masks made of them are real, so that code which depends on them takes
+the way that it takes in a run. Where code looks at a number that isn't there, it sees a one, or a zero if it is a whole one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch._ops import OpOverload
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from xkeb.estimation.meter import Meter
+
+aten = torch.ops.aten
+SAME = (aten.allclose.default, aten.equal.default)
+SELECTING = (aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten.nonzero.default)
+"""What has as many results as a mask has places."""
+BOTH = (aten.bitwise_and.Tensor, aten.logical_and.default)
+BEST = (aten.argmax.default, aten.argmin.default)
+FILLED = (aten.arange, aten.full, aten.scalar_tensor)
+"""What makes whole numbers of whole numbers, unless told otherwise."""
+WHOLE = (aten.randperm, aten.randint)
+"""What makes them of anything."""
+
+
+class FakeTensors(Meter):
+    """A meter under which floating-point tensors are fake."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fake = FakeTensorMode(allow_non_fake_inputs=True)
+
+    def call(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+        if not any(isinstance(tensor, FakeTensor) for tensor in given):
+            if given or not _is_floating(func, args, kwargs):
+                return func(*args, **kwargs)
+            if "generator" in kwargs:
+                kwargs["generator"] = None
+        if func in SAME:
+            return True
+        if func in BOTH and all(tensor.dtype == torch.bool for tensor in given):
+            real = [tensor for tensor in given if not isinstance(tensor, FakeTensor)]
+            if real and real[0].shape == torch.broadcast_shapes(*(tensor.shape for tensor in given)):
+                return real[0].clone()  # a mask that isn't there holds everything
+        if func is aten._local_scalar_dense.default:
+            dtype = args[0].dtype
+            seen = torch.ones if dtype.is_floating_point or dtype == torch.bool else torch.zeros
+            return seen((), dtype=dtype).item()
+        if func in SELECTING:
+            args = tree_map_only(torch.Tensor, _everything, args)
+            if func is aten.nonzero.default:
+                return func(*args)
+            args = (args[0], _places(args[1]), *args[2:])
+        args, kwargs = tree_map_only(torch.Tensor, self._faked, (args, kwargs))
+        with self.fake:
+            out = func(*args, **kwargs)
+        # The first is among however many there are to choose from.
+        return torch.zeros(out.shape, dtype=out.dtype) if func in BEST else out
+
+    def _faked(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor if isinstance(tensor, FakeTensor) else self.fake.from_tensor(tensor)
+
+    def load(self, model: nn.Module, dtype: torch.dtype) -> None:
+        """Gives a model on the meta device weights of that precision."""
+        known: dict[int, nn.Parameter] = {}
+        for module in model.modules():
+            for name, parameter in module._parameters.items():
+                if parameter is not None:
+                    if id(parameter) not in known:
+                        with self.fake:
+                            weights = torch.empty(parameter.shape, dtype=dtype)
+                        known[id(parameter)] = nn.Parameter(weights, requires_grad=False)
+                    module._parameters[name] = known[id(parameter)]
+            for name, buffer in module._buffers.items():
+                if buffer is not None and buffer.is_meta:
+                    with self.fake:
+                        module._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype)
+        self.hold([*model.parameters(), *model.buffers()])
+
+
+def copy_fake(tensor: FakeTensor, memo: dict[int, Any]) -> torch.Tensor:
+    """For ``FakeTensor.__deepcopy__``. The usual one gives a part that doesn't begin where its storage does a storage that the
+    meter never sees let go of."""
+    if tensor.storage_offset() == 0:
+        return torch.Tensor.__deepcopy__(tensor, memo)
+    whole = torch.empty(tensor.untyped_storage().nbytes() // tensor.itemsize, dtype=tensor.dtype)
+    return whole.as_strided(tensor.size(), tensor.stride(), tensor.storage_offset())
+
+
+def _is_floating(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a new tensor holds floating-point numbers."""
+    dtype = kwargs.get("dtype")
+    if dtype is None and func._overloadpacket in WHOLE:
+        return False
+    if dtype is None and func._overloadpacket in FILLED:
+        values = args[1:] if func._overloadpacket is aten.full else args
+        return any(isinstance(value, float) for value in values)
+    return (dtype or torch.get_default_dtype()).is_floating_point
+
+
+def _everything(tensor: torch.Tensor) -> torch.Tensor:
+    """A mask that isn't there holds everything."""
+    hidden = isinstance(tensor, FakeTensor) and tensor.dtype == torch.bool
+    return torch.ones(tensor.shape, dtype=torch.bool) if hidden else tensor
+
+
+def _places(indices: Any) -> list[Any]:
+    """Indices for masks."""
+    places: list[Any] = []
+    for index in indices:
+        is_mask = index is not None and not isinstance(index, FakeTensor) and index.dtype == torch.bool
+        places.extend(index.nonzero(as_tuple=True) if is_mask else [index])
+    return places

@@ -1,0 +1,1 @@
+"""Running an evaluation: jobs, answers before and after, scores, results."""

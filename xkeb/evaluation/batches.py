@@ -1,0 +1,49 @@
+"""Cases in batches, halved where memory runs out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from xkeb.evaluation.events import RunObserver
+from xkeb.models.oom import OutOfMemory, OutOfMemoryError, attempt
+from xkeb.types import Case
+
+T = TypeVar("T")
+
+
+def chunks(cases: Sequence[Case], size: int) -> Iterator[Sequence[Case]]:
+    """The cases, at most `size` at a time."""
+    return (cases[start : start + size] for start in range(0, len(cases), size))
+
+
+def run_in_batches(
+    cases: Sequence[Case], size: int, answer: Callable[[Sequence[Case]], T], observer: RunObserver, *, fixed: bool
+) -> Iterator[tuple[Sequence[Case], T]]:
+    """Batches of at most `size` cases, each with what `answer` gives for it.
+
+    Where memory runs out, the batch is made again with half as many cases, and so are all that follow.
+
+    Args:
+        fixed: the size was asked for, so it isn't divided.
+
+    Raises:
+        OutOfMemoryError: it ran out with one case, or with as many as were asked for.
+    """
+    start = 0
+    while start < len(cases):
+        batch = cases[start : start + size]
+        answered = attempt(answer, batch)
+        if not isinstance(answered, OutOfMemory):
+            yield batch, answered
+            start += len(batch)
+        elif len(batch) == 1:
+            raise OutOfMemoryError(f"Memory ran out with case {batch[0].id!r} alone: {answered.message}")
+        elif fixed:
+            raise OutOfMemoryError(
+                f"Memory ran out with {len(batch)} cases at once, as asked for: {answered.message} "
+                "A smaller --batch-size needs less; with auto, one that fits is found."
+            )
+        else:
+            size = len(batch) // 2
+            observer.batch_shrunk(size)

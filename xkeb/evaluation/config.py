@@ -1,0 +1,107 @@
+"""What a run is asked to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from xkeb.errors import RequestError
+from xkeb.types import DEFAULT_METRICS
+
+AUTO_BATCH = 8
+"""Cases edited together when ``--batch-size`` is ``auto``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """A model of ``--model``: ``PLUGIN``, or ``PLUGIN:NAME`` with a display name of one's own."""
+
+    plugin: str
+    """The name under which what loads it is registered."""
+    name: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> ModelChoice:
+        """
+        Raises:
+            RequestError: the display name can't be the name of a folder.
+        """
+        plugin, colon, name = text.partition(":")
+        if colon:
+            check_folder_name(name)
+        return cls(plugin, name if colon else None)
+
+    def __str__(self) -> str:
+        return f"{self.plugin}:{self.name}" if self.name else self.plugin
+
+
+def check_folder_name(name: str) -> None:
+    """Refuses a display name that can't be the name of a folder.
+
+    Raises:
+        RequestError: says what was expected.
+    """
+    if not name.strip() or not name.isprintable() or name in (".", "..") or {"/", "\\", ":", ","} & set(name):
+        raise RequestError(f"A model's display name is the name of a folder, without / \\ : or a comma; not {name!r}.")
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """A run, as the command line or `xkeb.evaluate` gives it."""
+
+    tasks: Sequence[str]
+    models: Sequence[str]
+    """Registered names; ``PLUGIN:NAME`` gives a model a display name, so that one plugin can load several."""
+    methods: Sequence[str] | None = None
+    """None: the paper's methods for each model. ``["all"]``: every registered one."""
+    model_args: Mapping[str, Any] = field(default_factory=dict)
+    """``{"path": ..}`` for all models, ``{"NAME.path": ..}`` for the one of that name."""
+    method_args: Mapping[str, Any] = field(default_factory=dict)
+    """``{"METHOD.layer": 5}``"""
+    metrics: Sequence[str] = DEFAULT_METRICS
+    protocol: Literal["teacher_forcing"] = "teacher_forcing"
+    limit: int | None = None
+    train_size: int | None = None
+    """The first so many training facts; None for all."""
+    cases: Sequence[str] = ()
+    device: str = "auto"
+    dtype: str = "auto"
+    batch_size: int | None = None
+    seed: int = 0
+    data_dir: Path | None = None
+    output: Path = Path("results")
+    overwrite: bool = False
+    """Discard the cases that are there, instead of going on."""
+    include: Sequence[Path] = ()
+    """More task folders."""
+    executor: str = "local"
+    """What runs the jobs."""
+    observers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Registered observers of the run, by name, with their options."""
+    command: str = ""
+
+    @property
+    def selection(self) -> Literal["all", "first", "named"]:
+        """Which cases of the data are asked for."""
+        if self.cases:
+            return "named"
+        return "all" if self.limit is None else "first"
+
+    def model_choices(self) -> list[ModelChoice]:
+        """The models, once each."""
+        return [ModelChoice.parse(text) for text in dict.fromkeys(self.models)]
+
+    def options_of(self, model: ModelChoice) -> dict[str, Any]:
+        """The ``--model-args`` of one model: ``NAME.option`` is for the one of that name, ``option`` for all."""
+        known = [name for choice in self.model_choices() for name in (choice.name, str(choice), choice.plugin) if name]
+        own = [name for name in (model.name, str(model), model.plugin) if name]
+        chosen = {}
+        for key, value in self.model_args.items():
+            owner = max((name for name in known if key.startswith(f"{name}.")), key=len, default=None)
+            if owner is None:
+                chosen[key] = value
+            elif owner in own:
+                chosen[key.removeprefix(f"{owner}.")] = value
+        return chosen

@@ -1,0 +1,97 @@
+"""One job of a run: a task, a model, a method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from xkeb.data.dataset import Split
+from xkeb.editing.editor import Editor
+from xkeb.errors import RequestError, XkebError
+from xkeb.evaluation.config import ModelChoice
+from xkeb.models.skeleton import Skeleton
+from xkeb.results.schema import Result
+from xkeb.tasks.task import Task
+from xkeb.types import Case, Sight
+
+PROBE_NAMES: dict[str, str] = {"generality": "a rephrase", "locality": "an unrelated question"}
+"""What a training fact must bring along, by the property that it teaches."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A task, a model and a method, with everything checked that can be checked before a weight is loaded."""
+
+    task: Task
+    model: str
+    """Display name."""
+    choice: ModelChoice
+    model_args: Mapping[str, Any]
+    method: str
+    options: Mapping[str, Any]
+    """Of the method, as given."""
+    editor: Editor
+    """Configured for the model, where its skeleton is known."""
+    cases: Sequence[Case]
+    selection: Literal["all", "first", "named"]
+    folder: Path
+    """Where its files go; the method's name is the last part."""
+    skeleton: Skeleton | None
+    """Of the model; None where its loader knows none."""
+    train_size: int | None = None
+    """The first so many training facts; None for all."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.task.name} / {self.model} / {self.method}"
+
+    @property
+    def needs_training(self) -> bool:
+        """Whether its method learns from training facts. Where the model's skeleton isn't known, that may show only later."""
+        return self.editor.needs_training()
+
+    @property
+    def training_split(self) -> Split:
+        """The training facts, as its method may see them."""
+        parallel = Sight.PARALLEL_TRAINING in self.editor.sees
+        return self.task.parallel_training if parallel else self.task.training
+
+    def training(self) -> Sequence[Case]:
+        """The facts that its method learns from.
+
+        Raises:
+            RequestError: there are none.
+        """
+        return training_facts(self.method, self.editor, self.training_split, self.train_size)
+
+
+def training_facts(method: str, editor: Editor, training: Split, size: int | None = None) -> Sequence[Case]:
+    """Of a training file the first `size` facts that a method can learn from.
+
+    Raises:
+        RequestError: there are none; says what they lack.
+    """
+    usable = [case for case in training.cases if case.has(editor.requires)]
+    if not usable:
+        lacking = " and ".join(PROBE_NAMES[name] for name in sorted(editor.requires)) or "an answer"
+        raise RequestError(
+            f"Method {method!r} learns from facts with {lacking}; none of the {len(training.cases)} in {training.path} "
+            f"has that."
+        )
+    return usable[:size]
+
+
+class JobError(XkebError):
+    """Some jobs failed. The others are on disk, and in `results`."""
+
+    def __init__(self, failed: Sequence[tuple[Job, Exception]], results: Sequence[Result]) -> None:
+        super().__init__("; ".join(f"{job.name}: {error}" for job, error in failed))
+        self.failed = list(failed)
+        self.results = list(results)
+
+    @property
+    def wrong_request(self) -> bool:
+        """Whether nothing could be done, since all of it was asked for wrongly."""
+        return not self.results and all(isinstance(error, RequestError) for _, error in self.failed)

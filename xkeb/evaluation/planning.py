@@ -1,0 +1,237 @@
+"""From a configuration to jobs: every name, option and file is checked before anything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from xkeb.editing.editor import Editor, editor_class, load_editor
+from xkeb.errors import NotHereError, RequestError, unknown
+from xkeb.evaluation.config import ModelChoice, RunConfig, check_folder_name
+from xkeb.evaluation.job import Job
+from xkeb.models.device import pick_device, pick_dtype
+from xkeb.models.loader import BackboneLoader, display_name, find_skeleton, make_loader
+from xkeb.models.skeleton import Skeleton
+from xkeb.registry.manager import get_plugins
+from xkeb.tasks.task import Task, expand_groups, load_definitions, load_task
+from xkeb.types import Case
+
+Purpose = Literal["run", "estimate", "train"]
+"""What the jobs are for: ``run`` needs everything; ``estimate`` notes what is missing and writes nothing; ``train`` needs
+training facts only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The jobs of a run, models outermost."""
+
+    jobs: list[Job]
+    absent: list[str] = field(default_factory=list)
+    """What an estimate does without, since it isn't on this machine: a sentence each. A job without its data has no cases."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """A model of the run."""
+
+    choice: ModelChoice
+    args: Mapping[str, Any]
+    name: str
+    """Display name."""
+    loader: BackboneLoader
+    skeleton: Skeleton | None
+
+
+def plan_run(config: RunConfig, purpose: Purpose = "run") -> Plan:
+    """The jobs of a run.
+
+    Raises:
+        RequestError: the first thing that is wrong.
+    """
+    return _Planner(config, purpose).plan()
+
+
+class _Planner:
+    def __init__(self, config: RunConfig, purpose: Purpose) -> None:
+        self.config, self.purpose = config, purpose
+        self.absent: list[str] = []
+
+    def plan(self) -> Plan:
+        config = self.config
+        _check_numbers(config)
+        pick_dtype(config.dtype, pick_device(config.device))
+        _check_names(config)
+        definitions = load_definitions(config.include)
+        tasks = [
+            load_task(name, data_dir=config.data_dir, definitions=definitions)
+            for name in expand_groups(config.tasks, definitions)
+        ]
+        cases = {task.name: self._select(task) for task in tasks}
+        options = _options_by_method(config.method_args)
+        models = self._models()
+        jobs = [
+            self._job(task, model, method, options.get(method, {}), cases[task.name])
+            for model in models
+            for task in tasks
+            for method in _methods(config, model.loader)
+        ]
+        _check_used(options, jobs)
+        if self.purpose == "run":
+            _check_output(config.output)
+        for model in models:  # last, so that what is wrong with the request itself is said first
+            self._note_missing(model)
+        return Plan(jobs, self.absent)
+
+    def _models(self) -> list[_Model]:
+        models: dict[str, _Model] = {}
+        for choice in self.config.model_choices():
+            args = self.config.options_of(choice)
+            loader = make_loader(choice.plugin, **args)
+            name = choice.name or display_name(choice.plugin, loader)
+            check_folder_name(name)
+            if name in models:
+                raise RequestError(
+                    f"Two models of this run are called {name!r}; give one another name: --model {choice.plugin}:NAME."
+                )
+            models[name] = _Model(choice, args, name, loader, find_skeleton(loader))
+        return list(models.values())
+
+    def _job(self, task: Task, model: _Model, method: str, options: Mapping[str, Any], cases: Sequence[Case]) -> Job:
+        chosen = _with_seed(method, options, self.config.seed)
+        editor: Editor = load_editor(method, **chosen)
+        if model.skeleton is not None:
+            editor = editor.configure(model.skeleton.spec(model.name))
+        job = Job(
+            task=task,
+            model=model.name,
+            choice=model.choice,
+            model_args=model.args,
+            method=method,
+            options=chosen,
+            editor=editor,
+            cases=cases,
+            selection=self.config.selection,
+            folder=self.config.output / task.name / model.name / method,
+            skeleton=model.skeleton,
+            train_size=self.config.train_size,
+        )
+        if job.needs_training:  # read now, so that a missing file, or one that lacks something, is found at once
+            self._unless_absent(job.training, [])
+        elif self.purpose == "train" and model.skeleton is not None:
+            raise RequestError(f"Method {method!r} learns nothing on {model.name!r} with these options.")
+        return job
+
+    def _select(self, task: Task) -> Sequence[Case]:
+        """The cases asked for: those named, or the first `limit`."""
+        if self.purpose == "train":
+            return ()
+        return self._unless_absent(lambda: _select_cases(task, self.config), ())
+
+    def _unless_absent(self, read: Callable[[], Sequence[Case]], otherwise: Sequence[Case]) -> Sequence[Case]:
+        """What is read; `otherwise` where it is absent and that may be."""
+        try:
+            return read()
+        except NotHereError as error:
+            self._note(error)
+            return otherwise
+
+    def _note_missing(self, model: _Model) -> None:
+        skeleton = model.skeleton
+        if skeleton is not None and skeleton.missing and not skeleton.download:
+            self._note(NotHereError(f"Model {model.name!r} can't be loaded: {skeleton.missing}."))
+
+    def _note(self, error: NotHereError) -> None:
+        if self.purpose != "estimate":
+            raise error
+        if str(error) not in self.absent:
+            self.absent.append(str(error))
+
+
+def _check_numbers(config: RunConfig) -> None:
+    if config.limit is not None and config.limit < 1:
+        raise RequestError(f"--limit must be at least 1, not {config.limit}.")
+    if config.batch_size is not None and config.batch_size < 1:
+        raise RequestError(f"--batch-size must be auto or at least 1, not {config.batch_size}.")
+    if config.train_size is not None and config.train_size < 1:
+        raise RequestError(f"--train-size must be at least 1, not {config.train_size}.")
+
+
+def _check_names(config: RunConfig) -> None:
+    for flag, values in (("--tasks", config.tasks), ("--model", config.models), ("--metrics", config.metrics)):
+        if not values:
+            raise RequestError(f"{flag} names nothing.")
+    for metric in config.metrics:
+        get_plugins().metrics.get(metric)
+    get_plugins().executors.entry(config.executor)
+    for observer in config.observers:
+        get_plugins().observers.entry(observer)
+
+
+def _check_used(options: Mapping[str, Any], jobs: Sequence[Job]) -> None:
+    used = {job.method for job in jobs}
+    for method in options:
+        if method not in used:
+            raise RequestError(
+                f"--method-args sets options of {method!r}, which is not a method of this run: {', '.join(sorted(used))}."
+            )
+
+
+def _select_cases(task: Task, config: RunConfig) -> list[Case]:
+    cases = list(task)
+    if config.cases:
+        known = {case.id: case for case in cases}
+        reasons = {skip.case_id: skip.reason for skip in task.test.skipped}
+        for case_id in config.cases:
+            if case_id in reasons:
+                raise RequestError(f"Case {case_id!r} of {task.name!r} can't be run: {reasons[case_id]}.")
+            if case_id not in known:
+                raise unknown(f"case of {task.name!r}:", case_id, known if len(known) < 20 else [])
+        cases = [known[case_id] for case_id in dict.fromkeys(config.cases)]
+    if not cases:
+        skipped = task.test.skipped
+        first = f"; the first: {skipped[0].reason}" if skipped else ""
+        raise RequestError(
+            f"Task {task.name!r} has no case that can be run: {len(skipped)} records, all skipped{first}."
+        )
+    return cases[: config.limit]
+
+
+def _methods(config: RunConfig, loader: BackboneLoader) -> list[str]:
+    """The methods asked for; by default those that the paper runs on the model."""
+    registry = get_plugins().methods
+    if config.methods is None:
+        own: Sequence[str] | None = getattr(loader, "methods", None)
+        return list(own) if own else [name for name in registry if editor_class(name).in_paper]
+    if list(config.methods) == ["all"]:
+        return list(registry)
+    return list(dict.fromkeys(config.methods))
+
+
+def _options_by_method(method_args: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """``{"METHOD.layer": 5}`` as ``{"METHOD": {"layer": 5}}``."""
+    options: dict[str, dict[str, Any]] = {}
+    for key, value in method_args.items():
+        method, dot, option = key.rpartition(".")
+        if not dot:
+            raise RequestError(f"--method-args takes method.option=value, not {key!r}.")
+        options.setdefault(method, {})[option] = value
+    return options
+
+
+def _with_seed(method: str, options: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """The options, checked by building the editor once, with the run's seed where the method takes one."""
+    editor = load_editor(method, **options)
+    return {"seed": seed, **options} if hasattr(editor, "seed") else dict(options)
+
+
+def _check_output(output: Path) -> None:
+    """Refuses a folder that can't be written."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        probe = output / ".xkeb-write-test"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise RequestError(f"Can't write to the output folder {output}: {error.strerror}.") from error

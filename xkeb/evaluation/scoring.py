@@ -1,0 +1,67 @@
+"""From answers to scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from xkeb.models.backbone import Backbone
+from xkeb.registry.manager import get_plugins
+from xkeb.results.schema import CaseRecord, CaseSeconds, EditRecord, ProbeRecord, Tokens
+from xkeb.types import Case, Metric, Prediction, Probe
+
+
+def score_case(
+    case: Case,
+    before: Sequence[Prediction],
+    after: Sequence[Prediction],
+    backbone: Backbone,
+    metrics: Sequence[str],
+    seconds: Mapping[str, float],
+    settings: str,
+) -> CaseRecord:
+    """The journal line of a case: its answers and their scores, from 0 to 1."""
+    measures = {name: get_plugins().metrics.get(name) for name in metrics}
+    return CaseRecord(
+        case_id=case.id,
+        status="ok",
+        reason=None,
+        edit=edit_record(case),
+        probes=[
+            _score_probe(probe, old, new, backbone, measures)
+            for probe, old, new in zip(case.probes, before, after, strict=True)
+        ],
+        seconds=CaseSeconds(edit=seconds["edit"], evaluate=seconds["evaluate"]),
+        settings=settings,
+    )
+
+
+def skipped_case(case: Case, reason: str, settings: str) -> CaseRecord:
+    """The journal line of a case that can't be run."""
+    return CaseRecord(
+        case_id=case.id, status="skipped", reason=reason, edit=edit_record(case), probes=[], settings=settings
+    )
+
+
+def edit_record(case: Case) -> EditRecord:
+    """What a journal line says of the edit."""
+    edit = case.edit
+    return EditRecord(prompt=edit.prompt, subject=edit.subject, target=edit.target, language=edit.language)
+
+
+def _score_probe(
+    probe: Probe, before: Prediction, after: Prediction, backbone: Backbone, measures: Mapping[str, Metric]
+) -> ProbeRecord:
+    reference = backbone.encode_reference(probe.reference)
+    expected = before if probe.judged_by == "before" else reference
+    language = get_plugins().languages.get(probe.language)
+    return ProbeRecord(
+        property=probe.property,
+        language=probe.language,
+        prompt=probe.prompt,
+        reference=probe.reference,
+        before=before.text,
+        after=after.text,
+        scores={name: measure(after, expected, language) for name, measure in measures.items()},
+        scores_before={name: measure(before, expected, language) for name, measure in measures.items()},
+        tokens=Tokens(reference=list(reference.tokens), before=list(before.tokens), after=list(after.tokens)),
+    )

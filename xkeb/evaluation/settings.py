@@ -1,0 +1,57 @@
+"""What the cases of a job depend on, as its journal and its result state it."""
+
+from __future__ import annotations
+
+from xkeb.editing.editor import Editor, options_of
+from xkeb.evaluation.config import RunConfig
+from xkeb.evaluation.job import Job
+from xkeb.models.backbone import Backbone
+from xkeb.results.schema import DatasetRecord, MethodRecord, ModelSettings, RunSettings, TaskSettings
+
+
+def run_settings(job: Job, backbone: Backbone, editor: Editor, config: RunConfig) -> RunSettings:
+    """Of the cases. Two runs share a journal only where this is the same."""
+    return RunSettings(
+        task=_task(job),
+        model=_model(job, backbone),
+        method=method_record(job, editor),
+        protocol=config.protocol,
+        metrics=list(config.metrics),
+        seed=config.seed,
+    )
+
+
+def baseline_settings(job: Job, backbone: Backbone, config: RunConfig) -> RunSettings:
+    """Of the answers before any edit, which all methods share."""
+    return RunSettings(
+        task=_task(job), model=_model(job, backbone), method=None, protocol=config.protocol, metrics=[], seed=0
+    )
+
+
+def method_record(job: Job, editor: Editor) -> MethodRecord:
+    """The method, its options and what it sees and learns from."""
+    learns = editor.needs_training()
+    return MethodRecord(
+        name=job.method,
+        params=options_of(editor),
+        sees=sorted(editor.sees),
+        training_sha256=job.training_split.sha256 if learns else None,
+        train_size=len(job.training()) if learns else None,
+    )
+
+
+def _task(job: Job) -> TaskSettings:
+    task = job.task
+    dataset = DatasetRecord(name=task.dataset.name, sha256=task.test.sha256)
+    return TaskSettings(
+        name=task.name, version=task.version, source=task.pair.source, target=task.pair.target, dataset=dataset
+    )
+
+
+def _model(job: Job, backbone: Backbone) -> ModelSettings:
+    return ModelSettings(
+        name=job.model,
+        dtype=str(backbone.dtype).removeprefix("torch."),
+        n_parameters=backbone.n_parameters,
+        sha256=backbone.sha256,
+    )

@@ -1,1 +1,0 @@
-"""How the cells of a run are executed."""

@@ -1,0 +1,1 @@
+"""The site: results and published numbers become pages."""

@@ -1,0 +1,254 @@
+"""The site: pages from published numbers and from results, the same bytes for the same input."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+import xkeb
+from xkeb.errors import RequestError
+from xkeb.leaderboard.site import charts
+from xkeb.leaderboard.site.cases import Pages, write_cases
+from xkeb.leaderboard.site.charts import Chart
+from xkeb.leaderboard.site.entries import (
+    Broken,
+    Entry,
+    baselines,
+    find_results,
+    published,
+    published_entries,
+    slug,
+    unused,
+)
+from xkeb.leaderboard.site.summary import summarize
+from xkeb.leaderboard.site.tables import Board, as_csv, as_json, boards
+
+MARKER = ".xkeb-site"
+"""Stands in a folder that holds a site, which may be replaced by another."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """What was built."""
+
+    index: Path
+    n_published: int
+    n_results: int
+    broken: Sequence[Broken]
+
+
+class Site:
+    """A folder that pages are written to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.templates = Environment(
+            loader=PackageLoader("xkeb_leaderboard"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+        )
+        self.templates.filters["slug"] = slug
+        self.templates.globals.update(version=xkeb.__version__, paper=published()["citation"])
+
+    def write(self, path: str, content: str) -> None:
+        target = self.folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(content, encoding="utf-8")
+
+    def page(self, path: str, template: str, **context: Any) -> None:
+        """A page; ``root`` leads from it to the site's own folder."""
+        root = "../" * path.count("/")
+        self.write(path, self.templates.get_template(template).render(root=root, path=path, **context))
+
+    def board(self, board: Board) -> None:
+        """A table as data, beside the pages."""
+        self.write(f"tables/{board.id}.csv", as_csv(board))
+        self.write(f"tables/{board.id}.json", as_json(board))
+
+
+def build_site(results: Iterable[Path], output: Path, *, with_published: bool = True) -> Built:
+    """Writes the site. A site that stands there already is replaced.
+
+    Args:
+        results: folders with results anywhere below them.
+        with_published: whether the paper's numbers stand beside them.
+
+    Raises:
+        RequestError: a folder is missing, `output` holds something else or the results, or there is nothing to show.
+    """
+    folders = list(results)
+    found = find_results(folders)
+    printed = list(published_entries()) if with_published else []
+    if not printed and not found.entries:
+        broken = f" ({len(found.broken)} can't be read)" if found.broken else ""
+        raise RequestError(f"There is no result to show{broken}.")
+    read = [entry.folder for entry in found.entries if entry.folder is not None]
+    _clear(output, [*folders, *read, *(one.path for one in found.broken)])
+    site = Site(output)
+    entries = [*printed, *found.entries, *baselines(found.entries)]
+    _copy_static(site)
+    names = {kind: _names(entries, kind) for kind in ("task", "model", "method")}
+    site.templates.globals["pages"] = names
+    _listing(
+        site,
+        "index.html",
+        "overview.html",
+        entries,
+        "all",
+        partial(_overview_charts, entries),
+        broken=found.broken,
+        summaries=[view for badge in ("published", "reproduced") if (view := summarize(entries, badge)) is not None],
+    )
+    for kind in ("task", "model", "method"):
+        for name, page in names[kind].items():
+            members = [entry for entry in entries if getattr(entry, kind) == name]
+            pictures = partial(PICTURES[kind], members)
+            _listing(
+                site, f"{kind}s/{page}.html", "listing.html", members, f"{kind}-{page}", pictures, kind=kind, name=name
+            )
+    counterparts = {entry.cell: entry for entry in printed}
+    for entry in found.entries:
+        _result(site, entry, counterparts.get(entry.cell))
+    site.page("about.html", "about.html", printed=published())
+    site.page("submit.html", "submit.html")
+    return Built(output / "index.html", len(printed), len(found.entries), found.broken)
+
+
+def _clear(output: Path, kept: Iterable[Path]) -> None:
+    """An empty folder with the marker.
+
+    Raises:
+        RequestError: there is something else, or something that is to be kept.
+    """
+    place = output.resolve()
+    try:
+        if place.exists() and not place.is_dir():
+            raise RequestError(f"{output} is a file; choose a folder with --output.")
+        if place.exists() and any(place.iterdir()) and not (place / MARKER).is_file():
+            raise RequestError(
+                f"{output} holds something that is no leaderboard; choose an empty folder with --output."
+            )
+        for path in kept:
+            if path.resolve().is_relative_to(place):
+                raise RequestError(f"{output} holds the results in {path}; choose another folder with --output.")
+        if place.exists():
+            shutil.rmtree(place)
+        place.mkdir(parents=True)
+        (place / MARKER).write_text("A leaderboard stands here; building another replaces it.\n", encoding="utf-8")
+    except OSError as error:
+        raise RequestError(f"Can't write to {output}: {error.strerror}.") from error
+
+
+def _copy_static(site: Site) -> None:
+    for part in sorted((files("xkeb_leaderboard") / "static").iterdir(), key=lambda part: part.name):
+        if part.is_file() and not part.name.endswith(".py"):
+            site.write(f"static/{part.name}", part.read_text(encoding="utf-8"))
+    plotly = files("plotly") / "package_data" / "plotly.min.js"
+    site.write("static/plotly.min.js", plotly.read_text(encoding="utf-8"))
+
+
+def _names(entries: Sequence[Entry], kind: str) -> dict[str, str]:
+    """Page names; what two names have in common after `slug` is told apart by a number."""
+    pages: dict[str, str] = {}  # page -> name
+    for name in sorted({str(getattr(entry, kind)) for entry in entries}):
+        pages[unused(slug(name), pages)] = name
+    return {name: page for page, name in pages.items()}
+
+
+def _listing(
+    site: Site,
+    path: str,
+    template: str,
+    entries: Sequence[Entry],
+    prefix: str,
+    pictures: Callable[[], Iterable[Chart | None]],
+    **context: Any,
+) -> None:
+    """A page of tables and pictures."""
+    tables = boards(entries, prefix)
+    for table in tables:
+        site.board(table)
+    site.page(path, template, boards=tables, charts=charts.present(pictures()), **context)
+
+
+def _overview_charts(entries: Sequence[Entry]) -> Iterable[Chart | None]:
+    edited = [entry for entry in entries if entry.badge != "baseline"]
+    return [charts.transfer(edited, "transfer"), charts.pace(edited, "pace")]
+
+
+def _task_charts(entries: Sequence[Entry]) -> Iterable[Chart | None]:
+    edited = [entry for entry in entries if entry.badge != "baseline"]
+    return [charts.transfer(edited, "transfer"), charts.pace(edited, "pace"), charts.training_sizes(edited, "sizes")]
+
+
+def _model_charts(entries: Sequence[Entry]) -> Iterable[Chart | None]:
+    model = entries[0].model
+    for i, source in enumerate(sorted({entry.source for entry in entries})):
+        yield charts.radar(entries, source, model, f"radar-{i}")
+    yield from _task_charts(entries)
+
+
+def _method_charts(entries: Sequence[Entry]) -> Iterable[Chart | None]:
+    edited = [entry for entry in entries if entry.badge != "baseline"]
+    return [
+        charts.transfer(edited, "transfer", by="model"),
+        charts.pace(edited, "pace", by="model"),
+        charts.training_sizes(edited, "sizes"),
+    ]
+
+
+PICTURES: dict[str, Callable[[Sequence[Entry]], Iterable[Chart | None]]] = {
+    "task": _task_charts,
+    "model": _model_charts,
+    "method": _method_charts,
+}
+
+
+def _result(site: Site, entry: Entry, counterpart: Entry | None) -> None:
+    """A result's page.
+
+    Args:
+        counterpart: the published row of the same cell.
+    """
+    assert entry.result is not None and entry.folder is not None
+    shown: Pages = write_cases(entry, site.folder / "results" / entry.id)
+    facts = {
+        "Task": entry.result.task.model_dump(mode="json"),
+        "Model": entry.result.model.model_dump(mode="json"),
+        "Method": entry.result.method.model_dump(mode="json", exclude_none=True),
+        "Timing": entry.result.timing.model_dump(exclude={"phases"}),
+        "Phases of the last run": _shares(entry.result.timing.phases.model_dump()),
+        "Environment": entry.result.environment,
+    }
+    metrics = dict.fromkeys(metric for scores in entry.scores.values() for metric in scores)  # in their order
+    site.page(
+        f"results/{entry.id}/index.html",
+        "result.html",
+        entry=entry,
+        result=entry.result,
+        metrics=list(metrics),
+        facts={title: {key: _as_text(value) for key, value in fact.items()} for title, fact in facts.items()},
+        shown=shown,
+        counterpart=counterpart,
+    )
+
+
+def _shares(phases: Mapping[str, float]) -> dict[str, str]:
+    """Seconds, and what that is of them all."""
+    whole = sum(phases.values()) or 1.0
+    return {name: f"{seconds:.1f} s, {100 * seconds / whole:.0f}%" for name, seconds in phases.items()}
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

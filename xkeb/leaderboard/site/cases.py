@@ -1,0 +1,92 @@
+"""The cases of one result, for its page: the first few in the page itself, all of them in a script beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from xkeb.leaderboard.site.entries import Entry
+from xkeb.results.schema import ANY_NAME, CASES, CaseRecord, ProbeRecord, sentences
+from xkeb.results.untrusted import LARGEST_LINE
+
+FIRST = 10
+"""Cases that stand in the page, for those who read it without scripts."""
+
+
+@dataclass(frozen=True)
+class Pages:
+    """What a result's page shows of its cases."""
+
+    first: list[dict[str, Any]]
+    n: int
+    problem: str | None = None
+    """Why there are none, or not all."""
+
+
+def write_cases(entry: Entry, folder: Path) -> Pages:
+    """Writes ``cases.js`` and gives what the page itself holds. A journal that is missing or damaged is said to be so."""
+    assert entry.result is not None and entry.folder is not None
+    wanted = set(entry.result.case_ids)
+    first: list[dict[str, Any]] = []
+    n, problem = 0, None
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "cases.js").open("wb") as out:
+        out.write(b"xkebCases([")
+        try:
+            for case in _read(entry.folder / CASES, wanted):
+                if n < FIRST:
+                    first.append(case)
+                out.write((b",\n" if n else b"\n") + orjson.dumps(case))
+                n += 1
+        except FileNotFoundError:
+            problem = "has no cases.jsonl beside it"
+        except OSError as error:
+            problem = f"has a cases.jsonl that can't be read: {error.strerror}"
+        except ValidationError as error:
+            problem = f"has a damaged cases.jsonl, after {n} of its {len(wanted)} cases: {next(sentences(error))}"
+        except ValueError as error:
+            problem = f"has a damaged cases.jsonl, after {n} of its {len(wanted)} cases: {error}"
+        out.write(b"\n]);\n")
+    if problem is None and n != len(wanted):
+        problem = f"is of {len(wanted)} cases, of which {n} are in its cases.jsonl"
+    return Pages(first, n, problem)
+
+
+def _read(path: Path, wanted: set[str]) -> Iterator[dict[str, Any]]:
+    """The cases that count, as the page shows them; each once."""
+    left = set(wanted)
+    with path.open("rb") as lines:
+        while line := lines.readline(LARGEST_LINE + 1):
+            if len(line) > LARGEST_LINE:
+                raise ValueError(f"a line is longer than {LARGEST_LINE:,} bytes")
+            record = CaseRecord.model_validate_json(line, context=ANY_NAME)
+            if record.case_id in left and record.status == "ok":
+                left.discard(record.case_id)
+                yield _shown(record)
+
+
+def _shown(case: CaseRecord) -> dict[str, Any]:
+    edit = case.edit
+    return {
+        "id": case.case_id,
+        "edit": [edit.prompt, edit.subject, edit.target],
+        "language": edit.language,
+        "probes": [_probe(probe) for probe in case.probes],
+    }
+
+
+def _probe(probe: ProbeRecord) -> list[Any]:
+    """The columns of the page's table. Runs seven times a case, so it is plain."""
+    scores = probe.scores
+    texts = [probe.property, probe.language, probe.prompt, probe.reference, probe.before, probe.after]
+    return [*texts, _percent(scores.get("f1")), _percent(scores.get("em"))]
+
+
+def _percent(score: float | None) -> float | None:
+    """None for a metric that wasn't measured."""
+    return None if score is None else round(100.0 * score, 1)

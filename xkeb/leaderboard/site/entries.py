@@ -1,0 +1,201 @@
+"""What stands on the leaderboard: a row a cell, published by the paper or measured with this suite."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from xkeb.errors import RequestError
+from xkeb.results.schema import Result, Score, Scores
+from xkeb.utils.hashing import digest_file
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedScore:
+    """A mean as a paper prints it: nothing is known of its spread."""
+
+    mean: float
+    ci95: tuple[float, float] | None = None
+    n: int | None = None
+
+
+AnyScore = Score | PublishedScore
+Badge = Literal["published", "reproduced", "baseline"]
+Cell = tuple[str, str]
+"""Property and language."""
+DATE = re.compile(r"\d{4}-\d\d-\d\d")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row: what a method did to a model in a task."""
+
+    id: str
+    """Letters, digits and hyphens; unique on the site."""
+    badge: Badge
+    task: str
+    source: str
+    target: str
+    model: str
+    method: str
+    protocol: str
+    scores: Mapping[Cell, Mapping[str, AnyScore]]
+    """By property and language, by metric; published ones have no interval."""
+    origin: str
+    """Where it comes from, for people: a table of the paper, or date and hash."""
+    folder: Path | None = None
+    """Of the result, with its cases."""
+    result: Result | None = field(default=None, repr=False)
+
+    @property
+    def cell(self) -> tuple[str, str, str, str]:
+        """What a published and a reproduced row have in common."""
+        return self.task, self.model, self.method, self.protocol
+
+    @cached_property
+    def seconds(self) -> float | None:
+        """A case, editing and evaluation."""
+        if self.result is None or not self.result.case_ids:
+            return None
+        timing = self.result.timing
+        return (timing.edit_seconds + timing.evaluate_seconds) / len(self.result.case_ids)
+
+    @property
+    def train_size(self) -> int | None:
+        """Facts that it learnt from; None where it learns from none, or where that isn't said."""
+        return None if self.result is None else self.result.method.train_size
+
+    def mean(self, cell: Cell, metric: str = "f1") -> float | None:
+        """A score in percent; None where it has none."""
+        score = self.scores.get(cell, {}).get(metric)
+        return None if score is None else score.mean
+
+
+def published() -> dict[str, Any]:
+    """The paper's numbers, as ``leaderboard/published.json`` has them."""
+    content: dict[str, Any] = json.loads((files("xkeb_leaderboard") / "published.json").read_text(encoding="utf-8"))
+    return content
+
+
+def published_entries() -> Iterator[Entry]:
+    """A row for each of the paper's Tables 2 and 4."""
+    paper = published()
+    for row in paper["rows"]:
+        source, target = row["task"].rpartition("_")[2].split("2")
+        scores = {
+            (name, language): {metric: PublishedScore(mean) for metric, mean in metrics.items() if mean is not None}
+            for name, languages in row["scores"].items()
+            for language, metrics in languages.items()
+        }
+        method = paper["method_names"].get(row["method"], row["method"])
+        key = slug("published", row["task"], row["model"], method)
+        yield Entry(
+            key, "published", row["task"], source, target, row["model"], method,
+            "teacher_forcing", scores, row["source"],
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A file that is no result."""
+
+    path: Path
+    name: str
+    """The path below the folder that was named: the site says nothing of whose machine it was built on."""
+    reason: str
+    """Goes on from the name: ``is not JSON: ..``."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The results of some folders."""
+
+    entries: Sequence[Entry]
+    broken: Sequence[Broken]
+
+
+def find_results(folders: Iterable[Path]) -> Found:
+    """Every ``result.json`` below the folders, in the order of their tasks, models and methods.
+
+    Raises:
+        RequestError: a folder isn't there.
+    """
+    entries: dict[str, Entry] = {}  # by hash: the same file twice is one result
+    broken: dict[Path, Broken] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise RequestError(f"There is no folder of results {folder}.")
+        for file in sorted(folder.rglob("result.json")):
+            try:
+                result = Result.load(file, any_name=True)
+                sha256 = digest_file(file)
+                entries.setdefault(sha256, _entry(file, result, sha256))
+            except RequestError as error:
+                reason = str(error).removeprefix(f"{file} ").removesuffix(".")
+                broken.setdefault(file.resolve(), Broken(file, file.relative_to(folder).as_posix(), reason))
+    ordered = sorted(
+        entries.values(), key=lambda entry: (entry.task, entry.model, entry.method, entry.origin, entry.id)
+    )
+    return Found(ordered, sorted(broken.values(), key=lambda one: (one.name, one.reason)))
+
+
+def _entry(file: Path, result: Result, sha256: str) -> Entry:
+    task, model, method = (part.name for part in (result.task, result.model, result.method))
+    date = str(result.environment.get("date", ""))
+    return Entry(
+        slug(task, model, method, sha256[:12]),
+        "reproduced",
+        task,
+        result.task.source,
+        result.task.target,
+        model,
+        method,
+        result.protocol,
+        _flat(result.scores),
+        f"{date if DATE.fullmatch(date) else ''} {sha256[:8]}".strip(),
+        file.parent,
+        result,
+    )
+
+
+def baselines(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """What the unedited models answered: a row a task and model with results of one's own, from the one with most cases."""
+    fullest: dict[tuple[str, str, str], Entry] = {}
+    for entry in entries:
+        if entry.result is None:
+            continue
+        key = (entry.task, entry.model, entry.protocol)
+        best = fullest.get(key)
+        if best is None or best.result is None or len(entry.result.case_ids) > len(best.result.case_ids):
+            fullest[key] = entry
+    for (task, model, protocol), entry in sorted(fullest.items()):
+        assert entry.result is not None
+        scores = _flat(entry.result.scores_before)
+        yield Entry(
+            slug("baseline", task, model, protocol), "baseline", task, entry.source, entry.target, model,
+            "no edit", protocol, scores, "before any edit",
+        )  # fmt: skip
+
+
+def _flat(scores: Scores) -> dict[Cell, Mapping[str, AnyScore]]:
+    return {(name, language): metrics for name, languages in scores.items() for language, metrics in languages.items()}
+
+
+def slug(*parts: str) -> str:
+    """A name for files and addresses, of whatever a submitted file calls itself."""
+    return "--".join(re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-")[:60] or "x" for part in parts)
+
+
+def unused(name: str, taken: Container[str]) -> str:
+    """The name, with a number where it is taken."""
+    count, found = 1, name
+    while found in taken:
+        count += 1
+        found = f"{name}-{count}"
+    return found

@@ -1,0 +1,74 @@
+"""What the overview says first: did edits take, and did they cross over to the other language? A line a method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from xkeb.leaderboard.site.entries import Badge, Entry
+
+MOST = 10
+"""Methods that are named; with more, those that cross over best."""
+
+
+@dataclass(frozen=True)
+class Means:
+    """F1, averaged over rows of the table; None where none of them has it."""
+
+    name: str
+    takes: float | None
+    """Reliability."""
+    here: float | None
+    """Generality in the language of the edit."""
+    there: float | None
+    """Generality in the other language."""
+    stays: float | None
+    """Locality, in both languages."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The rows of one kind."""
+
+    badge: Badge
+    models: Sequence[str]
+    n_rows: int
+    overall: Means
+    methods: Sequence[Means]
+    baseline: Means | None
+    """What the same models answer before any edit."""
+
+
+def summarize(entries: Sequence[Entry], badge: Badge) -> Summary | None:
+    """None where there are no rows of the kind."""
+    chosen = [entry for entry in entries if entry.badge == badge]
+    if not chosen:
+        return None
+    methods = [
+        _means(name, [entry for entry in chosen if entry.method == name]) for name in {entry.method for entry in chosen}
+    ]
+    methods.sort(key=lambda means: (means.there is None, -(means.there or 0.0), means.name))
+    before = [entry for entry in entries if entry.badge == "baseline"] if badge == "reproduced" else []
+    return Summary(
+        badge,
+        sorted({entry.model for entry in chosen}),
+        len(chosen),
+        _means("all", chosen),
+        methods[:MOST],
+        _means("baseline", before) if before else None,
+    )
+
+
+def _means(name: str, entries: Sequence[Entry]) -> Means:
+    def mean(score: Callable[[Entry], Sequence[float | None]]) -> float | None:
+        values = [value for entry in entries for value in score(entry) if value is not None]
+        return fmean(values) if values else None
+
+    return Means(
+        name,
+        mean(lambda entry: [entry.mean(("reliability", entry.source))]),
+        mean(lambda entry: [entry.mean(("generality", entry.source))]),
+        mean(lambda entry: [entry.mean(("generality", entry.target))]),
+        mean(lambda entry: [entry.mean(("locality", code)) for code in (entry.source, entry.target)]),
+    )

@@ -1,0 +1,188 @@
+"""A table of the leaderboard: rows of F1 / EM, what is best in each column, and the same as CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from xkeb.leaderboard.site.entries import AnyScore, Cell, Entry, slug, unused
+from xkeb.types import PROPERTIES
+
+METRICS = ("f1", "em")
+"""As the paper prints them: F1 / EM."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What one place of the table shows."""
+
+    scores: Mapping[str, AnyScore]
+    mark: str = ""
+    """``best``, ``tie`` with the best, or nothing."""
+    difference: float | None = None
+    """In F1 to the published value of the same cell."""
+
+    @property
+    def f1(self) -> AnyScore | None:
+        return self.scores.get("f1")
+
+    @property
+    def text(self) -> str:
+        return " / ".join(f"{self.scores[metric].mean:.1f}" for metric in METRICS if metric in self.scores)
+
+    @property
+    def interval(self) -> str:
+        """95%, of F1; nothing where it isn't known."""
+        score = self.f1
+        return f"{score.ci95[0]:.1f} to {score.ci95[1]:.1f}" if score is not None and score.ci95 else ""
+
+
+@dataclass(frozen=True)
+class Row:
+    entry: Entry
+    places: Sequence[Shown]
+    facts: int | None = None
+    """How many it learnt from, where other rows of the cell learnt from more or fewer."""
+
+
+@dataclass(frozen=True)
+class Board:
+    """The rows that ask in the same two languages."""
+
+    id: str
+    languages: Sequence[str]
+    columns: Sequence[Cell]
+    """The first, reliability, is asked in the language of the edit, and so has ``""`` for a language."""
+    rows: Sequence[Row]
+
+    def values(self, name: str) -> list[str]:
+        """What a filter offers: the values that occur of an entry's field."""
+        return sorted({str(getattr(row.entry, name)) for row in self.rows})
+
+
+def boards(entries: Sequence[Entry], prefix: str) -> list[Board]:
+    """A table for each two languages.
+
+    Args:
+        prefix: of the tables' ids; letters, digits and single hyphens.
+    """
+    groups: dict[tuple[str, ...], list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(tuple(sorted({entry.source, entry.target})), []).append(entry)
+    found: dict[str, Board] = {}
+    for languages, members in sorted(groups.items()):
+        name = unused(f"{prefix}--{slug('-'.join(languages))}", found)
+        found[name] = board(members, languages, name)
+    return list(found.values())
+
+
+def board(entries: Sequence[Entry], languages: Sequence[str], name: str) -> Board:
+    """A table, its rows in the order of their tasks, models and methods, published before reproduced."""
+    columns: list[Cell] = [("reliability", ""), *((name, code) for name in PROPERTIES[1:] for code in languages)]
+    ordered = sorted(
+        entries, key=lambda entry: (*entry.cell, entry.badge, entry.train_size or 0, entry.origin, entry.id)
+    )
+    sizes: dict[tuple[str, ...], set[int | None]] = {}
+    for entry in ordered:
+        if entry.badge == "reproduced":
+            sizes.setdefault(entry.cell, set()).add(entry.train_size)
+    printed = {entry.cell: entry for entry in ordered if entry.badge == "published"}
+    shown = [[_show(entry, column, printed) for column in columns] for entry in ordered]
+    for protocol in {entry.protocol for entry in ordered}:
+        able = [i for i, entry in enumerate(ordered) if entry.badge != "baseline" and entry.protocol == protocol]
+        for k in range(len(columns)):
+            for i, found in zip(able, mark([shown[i][k].f1 for i in able]), strict=True):
+                shown[i][k] = replace(shown[i][k], mark=found)
+    told = [entry.train_size if len(sizes.get(entry.cell, ())) > 1 else None for entry in ordered]
+    return Board(name, languages, columns, [Row(*row) for row in zip(ordered, shown, told, strict=True)])
+
+
+def _show(entry: Entry, column: Cell, printed: Mapping[tuple[str, str, str, str], Entry]) -> Shown:
+    place = column if column[1] else (column[0], entry.source)
+    ours = entry.scores.get(place, {})
+    theirs = printed.get(entry.cell)
+    difference = None
+    if entry.badge == "reproduced" and theirs is not None and "f1" in ours and (was := theirs.mean(place)) is not None:
+        difference = ours["f1"].mean - was
+    return Shown(ours, difference=difference)
+
+
+def mark(scores: Sequence[AnyScore | None]) -> list[str]:
+    """Which is best, and which can't be told from it: their 95% intervals overlap, or they are printed alike."""
+    best = max((score for score in scores if score is not None), key=lambda score: score.mean, default=None)
+    return [_mark(score, best) for score in scores]
+
+
+def _mark(score: AnyScore | None, best: AnyScore | None) -> str:
+    if score is None or best is None:
+        return ""
+    if f"{score.mean:.1f}" == f"{best.mean:.1f}":
+        return "best"
+    overlap = score.ci95 and best.ci95 and score.ci95[1] >= best.ci95[0]
+    return "tie" if overlap else ""
+
+
+def records(board: Board) -> list[dict[str, Any]]:
+    """The table as data: a record a row, with every metric."""
+    found = []
+    for row in board.rows:
+        entry = row.entry
+        scores = {
+            f"{name}_{code or entry.source}": {
+                metric: {"mean": score.mean, "ci95": list(score.ci95) if score.ci95 else None, "n": score.n}
+                for metric, score in place.scores.items()
+            }
+            for (name, code), place in zip(board.columns, row.places, strict=True)
+        }
+        found.append(
+            {
+                "badge": entry.badge,
+                "task": entry.task,
+                "source": entry.source,
+                "target": entry.target,
+                "model": entry.model,
+                "method": entry.method,
+                "protocol": entry.protocol,
+                "origin": entry.origin,
+                "train_size": entry.train_size,
+                "seconds_a_case": entry.seconds,
+                "scores": scores,
+                "f1_minus_published": {
+                    f"{name}_{code or entry.source}": place.difference
+                    for (name, code), place in zip(board.columns, row.places, strict=True)
+                    if place.difference is not None
+                },
+            }
+        )
+    return found
+
+
+def as_json(board: Board) -> str:
+    return json.dumps(records(board), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
+def as_csv(board: Board) -> str:
+    """One line a row; F1, EM and F1's interval of each column."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    facts = ("badge", "task", "source", "target", "model", "method", "protocol", "origin")
+    heads = [f"{name}_{code or 'edited'}" for name, code in board.columns]
+    writer.writerow([*facts, *(f"{head}_{part}" for head in heads for part in ("f1", "em", "f1_low", "f1_high"))])
+    for row in board.rows:
+        line = [_harmless(str(getattr(row.entry, fact))) for fact in facts]
+        for place in row.places:
+            score = place.f1
+            low, high = score.ci95 if score is not None and score.ci95 else ("", "")
+            line += [str(place.scores[metric].mean) if metric in place.scores else "" for metric in METRICS]
+            line += [str(low), str(high)]
+        writer.writerow(line)
+    return out.getvalue()
+
+
+def _harmless(text: str) -> str:
+    """A spreadsheet takes what begins like this for a formula."""
+    return f"'{text}" if text[:1] in "=+-@\t\r" else text

@@ -1,0 +1,154 @@
+"""Scores computed again: each case's from its answers, and each mean from its cases.
+
+The journal holds of an answer its text and its bag of the backbone's tokens, which is all that the suite's own metrics look
+at. That a bag is the text's can't be computed without the tokenizer; that equal texts have equal bags can.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Any, Literal
+
+from xkeb.registry.manager import get_plugins
+from xkeb.results.schema import CaseRecord, ProbeRecord, Result, Score, Scores
+from xkeb.results.statistics import mean_scores
+from xkeb.results.untrusted import inline, quoted
+from xkeb.types import REPLACEMENT, Prediction, Probe
+
+KEYS: tuple[Literal["scores", "scores_before"], ...] = ("scores", "scores_before")
+EXACT = 1e-9
+"""Two values of one score, from 0 to 1, differ by less: the same operations on the same numbers."""
+CLOSE = 1e-6
+"""The same of a mean times 100, and of seconds, whose sums may be taken in another order."""
+RESAMPLING = 0.5
+"""Standard errors by which two bootstrap intervals may differ that were resampled in different ways. A percentile of 2,000
+resamples has itself an error of 0.06."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was computed again, and what could not be."""
+
+    scores: int = 0
+    means: int = 0
+    unknown: set[str] = field(default_factory=set)
+    """Metrics that are not the suite's own, and languages whose units aren't known here."""
+    bags: dict[str, list[int]] = field(default_factory=dict)
+    """Each text's tokens, as it was first seen with."""
+
+
+def check_answers(case: CaseRecord, metrics: Sequence[str], tally: Tally) -> Iterator[str]:
+    """What is wrong with the scores of a case, by its answers."""
+    for probe in case.probes:
+        where = f"{probe.property} in {quoted(probe.language)}"
+        for key in KEYS:
+            stated: dict[str, float] = getattr(probe, key)
+            if set(stated) != set(metrics):
+                yield f"{where} has other {key} than the result: {', '.join(map(quoted, sorted(stated)))}"
+            yield from (f"{where}, {key}: {problem}" for problem in _impossible(stated))
+            for name, value in _recomputed(probe, key, tally).items():
+                if name in stated and abs(stated[name] - value) > EXACT:
+                    yield f"{where}, {key}: {name} is stated as {stated[name]:.6g}, and is {value:.6g} by its answers"
+        yield from (f"{where}: {problem}" for problem in _other_bags(probe, tally))
+
+
+def _impossible(scores: Mapping[str, float]) -> Iterator[str]:
+    """An exact match is a 1 in every metric, and nothing else is a match in part."""
+    exact = scores.get("em")
+    if exact not in (None, 0, 1):
+        yield f"em is {exact:.6g}, and can only be 0 or 1"
+    for name in ("f1", "f1_pr", "f1_units"):
+        if exact == 1 and scores.get(name, 1) < 1:
+            yield f"em is 1 and {name} {scores[name]:.6g}, which is impossible"
+    if scores.get("f1_pr", 0) > scores.get("f1", 1) + EXACT:
+        yield f"f1_pr is {scores['f1_pr']:.6g} and f1 {scores['f1']:.6g}, which is impossible"
+
+
+def _recomputed(probe: ProbeRecord, key: str, tally: Tally) -> dict[str, float]:
+    """The suite's own metrics of one probe, from what the journal holds of its answers."""
+    gold = Prediction(probe.reference.strip(), tuple(probe.tokens.reference))
+    old = Prediction(probe.before, tuple(probe.tokens.before))
+    new = Prediction(probe.after, tuple(probe.tokens.after))
+    judged_by = Probe(probe.property, probe.language, probe.prompt, probe.reference).judged_by
+    expected = old if judged_by == "before" else gold
+    known, metrics = get_plugins().languages, get_plugins().metrics
+    found = {}
+    for name in getattr(probe, key):
+        if name not in metrics or not metrics.entry(name).builtin:
+            tally.unknown.add(f"metric {quoted(name)}")
+        elif probe.language not in known:
+            tally.unknown.add(f"language {quoted(probe.language)}")
+        else:
+            measure = metrics.get(name)
+            found[name] = measure(new if key == "scores" else old, expected, known.get(probe.language))
+    tally.scores += len(found)
+    return found
+
+
+def _other_bags(probe: ProbeRecord, tally: Tally) -> Iterator[str]:
+    """Texts that have other tokens here than elsewhere. One that can't be decoded has those that were predicted."""
+    for name in ("reference", "before", "after"):
+        text = getattr(probe, name).strip()
+        bag = getattr(probe.tokens, name)
+        if REPLACEMENT not in text and tally.bags.setdefault(text, bag) != bag:
+            yield f"{quoted(text)} is counted in other tokens than elsewhere in the file"
+
+
+def check_means(result: Result, cases: Sequence[CaseRecord], tally: Tally) -> Iterator[str]:
+    """What is wrong with the scores of a result, by the scores of its cases.
+
+    Args:
+        cases: those behind the result, in its order: the intervals depend on it.
+    """
+    resampled = not _same_versions(result.environment)
+    for key in KEYS:
+        stated, found = _flat(getattr(result, key)), _flat(mean_scores(cases, key))
+        for place in sorted(stated.keys() | found.keys()):
+            where = f"{key}.{'.'.join(map(inline, place))}"
+            if place not in found:
+                yield f"{where} is stated, and no case has it"
+            elif place not in stated:
+                yield f"{where} is missing, and {found[place].n} cases have it"
+            else:
+                tally.means += 1
+                yield from _compare(where, stated[place], found[place], resampled)
+    ran = [case.seconds for case in cases if case.seconds]
+    for name in ("edit", "evaluate"):
+        total, seconds = getattr(result.timing, f"{name}_seconds"), sum(getattr(second, name) for second in ran)
+        if abs(total - seconds) > CLOSE * max(1, seconds):
+            yield f"timing.{name}_seconds is stated as {total:.6g}, and is {seconds:.6g} by its cases"
+    wall, phases = result.timing.wall_seconds, result.timing.phases
+    spent = sum(seconds for name, seconds in phases if name != "load")
+    if abs(wall - spent) > CLOSE * max(1, spent):
+        yield f"timing.wall_seconds is stated as {wall:.6g}, and is {spent:.6g} by its phases"
+
+
+def _flat(scores: Mapping[Any, Any] | Scores) -> dict[tuple[str, str, str], Any]:
+    return {
+        (name, language, metric): score
+        for name, languages in scores.items()
+        for language, metrics in languages.items()
+        for metric, score in metrics.items()
+    }
+
+
+def _compare(where: str, stated: Score, found: Score, resampled: bool) -> Iterator[str]:
+    """One cell of a table, as stated and as computed."""
+    values = {"mean": (stated.mean, found.mean, CLOSE), "stderr": (stated.stderr, found.stderr, CLOSE)}
+    # a resample's mean moves in steps of one case
+    slack = CLOSE + (RESAMPLING * found.stderr + 100 / found.n if resampled and found.stderr else 0)
+    values |= {f"ci95.{i}": (stated.ci95[i], found.ci95[i], slack) for i in (0, 1)}
+    for name, (said, computed, tolerance) in values.items():
+        if not math.isclose(said, computed, rel_tol=0, abs_tol=tolerance):
+            yield f"{where}.{name} is stated as {said:.6f}, and is {computed:.6f} by its cases"
+    if stated.n != found.n:
+        yield f"{where}.n is stated as {stated.n}, and is {found.n} by its cases"
+
+
+def _same_versions(environment: Mapping[str, Any]) -> bool:
+    """Whether a result was made with the numpy and scipy at hand: only then its resamples are ours."""
+    stated = environment.get("packages")
+    return isinstance(stated, dict) and all(stated.get(name) == metadata.version(name) for name in ("numpy", "scipy"))

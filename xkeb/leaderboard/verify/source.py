@@ -1,0 +1,128 @@
+"""The data that a result says it was made on: whether its cases are that data's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from xkeb.data.dataset import Dataset, Split
+from xkeb.errors import NotHereError
+from xkeb.registry.manager import get_plugins
+from xkeb.results.schema import CaseRecord, Result
+from xkeb.results.untrusted import quoted
+from xkeb.tasks.config import Definition, TaskFile
+from xkeb.tasks.task import load_definitions
+from xkeb.types import Case, LanguagePair
+
+
+@dataclass(slots=True)
+class Sources:
+    """The known data sets and tasks. Reads each file once, however many results rest on it."""
+
+    data_dir: Path | None = None
+    _read: dict[tuple[str, str, str, bool], Split | None] = field(default_factory=dict)
+    _tasks: dict[str, Definition] = field(default_factory=load_definitions)
+
+    def check_task(self, result: Result) -> Iterator[str]:
+        """What a result says of a task that is known here, and that is otherwise."""
+        task = result.task
+        definition = self._tasks.get(task.name)
+        if definition is None or not isinstance(content := definition.content, TaskFile):
+            return
+        stated = {"version": task.version, "dataset": task.dataset.name, "pair": f"{task.source}-{task.target}"}
+        here = {"version": content.version, "dataset": content.dataset_name, "pair": content.pair}
+        for key, value in stated.items():
+            known = here[key]
+            if value != known:
+                yield f"task {quoted(task.name)} has the {key} {quoted(known)} here, not {quoted(value)}"
+
+    def find(self, result: Result) -> tuple[Split | None, str | None, str | None]:
+        """The data behind a result.
+
+        Returns:
+            the file at hand, where it is the result's; a problem; what to note.
+        """
+        stated = result.task.dataset
+        name = quoted(stated.name)
+        if stated.name not in get_plugins().datasets:
+            return None, None, f"the data set {name} isn't known here, so its cases were not compared with it"
+        dataset: Dataset = get_plugins().datasets.get(stated.name)
+        for code in (result.task.source, result.task.target):
+            if dataset.languages and code not in dataset.languages:
+                return None, f"the data set {name} has no {quoted(code)}", None
+        loaded = self._load(dataset, result)
+        if loaded is not None and loaded.sha256 == stated.sha256:
+            return loaded, None, None
+        registered = dataset.registered_hashes(LanguagePair(result.task.source, result.task.target))
+        if stated.sha256 in registered:
+            return None, None, f"its data has the hash registered for {name}, and is not here to compare the cases with"
+        if loaded is None and not registered:
+            return None, None, f"the data set {name} is not here and has no registered hash to compare its own with"
+        known = sorted(registered | ({loaded.sha256} if loaded else set()))
+        hashes = " or ".join(f"{sha256[:12]}…" for sha256 in known)
+        return None, f"its data hash is foreign: {name} is {hashes}, not {stated.sha256[:12]}…", None
+
+    def _load(self, dataset: Dataset, result: Result) -> Split | None:
+        definition = self._tasks.get(result.task.name)
+        content = definition.content if definition else None
+        aligned = isinstance(content, TaskFile) and content.subject == "aligned"
+        key = (dataset.name, result.task.source, result.task.target, aligned)
+        if key not in self._read:
+            try:
+                loaded = dataset.test(LanguagePair(*key[1:3]), self.data_dir)
+                self._read[key] = loaded.aligned() if aligned else loaded
+            except NotHereError:
+                self._read[key] = None
+        return self._read[key]
+
+
+def check_cases(result: Result, cases: Mapping[str, CaseRecord], loaded: Split) -> Iterator[str]:
+    """Where the cases or the skipped records of a result are not those of its data."""
+    known = {case.id: case for case in loaded.cases}
+    reasons = {skip.case_id: skip.reason for skip in loaded.skipped}
+    for case_id, case in cases.items():
+        if case_id in reasons:
+            yield f"case {quoted(case_id)}: the data's record can't be run: {reasons[case_id]}"
+        elif case_id not in known:
+            yield f"case {quoted(case_id)}: there is no such case in the data"
+        elif difference := _difference(case, known[case_id]):
+            yield f"case {quoted(case_id)}: {difference}"
+    stated = {skip.case_id: skip.reason for skip in result.skipped}
+    for case_id in sorted(reasons.keys() - stated.keys()):
+        yield f"case {quoted(case_id)}: is missing from skipped, and can't be run: {reasons[case_id]}"
+    for case_id in sorted(stated.keys() - reasons.keys() - cases.keys()):
+        yield f"case {quoted(case_id)}: is skipped, and nothing in the data or in {len(cases):,} lines says why"
+
+
+def _difference(case: CaseRecord, known: Case) -> str | None:
+    edit = known.edit
+    for name, value in case.edit.model_dump().items():
+        if value != getattr(edit, name):
+            return f"edit.{name} is {quoted(value)}, and {quoted(getattr(edit, name))} in the data"
+    if case.status == "skipped":
+        return None
+    if len(case.probes) != len(known.probes):
+        return f"has {len(case.probes)} probes, and {len(known.probes)} in the data"
+    for i, (probe, expected) in enumerate(zip(case.probes, known.probes, strict=True)):
+        for name in ("property", "language", "prompt", "reference"):
+            value = getattr(probe, name)
+            if value != getattr(expected, name):
+                return f"probes.{i}.{name} is {quoted(value)}, and {quoted(getattr(expected, name))} in the data"
+    return None
+
+
+def selection(result: Result, loaded: Split) -> tuple[str | None, str | None]:
+    """Which of the data's cases a result rests on: a problem, where nobody asked to leave out the others, or a note."""
+    skipped = {skip.case_id for skip in result.skipped}
+    asked = {*result.case_ids, *(case.id for case in loaded.cases if case.id in skipped)}
+    order = [case.id for case in loaded.cases]
+    if len(asked) == len(order):
+        return None, None
+    note = f"the first {len(asked):,} of the data's {len(order):,} cases"
+    if asked == set(order[: len(asked)]):
+        return None, note
+    note = f"{len(asked):,} of the data's {len(order):,} cases, not the first of them"
+    if result.selection != "named":
+        return f"rests on {note}, and says that it is of {result.selection} cases", None
+    return None, note

@@ -1,0 +1,1 @@
+"""Models: a loaded backbone, its tokens and predictions, and what a forward pass can be intervened with."""

@@ -1,0 +1,189 @@
+"""A loaded model, and what the rest of the suite asks of it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
+
+from xkeb.errors import RequestError
+from xkeb.models import tokenization
+from xkeb.models.batching import saturating_tokens
+from xkeb.models.layout import Layout
+from xkeb.models.memory import activation_budget
+from xkeb.models.onednn import use_onednn
+from xkeb.models.spec import ModelSpec
+from xkeb.models.tokenization import Encoded
+from xkeb.registry.manager import get_plugins
+from xkeb.types import REPLACEMENT, Edit, Language, Prediction
+
+
+class Backbone:
+    """A causal language model with its tokenizer and module layout.
+
+    Parameters take no gradients: an editor optimises tensors of its own, and a `Change` carries the answer.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        sha256: str,
+        *,
+        revision: str | None = None,
+    ) -> None:
+        """Changes nothing of `model`; `load_backbone` calls `prepare` on what a plugin made.
+
+        Args:
+            name: display name.
+            sha256: identifies weights, configuration and tokenizer; artifacts are kept under it.
+            revision: commit of the hub's repository that the files are of.
+
+        Raises:
+            RequestError: the model's layout can't be found, or its tokenizer reports no offsets.
+        """
+        if not tokenization.reports_offsets(tokenizer):
+            raise RequestError(
+                f"The tokenizer of {name!r} ({type(tokenizer).__name__}) reports no offsets; a fast one is needed."
+            )
+        self.model = model
+        self.tokenizer = tokenizer
+        self.sha256 = sha256
+        self.revision = revision
+        self.spec = ModelSpec.of(name, model)
+        self.languages = get_plugins().languages
+        self.activation_budget = activation_budget(self.device)
+        """Bytes that one batch of an editor may keep for its backward pass, about."""
+        self.saturating_tokens = saturating_tokens(self.device)
+        """Tokens that fill a forward pass: see `xkeb.models.batching`."""
+        self.intervention: object | None = None
+        """What every question is answered under; see `xkeb.models.interventions.Intervention.installed`."""
+
+    def prepare(self) -> Backbone:
+        """Makes the model ready for inference: evaluation mode, no gradients for parameters, fast products on a CPU.
+
+        Raises:
+            RequestError: its logits are more than its head on its last hidden states.
+        """
+        self.model.eval().requires_grad_(False)
+        use_onednn(self.model)
+        self._check_head()
+        return self
+
+    @property
+    def name(self) -> str:
+        """Display name."""
+        return self.spec.name
+
+    @property
+    def layout(self) -> Layout:
+        """Where its modules stand."""
+        return self.spec.layout
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.model.dtype
+
+    @functools.cached_property
+    def n_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    @property
+    def n_layers(self) -> int:
+        return self.layout.n_layers
+
+    def module(self, path: str) -> nn.Module:
+        """The module at a path of `layout`."""
+        return self.model.get_submodule(path)
+
+    def parameter(self, name: str) -> nn.Parameter:
+        """The parameter of that name, as in ``model.named_parameters()``."""
+        return self.model.get_parameter(name)
+
+    @functools.cached_property
+    def pad_id(self) -> int:
+        """An id to fill rows with; what stands there is never looked at."""
+        tokenizer = self.tokenizer
+        return next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
+
+    # Text -----------------------------------------------------------------------------------------------------------
+
+    def encode(self, prompt: str, target: str = "", language: str | Language | None = None) -> Encoded:
+        """Tokens of a prompt and its answer (see `xkeb.models.tokenization.encode`).
+
+        Args:
+            language: of the answer: it says what stands between the two. Needed where there is an answer.
+        """
+        if not target:
+            return tokenization.encode(self.tokenizer, prompt)
+        if language is None:
+            raise TypeError("encode() needs the language of the answer, which says how prompt and answer are joined")
+        spoken = language if isinstance(language, Language) else self.languages.get(language)
+        return tokenization.encode(self.tokenizer, prompt, target, spoken.separator)
+
+    def subject_last(self, edit: Edit, prefix: str = "") -> int:
+        """Index of the subject's last token in ``encode(prefix + edit.prompt, edit.target, edit.language)``."""
+        start = edit.prompt.find(edit.subject)
+        if not edit.subject or start < 0:
+            raise RequestError(f"The subject {edit.subject!r} does not stand in the prompt {edit.prompt!r}.")
+        encoded = self.encode(prefix + edit.prompt, edit.target, edit.language)
+        return tokenization.last_token(encoded, len(prefix) + start + len(edit.subject))
+
+    def decode(self, ids: Sequence[int]) -> Prediction:
+        """Predicted ids as an answer."""
+        return tokenization.decode(self.tokenizer, list(ids))
+
+    def encode_reference(self, text: str) -> Prediction:
+        """A reference text as an answer."""
+        return tokenization.encode_reference(self.tokenizer, text)
+
+    def retokenize(self, answer: Prediction) -> Prediction:
+        """Another model's answer, its text counted in this backbone's tokens."""
+        if REPLACEMENT in answer.text:  # not to be encoded back, and equal to no answer of this backbone's
+            return Prediction(answer.text, tuple(-1 - i for i in answer.ids), answer.ids)
+        return Prediction(answer.text, self.encode_reference(answer.text).tokens, answer.ids)
+
+    # The forward pass in parts ----------------------------------------------------------------------------------------
+
+    def hidden(self, ids: torch.Tensor, past: Cache | None = None, **kwargs: Any) -> torch.Tensor:
+        """Final hidden states, after the last norm.
+
+        Args:
+            ids: [B, T]. Rows are padded on the right: causal attention keeps padding from what stands before it, so no
+                mask is needed.
+            past: keys and values of what stands before `ids`; extended in place.
+
+        Returns:
+            [B, T, hidden_size]
+        """
+        output = self.model.get_decoder()(input_ids=ids, past_key_values=past, use_cache=past is not None, **kwargs)
+        hidden: torch.Tensor = output.last_hidden_state
+        return hidden.to(self.device)  # of a model on several devices, from the last one
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Next-token logits of final hidden states: [..., hidden_size] -> [..., vocabulary].
+
+        The head is the costly part of a small model with a large vocabulary: give it only the positions that count.
+        """
+        logits = self.module(self.layout.head)(hidden).to(hidden.device)
+        cap = getattr(self.model.config, "final_logit_softcapping", None)
+        return logits if cap is None else torch.tanh(logits / cap) * cap
+
+    @torch.no_grad()
+    def _check_head(self) -> None:
+        """Refuses a model whose logits are more than its head on its last hidden states (a scale, say)."""
+        ids = torch.arange(4, device=self.device).unsqueeze(0)
+        whole, parts = self.model(ids, use_cache=False).logits, self.logits(self.hidden(ids))
+        if whole.shape != parts.shape or not torch.allclose(whole.float(), parts.float(), rtol=1e-3, atol=1e-3):
+            raise RequestError(
+                f"{type(self.model).__name__} does something to its logits after the head that is not known here."
+            )

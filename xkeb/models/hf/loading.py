@@ -1,0 +1,178 @@
+"""From files to a `Backbone`: folders in the Hugging Face format, and GGUF files, which are converted once."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import init_empty_weights
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers.utils import logging as hf_logging
+
+from xkeb.errors import RequestError, one_line
+from xkeb.models.backbone import Backbone
+from xkeb.models.hf.checkpoint import (
+    WEIGHT_PATTERNS,
+    find_checkpoint,
+    model_hash,
+    read_json,
+    settings_hash,
+    weights_hash,
+)
+from xkeb.models.hf.hub import snapshot_commit
+from xkeb.models.hf.placement import DeviceMap, Placement
+from xkeb.models.hf.sentencepiece import FILE, load_sentencepiece
+from xkeb.models.skeleton import Skeleton
+from xkeb.utils.hashing import digest_file
+from xkeb.utils.paths import cache_root
+from xkeb.utils.progress_bars import show_progress_bars
+
+CONVERTED = "xkeb.json"
+"""In the folder that a GGUF file was converted to: the hashes of the file, and of the weights and settings made of it."""
+VERSION = 2
+"""Of the converted form: a higher one is converted anew."""
+
+
+def load_folder(
+    name: str,
+    folder: Path,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    gguf_file: str | None = None,
+    device_map: DeviceMap | None = None,
+) -> Backbone:
+    """A backbone from a local folder with a config, a tokenizer and weights, or with a GGUF file that holds all three.
+
+    Raises:
+        RequestError: there is no such folder, it holds no weights or not all of them, or not a causal language model; or
+            there is no room for it.
+    """
+    folder = resolve_folder(name, folder, gguf_file)
+    skeleton = folder_skeleton(folder)
+    devices = Placement(device, device_map).devices(skeleton.model, dtype)
+    model: Any
+    try:
+        with show_progress_bars(False):
+            model = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=dtype, local_files_only=True, device_map=dict(devices.map)
+            )
+            tokenizer = _tokenizer(folder)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise RequestError(f"{folder} can't be loaded as a causal language model: {one_line(error)}.") from error
+    return Backbone(name, model, tokenizer, folder_hash(folder), revision=snapshot_commit(folder))
+
+
+def folder_hash(folder: Path) -> str:
+    """Identifies the model in a folder: its weights, configuration and tokenizer.
+
+    What a GGUF file was converted to is identified by its weights, as long as the configuration and the tokenizer that came
+    out of the same file are as they were written: their text depends on the versions of the libraries that wrote them.
+    """
+    checkpoint = find_checkpoint(folder)
+    note = folder / CONVERTED
+    if note.is_file():
+        converted = read_json(note)
+        if converted.get("settings") == settings_hash(folder):
+            return str(converted["sha256"])
+    return model_hash(checkpoint)
+
+
+def folder_skeleton(folder: Path) -> Skeleton:
+    """The model of a folder that `resolve_folder` gave.
+
+    Raises:
+        RequestError: it holds no weights or not all of them, or not a causal language model.
+    """
+    find_checkpoint(folder)
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        with init_empty_weights(include_buffers=False):
+            model = AutoModelForCausalLM.from_config(config)
+    except (OSError, ValueError, KeyError) as error:
+        raise RequestError(f"{folder} can't be loaded as a causal language model: {one_line(error)}.") from error
+    return Skeleton(model)
+
+
+def resolve_folder(name: str, folder: Path, gguf_file: str | None = None) -> Path:
+    """The folder itself, or what its GGUF file was converted to."""
+    if folder.is_file() and folder.suffix == ".gguf":
+        folder, gguf_file = folder.parent, folder.name
+    if not folder.is_dir():
+        raise RequestError(f"There is no model folder {folder}.")
+    ggufs = sorted(folder.glob("*.gguf"))
+    if gguf_file is None and (not ggufs or any(path for pattern in WEIGHT_PATTERNS for path in folder.glob(pattern))):
+        return folder
+    if gguf_file is None and len(ggufs) > 1:
+        raise RequestError(f"{folder} holds several GGUF files; choose one with --model-args gguf_file=NAME.")
+    gguf = folder / gguf_file if gguf_file else ggufs[0]
+    if not gguf.is_file():
+        raise RequestError(f"There is no {gguf.name} in {folder}.")
+    return converted(name, digest_file(gguf), lambda path: path.symlink_to(gguf.resolve()))
+
+
+def converted(name: str, sha256: str, place: Callable[[Path], None]) -> Path:
+    """The folder of float32 safetensors that a GGUF file becomes on first use, in the cache.
+
+    Args:
+        sha256: of the GGUF file, which is checked.
+        place: puts the file at a path.
+    """
+    folder = cache_root() / "models" / f"{name}-{sha256[:16]}-v{VERSION}"
+    if not (folder / CONVERTED).is_file():
+        _convert(name, sha256, place, folder)
+    return folder
+
+
+def _convert(name: str, sha256: str, place: Callable[[Path], None], folder: Path) -> None:
+    """Writes the folder whole or not at all. transformers marks what it read from GGUF as quantised and refuses to save
+    it, so the weights go into a plain model of the same config."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    hf_logging.get_logger("transformers").warning(f"Converting {name} once, to {folder}.")
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        gguf = Path(temporary) / "model.gguf"
+        place(gguf)
+        if (found := digest_file(gguf)) != sha256:
+            raise RequestError(f"The GGUF file of {name!r} has sha256 {found}; expected {sha256}.")
+        try:
+            with show_progress_bars(True):
+                model = AutoModelForCausalLM.from_pretrained(temporary, gguf_file=gguf.name, dtype=torch.float32)
+                tokenizer = AutoTokenizer.from_pretrained(temporary, gguf_file=gguf.name)
+        except Exception as error:  # the reader trusts its file, and fails as it happens to
+            raise RequestError(f"{gguf.resolve()} can't be read as a GGUF file: {one_line(error)}.") from error
+        config = model.config
+        if hasattr(config, "quantization_config"):
+            del config.quantization_config
+        with torch.device("meta"):
+            plain = type(model)(config)
+        plain.load_state_dict(model.state_dict(), assign=True)
+        plain.tie_weights()
+        done = Path(temporary) / "done"
+        plain.save_pretrained(done)
+        tokenizer.save_pretrained(done)
+        weights = sorted(done.glob("*.safetensors"))
+        hashes = {"sha256": weights_hash(weights, remember=False), "settings": settings_hash(done)}
+        (done / CONVERTED).write_text(json.dumps({"gguf_sha256": sha256, **hashes}))
+        shutil.rmtree(folder, ignore_errors=True)
+        done.replace(folder)
+
+
+def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Where there is nothing but a SentencePiece model, SentencePiece cuts the text, not a conversion of the model."""
+    if (folder / FILE).is_file() and not (folder / "tokenizer.json").is_file():
+        return load_sentencepiece(folder)
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return tokenizer
+
+
+def package_folder(package: str) -> Path | None:
+    """Where an installed package stands; it is not imported."""
+    spec = importlib.util.find_spec(package)
+    return Path(spec.origin).parent if spec and spec.origin else None

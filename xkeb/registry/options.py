@@ -1,0 +1,93 @@
+"""Options of methods and backbones: the fields of a class, checked by name and by type."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from xkeb.errors import RequestError, unknown
+from xkeb.utils.yaml_files import load_yaml
+
+
+def build_with_options(kind: str, name: str, cls: type[Any], options: Mapping[str, Any]) -> Any:
+    """``cls(**options)``, with each name looked up and each value converted to the field's type.
+
+    Raises:
+        RequestError: a misspelt option (with the nearest name) or a value of another type.
+    """
+    hints = typing.get_type_hints(cls) if dataclasses.is_dataclass(cls) else typing.get_type_hints(cls.__init__)
+    names = [parameter for parameter in inspect.signature(cls).parameters if not parameter.startswith("_")]
+    values = {}
+    for option, value in options.items():
+        if option not in names:
+            raise unknown(f"option of {kind} {name!r}:", option, names)
+        try:
+            adapter: TypeAdapter[Any] = TypeAdapter(
+                hints.get(option, Any), config=ConfigDict(arbitrary_types_allowed=True, coerce_numbers_to_str=True)
+            )
+            values[option] = adapter.validate_python(value)
+        except ValidationError as error:
+            problem = error.errors()[0]["msg"]
+            raise RequestError(f"Option {option!r} of {kind} {name!r} can't be {value!r}: {problem}.") from error
+    try:
+        return cls(**values)
+    except (TypeError, ValueError) as error:
+        raise RequestError(f"{kind.capitalize()} {name!r}: {error}") from error
+
+
+def parse_options(text: str | None, flag: str) -> dict[str, Any]:
+    """``k=v,k=v`` as a dictionary; values are read as YAML, so numbers, booleans, ``[lists]`` and ``"texts"`` keep their type.
+
+    Raises:
+        RequestError: says what was expected.
+    """
+    pairs: dict[str, Any] = {}
+    for item in _split(text or ""):
+        key, equals, value = item.partition("=")
+        if not equals or not key.strip():
+            raise RequestError(f"{flag} takes key=value pairs separated by commas, not {item!r}.")
+        if key.strip() in pairs:
+            raise RequestError(f"{flag} names {key.strip()!r} twice.")
+        try:
+            pairs[key.strip()] = load_yaml(value)
+        except yaml.YAMLError:
+            pairs[key.strip()] = value
+    return pairs
+
+
+CLOSING = {"[": "]", "{": "}"}
+
+
+def _split(text: str) -> list[str]:
+    """Splits at commas outside quotes and brackets.
+
+    A quote opens where a value begins, so that an apostrophe inside a word is a letter; a bracket that closes nothing is
+    one, too.
+    """
+    items, start = [], 0
+    waiting: list[str] = []
+    """What closes the brackets that are open."""
+    quote, previous = "", "="
+    for i, character in enumerate(text):
+        if quote:
+            if character == quote and not (quote == '"' and text[i - 1] == "\\"):
+                quote = ""
+        elif character in "\"'" and previous in "=[{,:":
+            quote = character
+        elif character in CLOSING and (waiting or previous in "=[{,:"):
+            waiting.append(CLOSING[character])
+        elif waiting and character == waiting[-1]:
+            waiting.pop()
+        elif character == "," and not waiting:
+            items.append(text[start:i])
+            start = i + 1
+        if not character.isspace():
+            previous = character
+    items.append(text[start:])
+    return [item for item in items if item.strip()]

@@ -1,0 +1,113 @@
+"""A registry: things of one kind by name, imported when they are first used."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from xkeb.errors import PluginError, one_line, unknown
+from xkeb.registry.entry_points import InstalledPlugin
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry(Generic[T]):
+    """One registered name."""
+
+    thing: T | str
+    """The thing, or where it stands: ``"package.module:attribute"``."""
+    plugin: str
+    package: InstalledPlugin | None = None
+    """Where the plugin comes from; None of a built-in."""
+
+    @property
+    def builtin(self) -> bool:
+        """Whether it comes with the suite."""
+        return self.package is None
+
+    def load(self) -> T:
+        """The thing itself; imports it where only its place was registered.
+
+        Raises:
+            PluginError: it can't be imported.
+        """
+        if not isinstance(self.thing, str):
+            return self.thing
+        module, _, attribute = self.thing.partition(":")
+        try:
+            thing: T = getattr(importlib.import_module(module), attribute)
+        except (Exception, SystemExit) as error:  # whatever a stranger's module does when it is imported
+            raise PluginError(
+                f"Plugin {self.package or repr(self.plugin)} registered {self.thing!r}, which can't be imported: "
+                f"{one_line(error)}."
+            ) from error
+        return thing
+
+
+class Registry(Generic[T]):
+    """Names of one kind. Iterates them sorted, since pluggy calls the plugin that was registered last first."""
+
+    def __init__(self, kind: str, hook: str, expected: type[T] | None = None) -> None:
+        """
+        Args:
+            kind: what its things are, as a sentence names one of them.
+            hook: the hook that fills it.
+            expected: the class that a thing must be an instance of, where there is one.
+        """
+        self.kind, self.hook, self.expected = kind, hook, expected
+        self.entries: dict[str, Entry[T]] = {}
+        self.disputed: dict[str, str] = {}
+        """Names that two packages claim, so that neither has them; and the sentence that says so."""
+
+    def register(self, plugin: str, name: str, thing: T | str, package: InstalledPlugin | None = None) -> None:
+        """Adds a name.
+
+        Raises:
+            PluginError: it is taken.
+        """
+        if name in self.entries:
+            raise PluginError(
+                f"Two plugins register the {self.kind} {name!r}: {self.entries[name].plugin!r} and {plugin!r}."
+            )
+        self.entries[name] = Entry(thing, plugin, package)
+
+    def get(self, name: str) -> T:
+        """The thing of that name.
+
+        Raises:
+            RequestError: there is none; names the nearest.
+            PluginError: two packages claim it, it can't be imported, or it is of another class than expected.
+        """
+        entry = self.entry(name)
+        thing = entry.load()
+        if self.expected is not None and not isinstance(thing, self.expected):
+            raise PluginError(
+                f"Plugin {entry.package or repr(entry.plugin)} registers the {self.kind} {name!r} as a "
+                f"{type(thing).__name__}; a {self.expected.__module__}.{self.expected.__qualname__} was expected."
+            )
+        return thing
+
+    def entry(self, name: str) -> Entry[T]:
+        """What is registered under that name, not imported yet.
+
+        Raises:
+            RequestError: there is none; names the nearest.
+            PluginError: two packages claim it.
+        """
+        if name in self.disputed:
+            raise PluginError(self.disputed[name])
+        if name not in self.entries:
+            raise unknown(self.kind, name, self.entries)
+        return self.entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self.entries))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.entries
+
+    def __len__(self) -> int:
+        return len(self.entries)

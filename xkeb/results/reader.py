@@ -1,0 +1,97 @@
+"""A result as it lies on disk: result.json, and the cases.jsonl beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from xkeb.errors import RequestError
+from xkeb.results.schema import CASES, RESULT, CaseRecord, Result, sentences, version_problem
+from xkeb.results.untrusted import UnreadableError, load_json, load_lines, quoted
+
+
+@dataclass(slots=True)
+class StoredResult:
+    """What could be read of the two files."""
+
+    path: Path
+    """Of result.json."""
+    result: Result | None = None
+    cases: dict[str, CaseRecord] = field(default_factory=dict)
+    """The lines by case, in the order of the file."""
+    whole: bool = True
+    """Whether every line could be read: only then a case that isn't there is missing."""
+    problems: list[str] = field(default_factory=list)
+    """A sentence each, without the file and the full stop."""
+
+
+def find_result_files(path: Path) -> list[Path]:
+    """The results in a folder, at any depth; or the file itself.
+
+    Raises:
+        RequestError: there is none.
+    """
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise RequestError(f"There is no file or folder {path}.")
+    found = sorted(file for file in path.rglob(RESULT) if file.is_file())
+    if not found:
+        raise RequestError(f"There is no {RESULT} in {path}.")
+    return found
+
+
+def read_stored(path: Path) -> StoredResult:
+    """Reads both files, whatever is in them; what is wrong stands in `problems`."""
+    stored = StoredResult(path)
+    _read_result(stored)
+    _read_cases(stored, path.with_name(CASES))
+    return stored
+
+
+def _read_result(stored: StoredResult) -> None:
+    try:
+        value = load_json(stored.path)
+        if problem := version_problem(value):
+            raise UnreadableError(problem)
+        stored.result = Result.model_validate(value)
+    except UnreadableError as error:
+        stored.problems.append(str(error))
+    except ValidationError as error:
+        stored.problems += sentences(error)
+
+
+def _read_cases(stored: StoredResult, path: Path) -> None:
+    if not path.is_file():
+        stored.whole = False
+        stored.problems.append(f"has no {CASES} beside it")
+        return
+    try:
+        for number, value in load_lines(path):
+            _read_case(stored, number, value)
+    except UnreadableError as error:
+        stored.whole = False
+        stored.problems.append(f"{CASES}: {error}")
+
+
+def _read_case(stored: StoredResult, number: int, value: Any) -> None:
+    where = f"{CASES}, line {number}"
+    if isinstance(value, UnreadableError):
+        stored.whole = False
+        stored.problems.append(f"{where}: {value}")
+        return
+    try:
+        case = CaseRecord.model_validate(value)
+    except ValidationError as error:
+        stored.whole = False
+        named = value.get("case_id") if isinstance(value, dict) else None
+        where += f", case {quoted(named)}" if isinstance(named, str) else ""
+        stored.problems += [f"{where}: {sentence}" for sentence in sentences(error)]
+        return
+    if case.case_id in stored.cases:
+        stored.problems.append(f"{where}: repeats case {quoted(case.case_id)}")
+        return
+    stored.cases[case.case_id] = case

@@ -1,0 +1,365 @@
+"""result.json, cases.jsonl and before.jsonl: the one place that says what stands in them.
+
+The runner constructs these models, the journal dumps them, the checker and the site validate with them, and the
+documentation is made from them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
+
+from xkeb.errors import RequestError
+from xkeb.results.untrusted import UnreadableError, inline, load_json, quoted
+from xkeb.types import Prediction, Property, Sight
+from xkeb.utils.files import write_atomically
+from xkeb.utils.hashing import digest
+
+SCHEMA_VERSION = 3
+"""Of result.json. 2 brought `seed`, `metrics` and the phases of `timing`; 3 what a model is beside its registered name,
+what a method may see, and which cases were selected."""
+LINES_VERSION = 2
+"""Of a line of cases.jsonl and before.jsonl. A part of their settings, unlike the version of result.json, which can be made
+again from the lines."""
+RESULT, CASES, BASELINE = "result.json", "cases.jsonl", "before.jsonl"
+"""The files: of a result, of its cases, and of the model's answers before any edit."""
+
+LONGEST_NAME = 200
+ANY_NAME: Mapping[str, bool] = {"any_name": True}
+"""Validation context under which names may be any text: the site shows, as text, what can't be the name of a folder."""
+
+
+def _check_name(text: str, info: ValidationInfo) -> str:
+    """Refuses what no run can have written, since the name is that of a folder of its output."""
+    if info.context and info.context.get("any_name") and text:
+        return text
+    if not 0 < len(text) <= LONGEST_NAME or not text.isprintable() or text in (".", "..") or {"/", "\\"} & set(text):
+        raise ValueError("should be a name")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_check_name)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Percent = Annotated[float, Field(ge=-1e-9, le=100 + 1e-9)]  # a mean may be off by the last digit
+
+
+class Record(BaseModel):
+    """A part of a file: no conversions, no other keys, no infinities, frozen."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DatasetRecord(Record):
+    name: Name
+    sha256: Sha256
+    """Of the test file, or over those of several."""
+
+
+class CountedDatasetRecord(DatasetRecord):
+    n_cases: Count
+    """Cases of this run, those that the method skipped included."""
+
+
+class TaskSettings(Record):
+    name: Name
+    version: Annotated[int, Field(ge=1)]
+    source: Name
+    """Language of the edits."""
+    target: Name
+    """The other language that is asked in."""
+    dataset: DatasetRecord
+
+
+class TaskRecord(TaskSettings):
+    dataset: CountedDatasetRecord
+
+
+class ModelSettings(Record):
+    """What the answers depend on."""
+
+    name: Name
+    """Display name: the registered one, or what ``--model PLUGIN:NAME`` calls it."""
+    dtype: Name
+    n_parameters: Count
+    sha256: Name
+    """Identifies weights, configuration and tokenizer."""
+
+
+class ModelRecord(ModelSettings):
+    plugin: Name
+    """The name under which what loads it is registered."""
+    args: dict[str, Any]
+    """Its ``--model-args``."""
+    revision: str | None
+    """Commit of the hub's repository that was read, where it came from there."""
+
+
+class MethodRecord(Record):
+    name: Name
+    params: dict[str, Any]
+    """Every option, those that depend on the model filled in."""
+    sees: list[Annotated[Sight, Field(strict=False)]]
+    """What the method was shown of the data (`xkeb.types.Sight`), sorted."""
+    training_sha256: Sha256 | None = None
+    """Of the training file that it learns from, if it does."""
+    train_size: Count | None = None
+    """Facts that it learns from."""
+
+
+class RunSettings(Record):
+    """Everything that the lines of a journal depend on. Two runs share a journal only where this is the same."""
+
+    schema_version: Literal[2] = 2
+    task: TaskSettings
+    model: ModelSettings
+    method: MethodRecord | None
+    """None: the answers before any edit."""
+    protocol: Literal["teacher_forcing"]
+    metrics: list[Name]
+    seed: int
+
+    @property
+    def sha256(self) -> str:
+        """The hash that each line carries."""
+        return digest(self.model_dump(mode="json"))
+
+
+class Score(Record):
+    """A mean over cases, times 100, with its uncertainty over cases."""
+
+    mean: Percent
+    stderr: Annotated[float, Field(ge=0)]
+    """Standard error of the mean (ddof 1); 0 for a single case."""
+    ci95: Annotated[tuple[Percent, Percent], Field(strict=False)]
+    """Percentile bootstrap interval of the mean."""
+    n: Annotated[int, Field(ge=1)]
+
+
+Scores = dict[Property, dict[Name, dict[Name, Score]]]
+"""property -> language -> metric -> score."""
+
+
+class SkippedRecord(Record):
+    case_id: Name
+    reason: str
+
+
+class Phases(Record):
+    """Seconds of each phase."""
+
+    load: Seconds
+    """Loading the model; counted for the first job that needed it."""
+    before: Seconds
+    """The model's answers before any edit."""
+    fit: Seconds
+    """Learning."""
+    edit: Seconds
+    evaluate: Seconds
+    """The answers after the edits."""
+    suite: Seconds
+    """Everything else: scores, journal, means."""
+
+
+class Timing(Record):
+    edit_seconds: Seconds
+    """Of `case_ids`, whichever run made them."""
+    evaluate_seconds: Seconds
+    """Likewise."""
+    wall_seconds: Seconds
+    """Of the last run; its phases without `load` add up to it."""
+    peak_memory_bytes: Count
+    """Of the last run's process."""
+    phases: Phases
+    """Of the last run."""
+
+
+class Result(Record):
+    """result.json: one job, that is a task, a model and a method."""
+
+    schema_version: Literal[3] = 3
+    task: TaskRecord
+    model: ModelRecord
+    method: MethodRecord
+    protocol: Literal["teacher_forcing"]
+    metrics: Annotated[list[Name], Field(min_length=1)]
+    """In the order asked for."""
+    seed: int
+    """Of the run; a method that draws has it among its params."""
+    selection: Literal["all", "first", "named"]
+    """Which of the data's cases were asked for: all, the first so many (``--limit``), or some by name (``--cases``)."""
+    scores: Scores
+    scores_before: Scores
+    """The same of the model before any edit, on the same cases: what an edit has to be measured against."""
+    skipped: list[SkippedRecord]
+    """The cases that could not be run, and why."""
+    case_ids: list[Name]
+    """The cases behind `scores`; the journal may hold more, from a run with a higher limit."""
+    timing: Timing
+    environment: dict[str, Any]
+    """Versions, hardware, commit and date."""
+    command: str
+    settings: Sha256
+    """Hash of everything the cases depend on; each line of the journal carries it."""
+
+    @property
+    def title(self) -> str:
+        return f"{self.task.name} / {self.model.name} / {self.method.name}"
+
+    def run_settings(self) -> RunSettings:
+        """What its cases depend on, as the result states it."""
+        dataset = DatasetRecord(name=self.task.dataset.name, sha256=self.task.dataset.sha256)
+        task = {name: getattr(self.task, name) for name in TaskSettings.model_fields if name != "dataset"}
+        return RunSettings(
+            task=TaskSettings(**task, dataset=dataset),
+            model=ModelSettings(**{name: getattr(self.model, name) for name in ModelSettings.model_fields}),
+            method=self.method,
+            protocol=self.protocol,
+            metrics=self.metrics,
+            seed=self.seed,
+        )
+
+    def save(self, folder: Path) -> None:
+        """Writes result.json.
+
+        Raises:
+            RequestError: the folder can't be written.
+        """
+        path = folder / RESULT
+        text = json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=2, allow_nan=False)
+        try:
+            write_atomically(path, text + "\n")
+        except OSError as error:
+            raise RequestError(f"Can't write {path}: {error.strerror}.") from error
+
+    @classmethod
+    def load(cls, path: Path, *, any_name: bool = False) -> Self:
+        """Reads a file written by `save`.
+
+        Args:
+            any_name: names may be any text, see `ANY_NAME`.
+
+        Raises:
+            RequestError: it is no result of this schema version.
+        """
+        try:
+            value = load_json(path)
+            if problem := version_problem(value):
+                raise UnreadableError(problem)
+            return cls.model_validate(value, context=ANY_NAME if any_name else None)
+        except UnreadableError as error:
+            raise RequestError(f"{path} {error}.") from error
+        except ValidationError as error:
+            wrong = list(sentences(error))
+            more = f"; {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
+            raise RequestError(f"{path} is not a result: {'; '.join(wrong[:NAMED])}{more}.") from error
+
+
+NAMED = 3
+"""Things that are wrong with a file, as far as a sentence names them."""
+
+
+def version_problem(value: Any) -> str | None:
+    """Why a value is no result.json of this schema version, as what follows the file's name; None where it says it is."""
+    version = value.get("schema_version") if isinstance(value, dict) else None
+    if isinstance(version, bool) or not isinstance(version, int):
+        return "is not a result: it has no schema_version that is a number"
+    if version > SCHEMA_VERSION:
+        return f"is of schema version {version}, newer than the {SCHEMA_VERSION} that this xkeb reads"
+    if version < SCHEMA_VERSION:
+        return (
+            f"is of schema version {version}, older than the {SCHEMA_VERSION} that this xkeb reads: the command that made it, "
+            "given again, writes it anew from its cases"
+        )
+    return None
+
+
+class EditRecord(Record):
+    prompt: str
+    subject: str
+    target: str
+    language: Name
+
+
+class Tokens(Record):
+    """Bags of the backbone's tokens, which `f1` counts."""
+
+    reference: list[int]
+    before: list[int]
+    after: list[int]
+
+
+class ProbeRecord(Record):
+    property: Property
+    language: Name
+    prompt: str
+    reference: str
+    before: str
+    """The answer before any edit."""
+    after: str
+    """The answer after the edit."""
+    scores: dict[Name, Share]
+    """By metric, from 0 to 1."""
+    scores_before: dict[Name, Share]
+    tokens: Tokens
+
+
+class CaseSeconds(Record):
+    edit: Seconds
+    evaluate: Seconds
+
+
+class CaseRecord(Record):
+    """A line of cases.jsonl."""
+
+    case_id: Name
+    status: Literal["ok", "skipped"]
+    reason: str | None
+    """Why it was skipped."""
+    edit: EditRecord
+    probes: list[ProbeRecord]
+    seconds: CaseSeconds | None = None
+    settings: str
+
+
+class AnswerRecord(Record):
+    """A model's answer to a probe."""
+
+    text: str
+    tokens: list[int]
+    ids: list[int]
+
+    @classmethod
+    def of(cls, answer: Prediction) -> Self:
+        return cls(text=answer.text, tokens=list(answer.tokens), ids=list(answer.ids))
+
+    @property
+    def prediction(self) -> Prediction:
+        return Prediction(self.text, tuple(self.tokens), tuple(self.ids))
+
+
+class BaselineRecord(Record):
+    """A line of before.jsonl: the answers to a case's probes before any edit."""
+
+    case_id: Name
+    answers: list[AnswerRecord]
+    settings: str
+
+
+def sentences(error: ValidationError) -> Iterator[str]:
+    """What a model refused: the place, what was expected, what stands there."""
+    for problem in error.errors(include_url=False, include_context=False):
+        place = ".".join(inline(part) for part in problem["loc"]) or "it"
+        if problem["type"] == "missing":
+            yield f"{place} is missing"
+        elif problem["type"] == "extra_forbidden":
+            yield f"{place} is not a field of this schema version"
+        else:
+            expected = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+            yield f"{place} {expected}, not {quoted(problem['input'])}"

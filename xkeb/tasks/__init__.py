@@ -1,0 +1,1 @@
+"""Tasks: a data set, a direction and a version, by name."""

@@ -1,0 +1,221 @@
+"""What may stand in a task's YAML: a task, the same task for several pairs of languages, or a group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from xkeb.data.table import Columns, TableConfig, resolve_paths
+from xkeb.errors import RequestError, unknown
+from xkeb.registry.manager import get_plugins
+from xkeb.types import LanguagePair
+from xkeb.utils.yaml_files import load_with_node
+
+
+class _Common(BaseModel):
+    """The keys of a task, but for its languages."""
+
+    model_config = ConfigDict(extra="forbid")
+    task: str
+    version: int = Field(ge=1)
+    dataset: str | TableConfig
+    """A registered data set, or where one's own data stands and what its columns are."""
+    description: str = ""
+    subject: Literal["exact", "aligned"] = "exact"
+    """Where the subject is looked for in a question: letter for letter, or further where that fails (`xkeb.data.subjects`)."""
+
+    @property
+    def dataset_name(self) -> str:
+        return self.dataset if isinstance(self.dataset, str) else self.dataset.name
+
+
+class TaskFile(_Common):
+    """The keys of a task."""
+
+    pair: str
+    """Two languages, ``source-target``."""
+
+
+class FamilyFile(_Common):
+    """The keys of a task that is there once for each of several pairs. In its `task` and `description`, ``{source}`` and
+    ``{target}`` stand for the codes of a pair's languages, ``{source_name}`` and ``{target_name}`` for their names."""
+
+    pairs: list[str] = Field(min_length=1)
+    group: str = ""
+    """A name for all of them together."""
+    group_description: str = ""
+
+
+class GroupFile(BaseModel):
+    """The keys of a group: a name for several tasks, or groups of them."""
+
+    model_config = ConfigDict(extra="forbid")
+    group: str
+    tasks: list[str] = Field(min_length=1)
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A task or group of a YAML file, checked."""
+
+    path: Path
+    content: TaskFile | GroupFile
+
+    @property
+    def name(self) -> str:
+        return self.content.task if isinstance(self.content, TaskFile) else self.content.group
+
+
+def pair_named(name: str) -> LanguagePair:
+    """The direction of that name: a registered one, or any two registered languages.
+
+    Raises:
+        RequestError: a language is unknown, or there aren't two.
+        PluginError: two packages claim a language.
+    """
+    plugins = get_plugins()
+    registered = plugins.pairs.get(name) if name in plugins.pairs else None
+    codes = registered.languages if registered else name.split("-")
+    for code in codes:
+        plugins.languages.entry(code)
+    if registered:
+        return registered
+    if len(codes) != 2 or codes[0] == codes[1]:
+        raise RequestError(f"A pair is two languages, source-target; found {name!r}.")
+    return LanguagePair(*codes)
+
+
+def read_definitions(path: Path) -> list[Definition]:
+    """The tasks and groups of a file, with its ``include`` resolved and every key checked.
+
+    Raises:
+        RequestError: names the file, the line and the key.
+    """
+    values, lines = _read_yaml(path, set())
+    if "task" not in values and "group" not in values:
+        raise RequestError(f"{path}:1: neither `task` nor `group` is set.")
+    model: type[TaskFile | FamilyFile | GroupFile] = TaskFile if "task" in values else GroupFile
+    if "pairs" in values and "task" in values:
+        model = FamilyFile
+    for key in values:
+        if key not in model.model_fields:
+            raise RequestError(f"{lines.get(str(key), f'{path}:1')}: {unknown('key', str(key), model.model_fields)}")
+    try:
+        content = model.model_validate(values)
+    except ValidationError as error:
+        raise RequestError(_first(error, lines, path, isinstance(values.get("dataset"), dict))) from error
+    if isinstance(content, FamilyFile):
+        found: list[TaskFile | GroupFile] = list(_family(content, lines))
+    else:
+        found = [content]
+    for one in found:
+        if isinstance(one, TaskFile):
+            _check_names(one, lines)
+    return [Definition(path, one) for one in found]
+
+
+def _family(content: FamilyFile, lines: dict[str, str]) -> Iterator[TaskFile | GroupFile]:
+    """Its tasks, and the group of them where it has a name."""
+    tasks = []
+    for name in content.pairs:
+        try:
+            pair = pair_named(name)
+            places = {"source": pair.source, "target": pair.target}
+            for end in ("source", "target"):
+                places[f"{end}_name"] = get_plugins().languages.get(places[end]).name
+        except RequestError as error:
+            raise RequestError(f"{lines['pairs']}: {error}") from error
+        filled = {}
+        for key in ("task", "description"):
+            try:
+                filled[key] = str(getattr(content, key)).format_map(places)
+            except (KeyError, ValueError, IndexError, AttributeError, TypeError) as error:
+                known = ", ".join(f"{{{place}}}" for place in places)
+                text = f"{getattr(content, key)!r} can't be filled in ({error})"
+                raise RequestError(f"{lines[key]}: {key}: {text}; there are {known}.") from error
+        shared = {"version": content.version, "dataset": content.dataset, "subject": content.subject}
+        tasks.append(TaskFile.model_validate({**filled, **shared, "pair": name}))
+    names = [task.task for task in tasks]
+    if len(set(names)) < len(names):
+        raise RequestError(f"{lines['task']}: task: {content.task!r} gives several pairs the same name.")
+    yield from tasks
+    if content.group:
+        yield GroupFile(group=content.group, tasks=names, description=content.group_description)
+
+
+def _first(error: ValidationError, lines: dict[str, str], path: Path, own: bool) -> str:
+    """The first thing wrong with a file's values, where it stands.
+
+    Args:
+        own: `dataset` describes one's own data.
+    """
+    other = "str" if own else "TableConfig"  # pydantic tries `dataset` as both
+    found = [one for one in error.errors() if one["loc"][1:2] != (other,)]
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])  # a misspelt key is missing, too
+    place = [str(part) for i, part in enumerate(first["loc"]) if i != 1 or part not in ("str", "TableConfig")]
+    line = next((lines[key] for n in range(len(place), 0, -1) if (key := ".".join(place[:n])) in lines), f"{path}:1")
+    message = first["msg"].removeprefix("Value error, ").rstrip(".")
+    if first["type"] == "extra_forbidden" and place[0] == "dataset":
+        message = str(unknown("key", place[-1], _keys(place))).rstrip(".")
+    return f"{line}: {'.'.join(place)}: {message}{'' if message.endswith('?') else '.'}"
+
+
+def _keys(place: list[str]) -> list[str]:
+    """The keys that may stand where a wrong one does, below `dataset`."""
+    return sorted((TableConfig if len(place) == 2 else Columns).model_fields)
+
+
+def _check_names(content: TaskFile, lines: dict[str, str]) -> None:
+    pair_line = lines.get("pair") or lines["pairs"]
+    try:
+        pair = pair_named(content.pair)
+    except RequestError as error:
+        raise RequestError(f"{pair_line}: {error}") from error
+    if isinstance(content.dataset, str):
+        try:
+            get_plugins().datasets.entry(content.dataset)
+        except RequestError as error:
+            raise RequestError(f"{lines['dataset']}: {error}") from error
+    else:
+        for code in pair.languages:
+            if code not in content.dataset.columns:
+                where = lines.get("dataset.columns", lines["dataset"])
+                raise RequestError(f"{where}: dataset.columns: no columns for {code!r}.")
+
+
+def _read_yaml(path: Path, seen: set[Path]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The mapping in a file and where each key stands ("file:line"), dotted below `dataset`; keys of an included file come
+    first. A path in `dataset` is taken from the folder of the file that names it."""
+    if path.resolve() in seen:
+        raise RequestError(f"{path} includes itself.")
+    seen = seen | {path.resolve()}
+    try:
+        values, node = load_with_node(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RequestError(f"Can't read {path}: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
+        raise RequestError(f"{path}:{line}: not YAML: {getattr(error, 'problem', None) or error}.") from error
+    if not isinstance(values, dict) or not isinstance(node, yaml.MappingNode):
+        raise RequestError(f"{path}:1: expected a mapping of keys to values.")
+    lines = dict(_lines(node, path))
+    if isinstance(values.get("dataset"), dict):
+        values["dataset"] = resolve_paths(values["dataset"], path.parent)
+    if "include" not in values:
+        return values, lines
+    base, base_lines = _read_yaml(path.parent / str(values.pop("include")), seen)
+    return base | values, base_lines | lines
+
+
+def _lines(node: yaml.MappingNode, path: Path, above: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in node.value:
+        name = f"{above}{key.value}"
+        yield name, f"{path}:{key.start_mark.line + 1}"
+        if isinstance(value, yaml.MappingNode) and name.partition(".")[0] == "dataset":
+            yield from _lines(value, path, f"{name}.")

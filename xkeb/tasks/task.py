@@ -1,0 +1,203 @@
+"""Tasks: a data set, a direction and a version, by name. Their YAML is read by `xkeb.tasks.config`."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from xkeb.data.dataset import Dataset, Split, joint_hash
+from xkeb.errors import PluginWarning, RequestError, XkebError, unknown
+from xkeb.registry.manager import get_plugins
+from xkeb.tasks.config import Definition, GroupFile, TaskFile, pair_named, read_definitions
+from xkeb.types import Case, Edit, LanguagePair
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task whose data can be read. Iterates over its cases."""
+
+    name: str
+    version: int
+    dataset: Dataset
+    pair: LanguagePair
+    description: str = ""
+    data_dir: Path | None = None
+    aligned: bool = False
+    """Whether a subject that its question doesn't hold letter for letter is looked for further (`xkeb.data.subjects`)."""
+
+    @functools.cached_property
+    def test(self) -> Split:
+        """The test cases."""
+        split = self.dataset.test(self.pair, self.data_dir)
+        return split.aligned() if self.aligned else split
+
+    @functools.cached_property
+    def training(self) -> Split:
+        """The training facts of the source language."""
+        return self.dataset.training(self.pair.source, self.data_dir)
+
+    @functools.cached_property
+    def parallel_training(self) -> Split:
+        """The training facts of the source language that the target language has as well, each with its question and answer
+        in both. Facts belong together where their ids are the same.
+
+        Raises:
+            RequestError: a language has no training facts, or the two share none.
+        """
+        source, target = (self.dataset.training(code, self.data_dir) for code in self.pair.languages)
+        others = {case.id: case.edit for case in target.cases}
+        cases = tuple(_with_parallel(case, others[case.id]) for case in source.cases if case.id in others)
+        if not cases:
+            raise RequestError(f"No training fact in {source.path} is in {target.path}, too.")
+        sha256 = joint_hash([source.sha256, target.sha256])
+        return Split(source.path, sha256, cases, (*source.skipped, *target.skipped))
+
+    def __iter__(self) -> Iterator[Case]:
+        return iter(self.test.cases)
+
+    def __len__(self) -> int:
+        return len(self.test.cases)
+
+
+def _with_parallel(case: Case, other: Edit) -> Case:
+    edit = case.edit
+    return dataclasses.replace(
+        case,
+        edit=dataclasses.replace(
+            edit,
+            translations={edit.language: edit.target, other.language: other.target},
+            questions={edit.language: edit.prompt, other.language: other.prompt},
+            aliases=tuple(text for text in [other.subject] if text),
+        ),
+    )
+
+
+def load_task(
+    name: str,
+    *,
+    data_dir: Path | str | None = None,
+    include: Sequence[Path] = (),
+    definitions: Mapping[str, Definition] | None = None,
+) -> Task:
+    """The task of that name; its files are read when it is first iterated.
+
+    Args:
+        data_dir: where the data sets' folders are.
+        include: more task folders.
+        definitions: those that `load_definitions` gave, for whoever loads many tasks.
+
+    Raises:
+        RequestError: an unknown task, or a group.
+    """
+    known = load_definitions(include) if definitions is None else definitions
+    if name not in known:
+        raise unknown("task", name, known)
+    content = known[name].content
+    if isinstance(content, GroupFile):
+        raise RequestError(f"{name!r} is a group of tasks: {', '.join(expand_groups([name], known))}.")
+    return make_task(content, Path(data_dir) if data_dir else None)
+
+
+def make_task(content: TaskFile, data_dir: Path | None = None) -> Task:
+    """What a task file says, as a task."""
+    own = content.dataset
+    return Task(
+        content.task,
+        content.version,
+        get_plugins().datasets.get(own) if isinstance(own, str) else own.dataset(),
+        pair_named(content.pair),
+        content.description,
+        data_dir,
+        content.subject == "aligned",
+    )
+
+
+def expand_groups(names: Sequence[str], known: Mapping[str, Definition]) -> list[str]:
+    """Names of tasks, with each group replaced by its members, in order and once each.
+
+    Args:
+        known: the tasks and groups that there are, as `load_definitions` gives them.
+    """
+    flat: dict[str, None] = {}
+    pending = list(names)
+    while pending:
+        name = pending.pop(0)
+        if name not in known:
+            raise unknown("task", name, known)
+        content = known[name].content
+        if isinstance(content, GroupFile):
+            pending = [*content.tasks, *pending]
+        else:
+            flat[name] = None
+    return list(flat)
+
+
+def load_definitions(include: Sequence[Path] = ()) -> dict[str, Definition]:
+    """Every task and group: those of the suite, of other plugins, then of `include`. A name defined twice is an error, but a
+    plugin's folder that is wrong is left out, with a `PluginWarning`."""
+    folders = get_plugins().task_folders
+    entries = sorted(folders.entries.items(), key=lambda item: (not item[1].builtin, item[0]))
+    known: dict[str, Definition] = {}
+    for name, entry in entries:
+        try:
+            new = _in_folder(Path(folders.get(name)), known)
+            for definition in new.values():
+                check_members(definition, {**known, **new})
+            known |= new
+        except XkebError as error:
+            if entry.builtin:
+                raise
+            problem = f"Plugin {get_plugins().packages[entry.plugin]} registers the task folder {name!r}: {error}"
+            warnings.warn(f"{problem} It is left out.", PluginWarning, stacklevel=2)
+    for folder in include:
+        new = _in_folder(folder, known)
+        for definition in new.values():
+            check_members(definition, {**known, **new})
+        known |= new
+    return known
+
+
+def _in_folder(folder: Path, known: Mapping[str, Definition]) -> dict[str, Definition]:
+    """What a folder defines beside what is known."""
+    if not folder.is_dir():
+        raise RequestError(f"There is no task folder {folder}.")
+    new: dict[str, Definition] = {}
+    for path in sorted(folder.glob("*.yaml")):
+        for definition in read_definitions(path):
+            if other := known.get(definition.name) or new.get(definition.name):
+                raise RequestError(f"{path} and {other.path} both define {definition.name!r}.")
+            new[definition.name] = definition
+    return new
+
+
+def shipped_task() -> Task:
+    """A task that needs nothing that isn't installed: the first by name whose data comes with a plugin of the suite.
+
+    Raises:
+        RequestError: there is none.
+    """
+    definitions = load_definitions()
+    for name, definition in sorted(definitions.items()):
+        content = definition.content
+        if isinstance(content, TaskFile) and isinstance(content.dataset, str):
+            entry = get_plugins().datasets.entry(content.dataset)
+            if entry.builtin and entry.load().shipped:
+                return load_task(name, definitions=definitions)
+    raise RequestError("No task's data comes with the suite.")
+
+
+def check_members(definition: Definition, known: Mapping[str, Definition]) -> None:
+    """Refuses a group that names what is neither a task nor a group, or that is among its own members."""
+    pending: list[tuple[Definition, tuple[str, ...]]] = [(definition, (definition.name,))]
+    while pending:
+        group, above = pending.pop()
+        for member in group.content.tasks if isinstance(group.content, GroupFile) else ():
+            if member not in known:
+                raise unknown(f"task in group {group.name!r} ({group.path}):", member, known)
+            if member in above:
+                raise RequestError(f"Group {member!r} ({known[member].path}) is among its own members.")
+            pending.append((known[member], (*above, member)))
