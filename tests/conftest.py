@@ -1,42 +1,23 @@
-"""Small real models, made on the spot: random weights, but the real classes, files and loading code."""
+"""Fixtures of all tests: tiny models, the embedded one, facts, data, and a cache of the run's own."""
 
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
-from tokenizers import (
-    Tokenizer,
-    decoders,
-    models,
-    pre_tokenizers,
-    trainers,
-)
-from transformers import (
-    BertConfig,
-    BertModel,
-    BertTokenizerFast,
-    Gemma3ForCausalLM,
-    Gemma3TextConfig,
-    GPT2Config,
-    GPT2LMHeadModel,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-)
+from tiny_models import byte_level, make_bert, tiny_model
 
 import xkeb
 from xkeb.models.backbone import Backbone
+from xkeb.testing.small import small_tokenizer
 from xkeb.testing.state import own_cache as empty_cache
-from xkeb.testing.small import corpus, small_model, small_tokenizer
 from xkeb.types import Case
 from xkeb.utils.paths import cache_root
 
 pytest_plugins = ["built_wheel", "releases", "some_changes"]
-pytest.register_assert_rewrite("command_line", "finished_cells")  # plugins that tests also import from
+pytest.register_assert_rewrite("command_line", "finished_cells", "installed_packages")  # plugins that tests also import from
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -56,47 +37,6 @@ def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def byte_level() -> PreTrainedTokenizerFast:
-    """GPT-2's way: bytes, no BOS token; a Chinese character may be several tokens."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=500,
-        special_tokens=["<|end|>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(corpus(), trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>")
-
-
-def tiny_model(family: str, vocabulary: int) -> PreTrainedModel:
-    """A random model of a family, in float32. Weights are large enough that answers depend on what was asked."""
-    if family == "llama":
-        return small_model(vocabulary)
-    torch.manual_seed(0)
-    if family == "gemma3":
-        return Gemma3ForCausalLM(
-            Gemma3TextConfig(
-                vocab_size=vocabulary,
-                hidden_size=32,
-                intermediate_size=80,
-                num_hidden_layers=6,
-                num_attention_heads=2,
-                num_key_value_heads=1,
-                head_dim=16,
-                sliding_window=16,
-                initializer_range=0.15,
-            )
-        )
-    if family == "gpt2":
-        return GPT2LMHeadModel(
-            GPT2Config(vocab_size=vocabulary, n_embd=32, n_layer=4, n_head=4, n_positions=512, initializer_range=0.15)
-        )
-    raise ValueError(family)
-
-
 @pytest.fixture(scope="session")
 def tiny_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Folders in the Hugging Face format, by family."""
@@ -111,30 +51,6 @@ def tiny_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         tokenizer.save_pretrained(folder)
         folders[family] = folder
     return folders
-
-
-def make_bert(folder: Path, seed: int) -> Path:
-    """A random BERT with a WordPiece tokenizer of its own, in a folder that is made. Its pieces are counted, not trained:
-    training draws among equals, so that every run had others."""
-    texts = corpus()
-    characters = sorted(set("".join(texts)) - {" "})
-    words = Counter(word for text in texts for word in text.split())
-    common = sorted(words.keys() - set(characters), key=lambda word: (-words[word], word))[:200]
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters, *(f"##{one}" for one in characters), *common]
-    folder.mkdir()
-    (folder / "vocab.txt").write_text("\n".join(pieces), encoding="utf-8")
-    BertTokenizerFast(vocab=str(folder / "vocab.txt"), do_lower_case=False).save_pretrained(folder)
-    torch.manual_seed(seed)
-    config = BertConfig(
-        vocab_size=len(pieces),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        initializer_range=0.1,
-    )
-    BertModel(config).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")

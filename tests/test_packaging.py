@@ -92,15 +92,15 @@ LIST = """
 import json, sys
 from pathlib import Path
 import xkeb, xkeb_plugins, xkeb_tasks
-from xkeb.plugins import plugins
-registry = plugins()
+from xkeb.registry.manager import get_plugins
+registry = get_plugins()
 for kind in (registry.methods, registry.models, registry.languages, registry.pairs, registry.metrics):
     for name in kind:
         kind.get(name)
 task = xkeb.load_task("bizsre_mini_zh2en")
 print(json.dumps({
     "files": [module.__file__ for module in (xkeb, xkeb_plugins, xkeb_tasks)],
-    "data": [str(task.loaded.path), str(task.training.path)],
+    "data": [str(task.test.path), str(task.training.path)],
     "cases": len(task),
 }))
 """

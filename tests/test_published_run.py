@@ -51,10 +51,10 @@ def test_all_seven_methods_run_in_both_directions(
     assert len(results) == 2 * len(METHODS)
     for result in results:
         assert len(result.case_ids) == 2 and not result.skipped
-        assert result.model["name"] == release.name and result.model["sha256"] == results[0].model["sha256"]
+        assert result.model.name == release.name and result.model.sha256 == results[0].model.sha256
         languages = {name: set(scores) for name, scores in result.scores.items()}
         assert languages == {
-            "reliability": {result.task["source"]},
+            "reliability": {result.task.source},
             "generality": EACH,
             "locality": EACH,
             "portability": EACH,

@@ -58,6 +58,12 @@ def code(source: str) -> Iterator[tuple[int, str]]:
             yield row, token.string
 
 
+OWN = "xkeb.models.hf"
+"""A package of the core's own, for files in the Hugging Face format: called as the model that a plugin registers."""
+FORMATS = {("models/hf/sentencepiece.py", '"LlamaTokenizer"')}
+"""(file, string): the class that tokenizer_config.json names for a SentencePiece model. Others read it; no code depends on it."""
+
+
 def named(source: str) -> list[tuple[int, str]]:
     """(line, name) of every method or model that the code names: a registered one as a word, and one that has become a
     family in an identifier such as ``is_llama2`` or ``LlamaConfig``, too."""
@@ -74,10 +80,15 @@ def named(source: str) -> list[tuple[int, str]]:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(CORE).as_posix())
 def test_no_method_or_model_is_named_in_the_core(path: Path) -> None:
-    assert named(path.read_text(encoding="utf-8")) == []
+    source = path.read_text(encoding="utf-8").replace(OWN, OWN.rpartition(".")[0])
+    for file, text in FORMATS:
+        if file == path.relative_to(CORE).as_posix():
+            assert source.count(text) == 1
+            source = source.replace(text, '""')
+    assert named(source) == []
 
 
-COMMANDS = sorted((CORE / "cli").glob("*.py"))
+COMMANDS = sorted((CORE / "cli").rglob("*.py"))
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=lambda path: path.name)

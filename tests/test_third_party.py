@@ -101,7 +101,7 @@ def finished(
         "run", "--tasks", "capitals_en2it", "--model", "hf,ears", "--model-args", f"path={tiny_folders['llama']}",
         "--methods", "tune,mute,ft", "--method-args", "tune.steps=2", "--metrics", "f1,shouted", "--output", output,
     )  # fmt: skip
-    return done, output / "capitals_en2it" / "hf"
+    return done, output / "capitals_en2it" / "llama"
 
 
 def result(folder: Path, method: str) -> dict[str, Any]:
@@ -159,9 +159,9 @@ def test_a_method_that_raises_costs_its_own_cell(
         "--methods", "mute,tune", "--method-args", "mute.broken=true", "--limit", "1", "--output", tmp_path,
     )  # fmt: skip
     assert done.returncode == 1
-    assert re.search(r"^xkeb: capitals_en2it / hf / mute: .*this plugin is broken$", done.stderr, re.MULTILINE)
+    assert re.search(r"^xkeb: capitals_en2it / llama / mute: .*this plugin is broken$", done.stderr, re.MULTILINE)
     assert "Traceback" not in done.stderr
-    folder = tmp_path / "capitals_en2it" / "hf"
+    folder = tmp_path / "capitals_en2it" / "llama"
     assert not (folder / "mute" / "result.json").exists()
     assert result(folder, "tune")["case_ids"] == ["0"]
 
@@ -247,7 +247,7 @@ def test_spoilt_plugins_are_told_by_their_package_and_the_rest_goes_on(
     done = xkeb_with_it(*run, "--methods", "tune,ft", path=tmp_path)
     assert done.returncode == 0, done.stderr
     assert {line for line in done.stderr.splitlines() if "lugin" in line} == told
-    assert result(tmp_path / "results" / "capitals_en2it" / "hf", "tune")["case_ids"] == ["0"]
+    assert result(tmp_path / "results" / "capitals_en2it" / "llama", "tune")["case_ids"] == ["0"]
     disputed = xkeb_with_it(*run, "--methods", "mute", path=tmp_path)
     assert disputed.returncode == 2
     assert disputed.stderr.splitlines()[-1] == f"xkeb: {one} Neither is used; uninstall one of them."

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from xkeb.results.schema import Result, Score
     from xkeb.tasks.task import Task, load_task
 
-__version__ = "0.1.0"
-
 _LAZY = {
     "Backbone": "models.backbone",
     "Change": "editing.changes",
@@ -90,6 +88,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib import metadata  # slower than all the rest of this package's import
+
+        return metadata.version("xkeb")  # said in pyproject.toml, and nowhere else
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"xkeb.{_LAZY[name]}"), name)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Iterable
+from typing import Any
 
 
 class XkebError(Exception):
@@ -49,3 +51,21 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> RequestError:
     else:
         hint = "there are none."
     return RequestError(f"Unknown {kind} {name!r}: {hint}")
+
+
+def optional_import(module: str, extra: str, needed_by: str) -> Any:
+    """A module of a package that only an extra brings.
+
+    Args:
+        extra: the extra of xkeb that brings it.
+        needed_by: what can't be done without it, as a sentence begins with it.
+
+    Raises:
+        RequestError: it isn't installed; says how to get it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise RequestError(
+            f"{needed_by} needs {module.partition('.')[0]}, which isn't installed: pip install 'xkeb[{extra}]'."
+        ) from error

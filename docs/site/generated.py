@@ -1,9 +1,10 @@
-"""The parts of the documentation that are made from the code: commands, hooks, files."""
+"""The parts of the documentation that are made from the code: commands, hooks, options, files, packages."""
 
 from __future__ import annotations
 
 import ast
 import dataclasses
+import enum
 import inspect
 import itertools
 import types
@@ -13,12 +14,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import click
+from packages import package_list
+from picture import picture
 from pydantic import BaseModel
 
 from xkeb.cli import cli
-from xkeb.leaderboard import schema
+from xkeb.evaluation.events import RunObserver
 from xkeb.registry import hookspecs
-from xkeb.results.schema import Result, Score
+from xkeb.registry.manager import get_plugins
+from xkeb.results.schema import BaselineRecord, CaseRecord, Result
+from xkeb.types import Sight
 
 
 def commands() -> str:
@@ -88,16 +93,16 @@ def about_hooks() -> str:
     return inspect.getdoc(hookspecs) or ""
 
 
-def result_file() -> str:
-    """result.json: every key, with its type, and what the class that writes it says of it."""
-    return _keys(
-        schema.Result, {**_docstrings(Result), **{f"scores.*.*.*.{k}": v for k, v in _docstrings(Score).items()}}
-    )
+def record(model: type[BaseModel]) -> Callable[[], str]:
+    """A file of a result: every key, with its type and its description in the schema."""
 
+    def part() -> str:
+        rows = ["| key | type | |", "|---|---|---|"]
+        for path, annotation, text in _flat(model, ""):
+            rows.append(f"| `{path}` | {_type(annotation)} | {_cell(text)} |")
+        return "\n".join(rows)
 
-def case_line() -> str:
-    """A line of cases.jsonl."""
-    return _keys(schema.CaseRecord, {})
+    return part
 
 
 def version() -> str:
@@ -107,21 +112,15 @@ def version() -> str:
     return f"Schema version **{SCHEMA_VERSION}**."
 
 
-def _keys(model: type[BaseModel], said: dict[str, str]) -> str:
-    rows = ["| key | type | |", "|---|---|---|"]
-    for path, annotation in _flat(model, ""):
-        rows.append(f"| `{path}` | {_type(annotation)} | {_cell(said.get(path, ''))} |")
-    return "\n".join(rows)
+def _flat(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, Any, str]]:
+    """(path, type, description) of every key, depth first; ``*`` is any key, ``[]`` any item."""
+    hints = typing.get_type_hints(model)
+    texts = _docstrings(model)
+    for name in model.model_fields:
+        yield from _below(f"{prefix}{name}", hints[name], texts.get(name, ""))
 
 
-def _flat(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, Any]]:
-    """(path, type) of every key, depth first; ``*`` is any key, ``[]`` any item."""
-    for name, annotation in typing.get_type_hints(model).items():
-        if name in model.model_fields:
-            yield from _under(f"{prefix}{name}", annotation)
-
-
-def _under(path: str, annotation: Any) -> Iterator[tuple[str, Any]]:
+def _below(path: str, annotation: Any, text: str) -> Iterator[tuple[str, Any, str]]:
     inner, inside = annotation, path
     while True:
         origin, arguments = typing.get_origin(inner), typing.get_args(inner)
@@ -133,8 +132,9 @@ def _under(path: str, annotation: Any) -> Iterator[tuple[str, Any]]:
             inner, inside = arguments[0], f"{inside}[]"
         else:
             break
-    yield path, annotation
-    if isinstance(inner, type) and issubclass(inner, BaseModel):
+    is_object = isinstance(inner, type) and issubclass(inner, BaseModel)
+    yield path, annotation, text or (is_object and vars(inner).get("__doc__")) or ""
+    if is_object:
         yield from _flat(inner, f"{inside}.")
 
 
@@ -145,6 +145,8 @@ def _type(annotation: Any) -> str:
     """A type in words."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "object"
+    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+        return " or ".join(f"`{one.value}`" for one in annotation)
     if annotation in WORDS:
         return WORDS[annotation]
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
@@ -154,6 +156,8 @@ def _type(annotation: Any) -> str:
         return " or ".join(f"`{value}`" for value in arguments)
     if origin is dict:
         return "object"
+    if origin is tuple:
+        return f"list of {len(arguments)}: {_type(arguments[0])}"
     if origin is list:
         return f"list of {_type(arguments[0])}"
     if origin in (typing.Union, types.UnionType):
@@ -162,34 +166,67 @@ def _type(annotation: Any) -> str:
 
 
 def _docstrings(cls: type[Any]) -> dict[str, str]:
-    """What stands below each field of a dataclass."""
-    tree = ast.parse(Path(inspect.getsourcefile(cls) or "").read_text(encoding="utf-8"))
-    body = next(node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == cls.__name__)
-    names = {field.name for field in dataclasses.fields(cls)}
-    said = {}
-    for node, after in itertools.pairwise(body):
-        if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id in names):
+    """What stands below each field of a class or of those that it inherits from."""
+    texts: dict[str, str] = {}
+    for one in reversed(cls.__mro__):
+        if not one.__module__.startswith("xkeb"):
             continue
-        if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
-            said[node.target.id] = str(after.value.value)
-    return said
+        tree = ast.parse(Path(inspect.getsourcefile(one) or "").read_text(encoding="utf-8"))
+        body = next(node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == one.__name__)
+        for node, after in itertools.pairwise(body):
+            if not (isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)):
+                continue
+            if isinstance(node, ast.Assign):
+                texts[ast.unparse(node.targets[0])] = str(after.value.value)
+            elif isinstance(node, ast.AnnAssign):
+                texts[ast.unparse(node.target)] = str(after.value.value)
+    return texts
 
 
-def options(place: str) -> Callable[[], str]:
-    """The options of a registered method: name, default, what is said of it."""
+def options(name: str) -> Callable[[], str]:
+    """The options of a registered method: name, default, description."""
 
     def part() -> str:
-        from xkeb.registry.manager import get_plugins
-
-        cls = get_plugins().methods.get(place)
-        said = _docstrings(cls)
+        cls = get_plugins().methods.get(name)
+        texts = _docstrings(cls)
         rows = ["| option | default | |", "|---|---|---|"]
         for field in dataclasses.fields(cls):
             if field.init:
-                rows.append(f"| `{place}.{field.name}` | `{field.default}` | {_cell(said.get(field.name, ''))} |")
+                rows.append(f"| `{name}.{field.name}` | `{field.default}` | {_cell(texts.get(field.name, ''))} |")
         return "\n".join(rows)
 
     return part
+
+
+def registries() -> str:
+    """Every kind of plugin: the hook that registers it, and the names that come with the suite."""
+    rows = ["| what | hook | comes with the suite |", "|---|---|---|"]
+    for registry in get_plugins().registries:
+        names = ", ".join(f"`{name}`" for name in registry if registry.entries[name].builtin)
+        rows.append(f"| {registry.kind} | [`{registry.hook}`](#{registry.hook}) | {names} |")
+    return "\n".join(rows)
+
+
+def events() -> str:
+    """Every method of an observer, with its arguments and when it is called."""
+    rows = ["| method | when it is called |", "|---|---|"]
+    for name, method in vars(RunObserver).items():
+        if callable(method) and not name.startswith("_"):
+            names = ", ".join(list(inspect.signature(method).parameters)[1:])
+            rows.append(f"| `{name}({names})` | {_cell(inspect.getdoc(method) or _as_sentence(name))} |")
+    return "\n".join(rows)
+
+
+def _as_sentence(name: str) -> str:
+    """``job_done`` as words, of a method that says no more."""
+    return f"{name.replace('_', ' ').capitalize()}."
+
+
+def sights() -> str:
+    """What an editor may declare to see."""
+    texts = _docstrings(Sight)
+    rows = [f"| `Sight.{one.name}` | {_cell(texts[one.name])} |" for one in Sight]
+    return "\n".join(["| value | what the editor sees |", "|---|---|", *rows])
 
 
 METHODS = ("ft", "rome", "memit", "kn", "mend", "serac", "ike")
@@ -197,8 +234,14 @@ METHODS = ("ft", "rome", "memit", "kn", "mend", "serac", "ike")
 PARTS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "hooks": about_hooks,
-    "result.json": result_file,
-    "cases.jsonl": case_line,
+    "registries": registries,
+    "events": events,
+    "sights": sights,
+    "packages": picture,
+    "package list": package_list,
+    "result.json": record(Result),
+    "cases.jsonl": record(CaseRecord),
+    "before.jsonl": record(BaselineRecord),
     "schema version": version,
     **{f"hook {name}": hook(name) for name in hook_names()},
     **{f"options of {name}": options(name) for name in METHODS},

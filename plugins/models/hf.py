@@ -37,14 +37,16 @@ class HuggingFace:
 
     def load(self, device: torch.device, dtype: torch.dtype) -> Backbone:
         folder = hub_folder(self._name(), self.revision, self.gguf_file) if self._on_hub() else self._local()
-        return load_folder(
-            self.display_name, folder, device, dtype, gguf_file=self.gguf_file, device_map=self.device_map
-        )
+        return load_folder(self.display_name, self._resolved(folder), device, dtype, device_map=self.device_map)
 
     def skeleton(self) -> Skeleton | None:
         """None for a repository that was not fetched yet."""
         folder = cached_folder(self._name(), self.revision, self.gguf_file) if self._on_hub() else self._local()
-        return None if folder is None else folder_skeleton(resolve_folder(self.display_name, folder, self.gguf_file))
+        return None if folder is None else folder_skeleton(self._resolved(folder))
+
+    def _resolved(self, folder: Path) -> Path:
+        """A GGUF file is converted once, by whichever name the model is shown."""
+        return resolve_folder("hf", folder, self.gguf_file)
 
     def _name(self) -> str:
         if not self.path:

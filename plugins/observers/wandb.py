@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from xkeb.errors import RequestError
+from xkeb.errors import optional_import
 from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.events import RunObserver
 from xkeb.evaluation.job import Job
 from xkeb.results.schema import CaseRecord, Result
+
+RECORDED = ("protocol", "dtype", "device", "seed", "limit")
+"""Settings of a run that W&B is told, beside the job's."""
 
 
 @dataclass
@@ -28,17 +30,14 @@ class WeightsAndBiases(RunObserver):
     _config: RunConfig | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        try:
-            import wandb
-        except ImportError as error:
-            raise RequestError("The observer 'wandb' needs Weights & Biases: pip install 'xkeb[wandb]'.") from error
-        self._wandb = wandb
+        self._wandb = optional_import("wandb", "wandb", "The observer 'wandb'")
 
     def run_started(self, jobs: Sequence[Job], config: RunConfig) -> None:
         self._config = config
 
     def job_configured(self, job: Job, options: Mapping[str, Any]) -> None:
-        settings = dataclasses.asdict(self._config) if self._config else {}
+        settings = {name: str(getattr(self._config, name)) for name in RECORDED} if self._config else {}
+        names: dict[str, Any] = {"task": job.task.name, "model": job.model, "method": job.method}
         self._run = self._wandb.init(
             project=self.project,
             mode=self.mode,

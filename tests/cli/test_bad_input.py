@@ -30,7 +30,7 @@ def sentence(outcome: Any) -> str:
 def test_the_run_that_the_others_spoil_is_right(run: Callable[..., Any], tmp_path: Path) -> None:
     outcome = run()
     assert outcome.status == 0, outcome.err
-    assert (tmp_path / "results/bizsre_mini_en2zh/hf/ft/result.json").is_file()
+    assert (tmp_path / "results/bizsre_mini_en2zh/llama/ft/result.json").is_file()
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_name_or_a_number_that_is_wrong(
         (["run", "--tasks", "bizsre", "--model", "hf", "--limit", "x"], ["--limit", "'x'", "integer"]),
         (["run", "--tasks", "bizsre", "--model", "hf", "--limit"], ["--limit"]),
         (["run", "--tasks", "bizsre", "--model", "hf", "--protocol", "free"], ["--protocol", "teacher_forcing"]),
-        (["run", "--tasks", "bizsre", "--model", "hf", "--executor", "lokal"], ["--executor", "local"]),
+        (["run", "--tasks", "bizsre", "--model", "hf", "--executor", "lokal"], ["executor 'lokal'", "'local'"]),
         (["run", "--tasks", "bizsre", "--model", "hf", "more"], ["more"]),
         (["run", "--model", "hf"], ["--tasks"]),
         (["rnu", "--model", "hf"], ["'rnu'", "run"]),
@@ -268,7 +268,7 @@ def test_other_settings_in_the_same_output_are_refused_and_nothing_is_lost(
     run: Callable[..., Any], tmp_path: Path, changes: dict[str, str]
 ) -> None:
     assert run().status == 0
-    folder = tmp_path / "results/bizsre_mini_en2zh/hf"
+    folder = tmp_path / "results/bizsre_mini_en2zh/llama"
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     message = sentence(run(**changes, limit="2"))
     assert f"{folder / 'ft'} holds cases made with other settings" in message
@@ -338,7 +338,7 @@ def edit(xkeb_cli: Callable[..., Any], tiny_folders: dict[str, Path]) -> Callabl
         ({"method": "rom"}, "Unknown method 'rom': did you mean 'rome'?"),
         ({"method_args": "stepz=1"}, "Unknown option of method 'ft': 'stepz': did you mean 'steps'?"),
         ({"method_args": "ft.steps=1"}, "Unknown option of method 'ft': 'ft.steps': did you mean 'steps'?"),
-        ({"method_args": "layer=99"}, "ft.layer is 99; 'hf' has layers 0 to 5."),
+        ({"method_args": "layer=99"}, "ft.layer is 99; 'llama' has layers 0 to 5."),
         ({"language": "ez"}, "Unknown language 'ez': did you mean 'zh'?"),
         ({"ask": "zh:法国的首都？"}, "--ask takes LANGUAGE:QUESTION|ANSWER, not 'zh:法国的首都？'."),
         ({"ask": "法国的首都？|里昂"}, "--ask takes LANGUAGE:QUESTION|ANSWER, not '法国的首都？|里昂'."),

@@ -39,8 +39,8 @@ def test_a_folder_of_good_results_is_a_line_each(xkeb_cli: Callable[..., Any], f
     outcome = xkeb_cli("leaderboard", "check", finished_runs.output, "--data-dir", finished_runs.data)
     assert (outcome.status, outcome.err) == (0, "")
     first, second = outcome.out.splitlines()
-    assert first.startswith(f"{finished_runs.folder('ft') / 'result.json'}: bizsre_en2zh / hf / ft: 7 cases, ")
-    assert second.startswith(f"{finished_runs.folder('rome') / 'result.json'}: bizsre_en2zh / hf / rome: 6 cases, ")
+    assert first.startswith(f"{finished_runs.folder('ft') / 'result.json'}: bizsre_en2zh / llama / ft: 7 cases, ")
+    assert second.startswith(f"{finished_runs.folder('rome') / 'result.json'}: bizsre_en2zh / llama / rome: 6 cases, ")
 
 
 def test_a_bad_one_among_good_ones_is_named_and_the_others_are_still_told(

@@ -32,12 +32,13 @@ def test_a_result_of_the_schema_before_is_written_anew_from_its_lines(
 ) -> None:
     path = output / CELL / "ft" / "result.json"
     before, now = contents(output), read(path)
-    older = {key: value for key, value in now.items() if key not in ("seed", "metrics")} | {"schema_version": 1}
-    older["timing"] = {key: value for key, value in now["timing"].items() if key != "phases"}
+    older = {key: value for key, value in now.items() if key != "selection"} | {"schema_version": 2}
+    older["model"] = {key: value for key, value in now["model"].items() if key not in ("plugin", "args", "revision")}
+    older["method"] = {key: value for key, value in now["method"].items() if key != "sees"}
     path.write_text(json.dumps(older), encoding="utf-8")
     outcome = xkeb_cli("leaderboard", "check", path)
     assert (
-        outcome.status != 0 and "older than the 2 that this xkeb reads: the command that made it, given" in outcome.err
+        outcome.status != 0 and "older than the 3 that this xkeb reads: the command that made it, given" in outcome.err
     )
     outcome = run("--verbose")
     assert outcome.status == 0, outcome.err
@@ -64,7 +65,7 @@ def test_a_higher_limit_keeps_the_lines_and_a_lower_one_counts_only_its_own(
     assert scores(folder) == scored
 
 
-def test_the_untouched_model_is_asked_once_for_all_methods(run: Callable[..., Any], options: dict[str, str]) -> None:
+def test_the_model_before_any_edit_is_asked_once_for_all_methods(run: Callable[..., Any], options: dict[str, str]) -> None:
     assert run(methods="ft").status == 0
     path = Path(options["output"]) / CELL / "before.jsonl"
     before = (path.read_bytes(), path.stat().st_mtime_ns)

@@ -10,7 +10,7 @@ import yaml
 from command_line import Xkeb
 
 import xkeb_tasks.runs
-from xkeb.evaluation.config import RunConfig
+from xkeb.evaluation.config import ModelChoice, RunConfig
 from xkeb.evaluation.planning import plan_run
 from xkeb.models.backbone import Backbone
 
@@ -26,10 +26,10 @@ def lines_of(out: str, *words: str) -> list[list[str]]:
 def test_a_plan_names_parameters_memory_and_time_and_runs_nothing(run: Xkeb, llama: Backbone, tmp_path: Path) -> None:
     done = run("--plan")
     assert done.status == 0, done.err
-    (model,) = lines_of(done.out, "hf", "here")
+    (model,) = lines_of(done.out, "llama", "here")
     assert model[1] == f"{llama.n_parameters:,}"
-    (cell,) = lines_of(done.out, "hf", "ft")
-    assert "GB" in cell
+    (job,) = lines_of(done.out, "llama", "ft")
+    assert "GB" in job
     assert not list((tmp_path / "results").rglob("*.json*"))
 
 
@@ -65,26 +65,25 @@ def test_a_run_is_refused_where_a_model_cant_be_had(xkeb_cli: Xkeb, tmp_path: Pa
     assert done.status == 2 and "chinese-llama-plus-7b" in done.err and done.err.count("\n") == 1
 
 
-def test_the_papers_run_file_has_its_48_cells(data_dir: Path, tmp_path: Path) -> None:
+def test_the_papers_run_file_has_its_48_jobs(data_dir: Path, tmp_path: Path) -> None:
     said = yaml.safe_load(PAPER.read_text(encoding="utf-8"))
-    absent: list[str] = []
-    cells = plan_run(RunConfig([said["tasks"]], said["model"], data_dir=data_dir, output=tmp_path), absent)
-    assert Counter(cell.model for cell in cells) == {
+    plan = plan_run(RunConfig([said["tasks"]], said["model"], data_dir=data_dir, output=tmp_path), "estimate")
+    assert Counter(job.model for job in plan.jobs) == {
         "chinese-llama-plus-7b": 14,
         "chinese-llama-2-7b": 14,
         "baichuan-7b": 10,
         "baichuan2-7b": 10,
     }
-    assert Counter(cell.method for cell in cells) == {
+    assert Counter(job.method for job in plan.jobs) == {
         "ft": 8, "ike": 8, "kn": 8, "rome": 8, "memit": 8, "serac": 4, "mend": 4,
     }  # fmt: skip
-    assert len(absent) == 1  # the LoRA's base
+    assert len(plan.absent) == 1  # the LoRA's base
 
 
 def test_an_option_can_be_given_to_one_model() -> None:
     request = RunConfig(["t"], ["one", "one-b"], model_args={"one.path": "a", "one-b.path": "b", "size": "any"})
-    assert request.options_of("one") == {"path": "a", "size": "any"}
-    assert request.options_of("one-b") == {"path": "b", "size": "any"}
+    assert request.options_of(ModelChoice.parse("one")) == {"path": "a", "size": "any"}
+    assert request.options_of(ModelChoice.parse("one-b")) == {"path": "b", "size": "any"}
 
 
 def test_an_unknown_run_file_is_named(xkeb_cli: Xkeb) -> None:

@@ -28,7 +28,10 @@ def test_the_result_is_where_and_what_the_contract_says(finished: tuple[Path, An
     assert (found["task"]["source"], found["task"]["target"]) == ("en", "zh")
     assert set(found["task"]["dataset"]) >= {"name", "sha256", "n_cases"}
     assert found["task"]["dataset"]["n_cases"] == 3
-    assert found["model"]["name"] == "hf"
+    assert found["model"]["name"] == "llama"  # the last part of its path
+    assert (found["model"]["plugin"], found["model"]["revision"]) == ("hf", None)
+    assert Path(found["model"]["args"]["path"]).name == "llama"
+    assert found["method"]["sees"] == ["source_edit"] and found["selection"] == "first"
     assert found["model"]["dtype"] == "float32"
     assert re.fullmatch("[0-9a-f]{64}", found["model"]["sha256"])
     assert found["model"]["n_parameters"] > 0
@@ -124,7 +127,7 @@ def test_a_cell_that_fails_costs_no_other(run: Callable[..., Any], output: Path)
     before, scored = contents(output), scores(output / CELL / "rome")
     outcome = run(method_args=f"ft.lr=-1,{TEMPLATES}")
     assert outcome.status == 1
-    assert re.search(r"^xkeb: bizsre_mini_en2zh / hf / ft: .*Invalid learning rate: -1\.0$", outcome.err, re.MULTILINE)
+    assert re.search(r"^xkeb: bizsre_mini_en2zh / llama / ft: .*Invalid learning rate: -1\.0$", outcome.err, re.MULTILINE)
     assert "Traceback" not in outcome.err
     assert "rome" in outcome.out.split("Plan")[1]
     assert not (output / CELL / "ft" / "result.json").exists()
@@ -158,11 +161,11 @@ def test_records_that_can_t_be_run_are_counted_with_the_reason(
     empty = [{"case_id": "0", "reason": "en: empty alt"}, {"case_id": "1", "reason": "zh: empty portability question"}]
     lost = [{"case_id": "2", "reason": "the subject 'Atlantis' does not stand in the prompt"}]
     for method, skipped, ran in (("ft", empty, ["2", "3"]), ("rome", empty + lost, ["3"])):
-        found = read(Path(options["output"]) / "bizsre_en2zh" / "hf" / method / "result.json")
+        found = read(Path(options["output"]) / "bizsre_en2zh" / "llama" / method / "result.json")
         assert found["skipped"] == skipped
         assert found["case_ids"] == ran
         assert found["scores"]["reliability"]["en"]["f1"]["n"] == len(ran)
-    last = lines(Path(options["output"]) / "bizsre_en2zh" / "hf" / "rome")
+    last = lines(Path(options["output"]) / "bizsre_en2zh" / "llama" / "rome")
     assert {line["case_id"]: (line["status"], line["reason"]) for line in last} == {
         "2": ("skipped", lost[0]["reason"]),
         "3": ("ok", None),

@@ -43,4 +43,4 @@ def test_a_run_file_may_name_task_folders(run: Callable[..., Any], options: dict
     )
     outcome = run("--config", tmp_path / "run.yaml", tasks="one,two")
     assert outcome.status == 0, outcome.err
-    assert (Path(options["output"]) / "two" / "hf" / "ft" / "result.json").is_file()
+    assert (Path(options["output"]) / "two" / "llama" / "ft" / "result.json").is_file()

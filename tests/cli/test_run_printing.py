@@ -28,7 +28,7 @@ def test_the_plan_comes_first_and_the_table_last(finished: tuple[Path, Any]) -> 
     plan, _, table = outcome.out.partition("(teacher forcing, f1 / em)")
     assert re.search(r"^Plan\b", plan)
     for method in ("ft", "rome"):
-        assert re.search(rf"bizsre_mini_en2zh +hf +{method} +3 +0 ", plan)
+        assert re.search(rf"bizsre_mini_en2zh +llama +{method} +3 +0 ", plan)
         row = next(line for line in table.splitlines() if re.search(rf"\b{method}\b", line))
         found = scores(folder / CELL / method)
         cells = [
@@ -52,7 +52,7 @@ def test_a_pipe_is_plain_and_wide_whatever_the_terminal(options: dict[str, str])
     )
     assert not ANSI_OR_BOX.search(done.stdout + done.stderr)
     assert max(map(len, done.stdout.splitlines())) > 80, "a table that is piped is never wrapped to a terminal"
-    told = r"bizsre_mini_en2zh / hf / ft: 1 cases in \d+ s\n  layer=4, steps=25, lr=0\.0005, [^\n]*\n"
+    told = r"bizsre_mini_en2zh / llama / ft: 1 cases in \d+ s\n  layer=4, steps=25, lr=0\.0005, [^\n]*\n"
     assert re.fullmatch(told, done.stderr)
 
 
@@ -78,5 +78,5 @@ def test_verbose_says_at_the_end_where_the_time_went(run: Callable[..., Any], ou
     for line, phases in ((told[2], first), (told[3], second)):
         whole = sum(phases.values())
         shown = [f"{seconds:.1f} ({100 * seconds / whole:.0f}%)" for seconds in phases.values()]
-        assert line.split("  ", 1)[1].split() == ["hf", line.split()[2], *" ".join(shown).split(), f"{whole:.1f}"]
+        assert line.split("  ", 1)[1].split() == ["llama", line.split()[2], *" ".join(shown).split(), f"{whole:.1f}"]
     assert first["load"] > 0 == second["load"]  # loaded once, for the first of them

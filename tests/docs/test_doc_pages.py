@@ -69,4 +69,4 @@ def test_commands_that_a_page_names_exist_with_their_options(page: str) -> None:
 
 def test_there_are_commands_to_look_for() -> None:
     assert {"xkeb compare A B", "xkeb doctor"} <= set(named("README.md"))
-    assert "python benchmarks/table.py OUT" in named("docs/results.md")
+    assert "python benchmarks/truth/table.py OUT" in named("docs/results.md")

@@ -38,12 +38,12 @@ WRONG = {
     ),
     "a misspelt command of what is not run": ("<!-- not run: gpu -->\n```sh\nxkeb data fech x\n```\n", "fech"),
     "a misspelt option of a benchmark": (
-        "<!-- not run: data -->\n```sh\npython benchmarks/joining.py --data-dirr DIR\n```\n",
-        "benchmarks/joining.py has no option --data-dirr",
+        "<!-- not run: data -->\n```sh\npython benchmarks/truth/joining.py --data-dirr DIR\n```\n",
+        "benchmarks/truth/joining.py has no option --data-dirr",
     ),
     "a benchmark that is not there": (
-        "<!-- not run: data -->\n```sh\npython benchmarks/joyning.py\n```\n",
-        "there is no benchmarks/joyning.py",
+        "<!-- not run: data -->\n```sh\npython benchmarks/truth/joyning.py\n```\n",
+        "there is no benchmarks/truth/joyning.py",
     ),
     "Python that is not run and is none": ("<!-- not run: gpu -->\n```python\nif\n```\n", "page.md:3: SyntaxError"),
 }

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import types
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,11 +23,12 @@ import xkeb
 import xkeb.testing
 from xkeb.cli import cli
 from xkeb.registry import hookspecs
-from xkeb.registry.manager import KINDS
+from xkeb.registry.manager import get_plugins
 from xkeb.registry.registry import Registry
 
 ROOT = Path(__file__).parents[2]
 HOOKS = sorted(name for name, thing in vars(hookspecs).items() if hasattr(thing, f"{hookspecs.PROJECT}_spec"))
+HOOKS_PAGE = ROOT / "docs" / "hooks.md"
 LEAVES = re.compile(r"^(?:[a-z][\w+.-]*:)?//")
 
 
@@ -91,23 +93,43 @@ def test_every_formula_is_mathml(pages: dict[str, str]) -> None:
     ] == []  # a command that the converter doesn't know stays as it is
 
 
+@pytest.fixture(scope="module")
+def followed(tiny_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[types.ModuleType]:
+    """What the page of hooks has defined when it was followed."""
+    places = {name: str(folder) for name, folder in tiny_folders.items()}
+    with reader(tmp_path_factory.mktemp("hooks"), places) as somebody:
+        for block in read_blocks(HOOKS_PAGE, "docs/hooks.md"):
+            somebody.follow(block)
+        yield somebody.names
+
+
 @pytest.mark.parametrize("hook", HOOKS)
-def test_every_hook_is_documented_and_implemented_by_its_example(hook: str, tmp_path: Path) -> None:
-    """The page of hooks is followed, and each hook that it implements called as the suite calls it."""
+def test_every_hook_is_documented_and_implemented_by_its_example(hook: str, followed: types.ModuleType) -> None:
+    """Each hook that the page implements is called as the suite calls it."""
     assert inspect.getdoc(getattr(hookspecs, hook))
-    page = ROOT / "docs" / "hooks.md"
-    _, heading, section = page.read_text(encoding="utf-8").partition(f"\n## {hook}\n")
+    _, heading, section = HOOKS_PAGE.read_text(encoding="utf-8").partition(f"\n## {hook}\n")
     assert heading, f"docs/hooks.md has no section about {hook}"
     section = section.partition("\n## ")[0]
     assert f"<!-- generated: hook {hook} -->" in section
     assert f"@xkeb.hookimpl\ndef {hook}(register):" in section
-    (kind,) = (kind for kind, name in KINDS.values() if name == hook)
-    found = Registry(kind)
-    with reader(tmp_path, {}) as somebody:
-        for block in read_blocks(page, "docs/hooks.md"):
-            somebody.follow(block)
-        getattr(somebody.names, hook)(lambda name, thing: found.register("page", name, thing))
-    assert len(found) == 1
+    (real,) = (registry for registry in get_plugins().registries if registry.hook == hook)
+    registry: Registry[Any] = Registry(real.kind, hook, real.expected)
+    getattr(followed, hook)(lambda name, thing: registry.register("page", name, thing))
+    assert [registry.get(name) is not None for name in registry] == [True]
+
+
+def test_every_registry_and_event_is_on_the_page_of_hooks(pages: dict[str, str]) -> None:
+    text = pages["hooks.html"]
+    for registry in get_plugins().registries:
+        assert f'<a href="#{registry.hook}"><code>{registry.hook}</code></a>' in text
+        assert not [name for name in registry if f"<code>{name}</code>" not in text]
+    events = [name for name in vars(xkeb.RunObserver) if not name.startswith("_")]
+    assert len(events) > 10
+    assert not [name for name in events if f"<code>{name}(" not in text]
+
+
+def test_every_sight_is_on_the_page_of_methods(pages: dict[str, str]) -> None:
+    assert not [one for one in xkeb.Sight if f"<code>Sight.{one.name}</code>" not in pages["tutorials/method.html"]]
 
 
 @pytest.mark.parametrize("hook", HOOKS)

@@ -41,7 +41,7 @@ EN, ZH = (get_plugins().languages.get(code) for code in ("en", "zh"))
     ],
 )
 def test_english_is_cut_into_words(text: str, units: list[str]) -> None:
-    assert EN.units(text) == units
+    assert EN.segment(text) == units
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_english_is_cut_into_words(text: str, units: list[str]) -> None:
     ],
 )
 def test_chinese_is_cut_into_characters(text: str, units: list[str]) -> None:
-    assert ZH.units(text) == units
+    assert ZH.segment(text) == units
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_chinese_is_cut_into_characters(text: str, units: list[str]) -> None:
     ],
 )
 def test_the_others_are_cut_as_they_are_written(code: str, text: str, units: list[str]) -> None:
-    assert get_plugins().languages.get(code).units(text) == units
+    assert get_plugins().languages.get(code).segment(text) == units
 
 
 def categories(text: str) -> set[str]:
@@ -98,9 +98,9 @@ assert len(SIGNS) > 700
 
 @pytest.mark.parametrize("code", list(get_plugins().languages))
 def test_case_width_and_every_script_s_punctuation_don_t_count(code: str) -> None:
-    units = get_plugins().languages.get(code).units
-    assert units("Ａbc" + SIGNS + "42") == units("abc 42") != []
-    assert units(f"._ {SIGNS} ") == []
+    segment = get_plugins().languages.get(code).segment
+    assert segment("Ａbc" + SIGNS + "42") == segment("abc 42") != []
+    assert segment(f"._ {SIGNS} ") == []
 
 
 @pytest.mark.parametrize("code", list(get_plugins().languages))
@@ -108,8 +108,8 @@ def test_case_width_and_every_script_s_punctuation_don_t_count(code: str) -> Non
 def test_every_letter_and_digit_is_in_one_unit_and_order_is_kept(code: str, text: str) -> None:
     """Whatever the text: nothing but articles is lost, and cutting the units again changes nothing."""
     language = get_plugins().languages.get(code)
-    units = language.units(text)
-    assert [again for unit in units for again in language.units(unit)] == units
+    units = language.segment(text)
+    assert [again for unit in units for again in language.segment(unit)] == units
     small = text.replace("İ", "i").replace("I", "ı") if code == "tr" else text
     kept = [c for c in unicodedata.normalize("NFKC", small).casefold() if unicodedata.category(c)[0] in "LN"]
     found = [c for unit in units for c in unicodedata.normalize("NFKD", unit) if unicodedata.category(c)[0] in "LN"]
@@ -123,13 +123,13 @@ def test_half_of_a_thai_answer_counts_half() -> None:
     """By words there would be nothing between all and nothing, since no space stands between them."""
     thai = get_plugins().languages.get("th")
     right, half = Prediction("กรุงเทพ", ()), Prediction("กรุงxyz", (1,))
-    assert thai.units("กรุงเทพ") == ["ก", "รุ", "ง", "เ", "ท", "พ"]
+    assert thai.segment("กรุงเทพ") == ["ก", "รุ", "ง", "เ", "ท", "พ"]
     assert f1_units(half, right, thai) == pytest.approx(0.5)
 
 
 def test_no_space_stands_before_a_chinese_answer_and_one_before_every_other() -> None:
-    joiners = {code: get_plugins().languages.get(code).joiner for code in get_plugins().languages}
-    assert joiners == dict.fromkeys(["cs", "de", "en", "es", "fr", "nl", "pt", "ru", "th", "tr", "vi"], " ") | {
+    separators = {code: get_plugins().languages.get(code).separator for code in get_plugins().languages}
+    assert separators == dict.fromkeys(["cs", "de", "en", "es", "fr", "nl", "pt", "ru", "th", "tr", "vi"], " ") | {
         "zh": ""
     }
 
@@ -169,7 +169,7 @@ def test_the_paper_s_texts_are_cut_as_by_the_plainest_rules() -> None:
     for text in {text for record in records for text in texts(record)}:
         normal = unicodedata.normalize("NFKC", text).casefold()
         found = word.findall(normal)
-        assert EN.units(text) == ([one for one in found if one not in {"a", "an", "the"}] or found)
-        assert ZH.units(text) == [c for c in normal if unicodedata.category(c)[0] in "LMNS"]
+        assert EN.segment(text) == ([one for one in found if one not in {"a", "an", "the"}] or found)
+        assert ZH.segment(text) == [c for c in normal if unicodedata.category(c)[0] in "LMNS"]
         compared += 1
     assert compared > 5_000

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import tiny_model
+from tiny_models import tiny_model
 
 import xkeb
 from xkeb.editing.changes import DenseChange
 from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
-from xkeb.models.hf.loading import converted, package_folder
+from xkeb.models.hf.loading import VERSION, converted, package_folder
 from xkeb.models.prediction import predict
 from xkeb.types import Query
 from xkeb.utils.paths import cache_root
@@ -39,7 +39,7 @@ def one_sentence(error: pytest.ExceptionInfo[RequestError]) -> str:
 
 
 def kept(name: str) -> Path:
-    (folder,) = (cache_root() / "models").glob(f"{name}-*")
+    (folder,) = (cache_root() / "models").glob(f"{name}-*-v{VERSION}")
     return folder
 
 
@@ -102,7 +102,7 @@ def test_chunks_that_are_not_the_whole_file_are_refused(tmp_path: Path, monkeypa
 def test_half_a_conversion_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder that was left without its last file isn't taken for a model."""
     monkeypatch.setenv("XKEB_CACHE", str(tmp_path))
-    folder = tmp_path / "models" / f"x-{'0' * 16}-v1"
+    folder = tmp_path / "models" / f"x-{'0' * 16}-v{VERSION}"
     folder.mkdir(parents=True)
     (folder / "model.safetensors").write_bytes(b"cut short")
 
@@ -139,7 +139,7 @@ def test_smollm2_is_what_it_says() -> None:
 def test_a_local_folder_is_loaded_with_its_own_weights(tiny_folders: dict[str, Path], family: str) -> None:
     backbone = xkeb.load_backbone("hf", path=str(tiny_folders[family]), device="cpu")
     expected = tiny_model(family, len(backbone.tokenizer)).state_dict()
-    assert backbone.name == "hf"
+    assert backbone.name == tiny_folders[family].name == family
     for name, parameter in backbone.model.named_parameters():
         assert torch.equal(parameter, expected[name]), name
 
@@ -162,7 +162,7 @@ def test_a_gguf_file_or_its_folder_is_converted_once(tmp_path: Path, monkeypatch
     file = tmp_path / "model" / "some.gguf"
     file.symlink_to(smollm2_file())
     first = xkeb.load_backbone("hf", path=str(file), device="cpu")
-    assert (first.name, first.n_layers) == ("hf", 30)
+    assert (first.name, first.n_layers) == ("some", 30)
     folder = kept("hf")
     before = times(folder)
     for path in (file, tmp_path / "model"):

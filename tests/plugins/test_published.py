@@ -55,23 +55,23 @@ def test_in_bfloat16_every_weight_is_rounded_once(release: Release, backbone: Ba
         assert torch.equal(half.parameter(name), backbone.parameter(name).to(torch.bfloat16))
 
 
-def test_an_outline_has_the_shapes_and_no_weights(release: Release, backbone: Backbone) -> None:
-    source = get_plugins().models.get(release.name)(size="any", **release.options)
-    outline = source.outline()
-    assert outline.missing is None and outline.download == 0
-    assert outline.n_parameters == backbone.n_parameters and outline.layout == backbone.layout
-    assert all(parameter.is_meta for parameter in outline.model.parameters())
+def test_a_skeleton_has_the_shapes_and_no_weights(release: Release, backbone: Backbone) -> None:
+    loader = get_plugins().models.get(release.name)(size="any", **release.options)
+    skeleton = loader.skeleton()
+    assert skeleton.missing is None and skeleton.download == 0
+    assert skeleton.n_parameters == backbone.n_parameters and skeleton.spec(release.name) == backbone.spec
+    assert all(parameter.is_meta for parameter in skeleton.model.parameters())
 
 
 @pytest.mark.parametrize(
     ("name", "vocabulary"),
     [("chinese-llama-plus-7b", 49953), ("chinese-llama-2-7b", 55296), ("baichuan-7b", 64000), ("baichuan2-7b", 125696)],
 )
-def test_the_release_is_outlined_where_it_is_not_at_hand(name: str, vocabulary: int) -> None:
-    outline = get_plugins().models.get(name)().outline()
+def test_the_release_s_shape_is_known_where_it_is_not_at_hand(name: str, vocabulary: int) -> None:
+    skeleton = get_plugins().models.get(name)().skeleton()
     attention, mlp, norms = 4 * 4096**2, 3 * 4096 * 11008, 2 * 4096
-    assert outline.n_parameters == 32 * (attention + mlp + norms) + 4096 + 2 * 4096 * vocabulary
-    assert outline.missing and outline.layout.n_layers == 32
+    assert skeleton.n_parameters == 32 * (attention + mlp + norms) + 4096 + 2 * 4096 * vocabulary
+    assert skeleton.missing and skeleton.spec(name).n_layers == 32
 
 
 # Bad input -------------------------------------------------------------------------------------------------------------------

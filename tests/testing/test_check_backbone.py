@@ -52,13 +52,17 @@ class Unidentified(Good):
 
 
 class Training(Good):
-    def spoil(self, backbone):
-        backbone.model.train()
+    class backbone(Backbone):  # noqa: N801
+        def prepare(self):
+            super().prepare().model.train()
+            return self
 
 
 class WithGradients(Good):
-    def spoil(self, backbone):
-        backbone.model.requires_grad_(True)
+    class backbone(Backbone):  # noqa: N801
+        def prepare(self):
+            super().prepare().model.requires_grad_(True)
+            return self
 
 
 class InAnotherPrecision(Good):
@@ -66,19 +70,26 @@ class InAnotherPrecision(Good):
         backbone.model.to(torch.bfloat16)
 
 
+def lay_out(backbone: Backbone, **places: Any) -> None:
+    """Makes the backbone say that its modules stand elsewhere."""
+    backbone.spec = dataclasses.replace(backbone.spec, layout=dataclasses.replace(backbone.layout, **places))
+
+
 class UpIsDown(Good):
     def spoil(self, backbone):
-        backbone.layout = dataclasses.replace(backbone.layout, down_proj="mlp.up_proj")
+        lay_out(backbone, down_proj="mlp.up_proj")
 
 
 class TooManyLayers(Good):
     def spoil(self, backbone):
-        backbone.layout = dataclasses.replace(backbone.layout, n_layers=7)
+        lay_out(backbone, n_layers=7)
 
 
 class AnotherHead(Good):
-    def spoil(self, backbone):
-        backbone.layout = dataclasses.replace(backbone.layout, head="model.embed_tokens")
+    class backbone(Backbone):  # noqa: N801
+        def prepare(self):
+            lay_out(super().prepare(), head="model.embed_tokens")
+            return self
 
 
 class ScaledLogits(Good):
@@ -114,7 +125,7 @@ class AnswersTheNextQuestion(Good):
 
 class ShiftedOffsets(Good):
     class backbone(Backbone):  # noqa: N801
-        def encode(self, prompt, target="", language="en"):
+        def encode(self, prompt, target="", language=None):
             made = super().encode(prompt, target, language)
             return Encoded(made.ids, tuple((a, max(a, b - 1)) for a, b in made.offsets), made.target)
 
@@ -125,8 +136,8 @@ class LateSubject(Good):
             return super().subject_last(edit, prefix) + 1
 
 
-class SmallOutline(Good):
-    def outline(self):
+class SmallSkeleton(Good):
+    def skeleton(self):
         config = AutoConfig.from_pretrained(self.path, num_hidden_layers=5)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config)
@@ -145,7 +156,7 @@ class Fails(Good):
 
 
 CAUGHT = {
-    Misnamed: "It should be named as it is registered; it is named 'yours'.",
+    Misnamed: "It should be called 'mine'; it is called 'yours'.",
     Unidentified: "`sha256` should be 64 hexadecimal digits that identify the weights; it is 'latest'.",
     Training: "The model should be in evaluation mode; it is in training mode.",
     WithGradients: "Parameters should take no gradients; some do.",
@@ -159,7 +170,7 @@ CAUGHT = {
     AnswersTheNextQuestion: "Each token of an answer should be the likeliest after the tokens before it; of ",
     ShiftedOffsets: "Offsets should cover every character of ",
     LateSubject: "The subject's last token should hold the last character of ",
-    SmallOutline: "`outline` should have the 122528 parameters of the model; it has ",
+    SmallSkeleton: "`skeleton` should have the 122528 parameters of the model; it has ",
     NeverTheSame: "Loaded again, it should have the same weights.",
     Fails: "it is loaded for inference: it should run, and raised KeyError: 'weights'.",
 }

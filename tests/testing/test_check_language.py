@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import unicodedata
 from typing import Any
 
@@ -42,14 +43,17 @@ def words(text: str) -> list[str]:
 GOOD = Language("xx", "Good", words)
 HEAD = "Language 'xx' fails "
 CAUGHT: dict[str, tuple[Any, str]] = {
-    "no language": ("xx", "It should be an xkeb.Language; it is a str."),
+    "no language": ("xx", "registers the language 'xx' as a str; a xkeb.types.Language was expected."),
     "another code": (Language("yy", "Y", words), "Its code should be the name it is registered as; it is 'yy'."),
     "no name": (Language("xx", " ", words), "It should have an English name, for tables; it is empty."),
-    "joiner": (
-        Language("xx", "X", words, joiner="-"),
+    "separator": (
+        Language("xx", "X", words, separator="-"),
         "Between a question and its answer should stand a space or nothing, not '-'.",
     ),
-    "no list": (Language("xx", "X", lambda text: tuple(words(text))), "`units` should give a list of texts; it gave ("),
+    "no list": (
+        Language("xx", "X", lambda text: tuple(words(text))),
+        "`segment` should give a list of texts; it gave (",
+    ),
     "whole": (
         Language("xx", "X", lambda text: words(text)[:1]),
         "should cut 'Niño pequeño, ¿quién eres?' into several;",
@@ -109,8 +113,8 @@ def test_a_sound_language_passes(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_a_language_does_wrong_is_caught(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     language, sentence = CAUGHT[what]
     # By its place, since a thing that is a text is taken for one.
-    monkeypatch.setattr("test_check_language.GOOD", language)
-    monkeypatch.setitem(get_plugins().languages.entries, "xx", Entry("test_check_language:GOOD", "test"))
+    monkeypatch.setattr(sys.modules[__name__], "GOOD", language)
+    monkeypatch.setitem(get_plugins().languages.entries, "xx", Entry(f"{__name__}:GOOD", "test"))
     with pytest.raises(AssertionError) as caught:
         check_language("xx", TEXT)
     head, *lines = str(caught.value).splitlines()

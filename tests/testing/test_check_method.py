@@ -19,7 +19,7 @@ from xkeb.registry.manager import get_plugins
 from xkeb.registry.registry import Entry
 from xkeb.testing import check_method
 from xkeb.testing.state import model_state
-from xkeb.types import Case, Edit
+from xkeb.types import Case, Edit, Sight
 
 CAUGHT = {**METHODS, **CHANGES}
 
@@ -79,15 +79,17 @@ def test_an_unknown_option_is_named(register: Any, small_backbone: Backbone) -> 
 
 
 def test_facts_are_at_hand_for_a_method_that_learns(register: Any, small_backbone: Backbone) -> None:
-    learnt: list[int] = []
+    learned: list[int] = []
 
     class Learns(Good):
-        def learns(self) -> bool:
+        sees = frozenset({Sight.SOURCE_EDIT, Sight.SOURCE_TRAINING})
+
+        def needs_training(self) -> bool:
             return True
 
         def fit(self, backbone: Backbone, cases: Sequence[Case]) -> None:
-            learnt.append(len(cases))
+            learned.append(len(cases))
 
     register(Learns)
     check_method("mine", small_backbone)
-    assert set(learnt) == {30}
+    assert set(learned) == {30}

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from xkeb.data.dataset import Dataset, Download
-from xkeb.errors import PluginError, RequestError, one_line
+from xkeb.errors import PluginError, RequestError, one_line, optional_import
 from xkeb.utils.hashing import digest_file
 from xkeb.utils.paths import data_roots
 
@@ -162,9 +162,8 @@ def _pick(names: Iterable[str], member: str, url: str) -> str:
 def _get(url: str, to: Path, downloads: Sequence[Download], folder: Path, progress: Progress) -> None:
     names = [download.file for download in downloads]
     bar = _Bar(progress, names[0] if len(names) == 1 else f"archive with {len(names)} files")
-    import gdown
-    import requests
-
+    gdown = optional_import("gdown", "fetch", "Fetching a data set")
+    requests = optional_import("requests", "fetch", "Fetching a data set")
     getter = _get_from_drive if urlsplit(url).hostname in DRIVE_HOSTS else _get_over_http
     try:
         getter(url, to, bar)
@@ -175,14 +174,12 @@ def _get(url: str, to: Path, downloads: Sequence[Download], folder: Path, progre
 
 
 def _get_over_http(url: str, to: Path, bar: _Bar) -> None:
-    import pooch
-
+    pooch = optional_import("pooch", "fetch", "Fetching a data set")
     pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 16, timeout=TIMEOUT)(url, str(to), None)
 
 
 def _get_from_drive(url: str, to: Path, bar: _Bar) -> None:
-    import gdown
-
+    gdown = optional_import("gdown", "fetch", "Fetching from Google Drive")
     with to.open("wb") as file:  # given a path, it would make a file that only its owner can read
         gdown.download(url, file, quiet=True, use_cookies=False, progress=bar.reached, timeout=TIMEOUT)
 

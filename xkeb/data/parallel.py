@@ -218,7 +218,7 @@ def _case(case_id: str, pair: LanguagePair, sides: Mapping[str, ParallelRecord])
         source.subject,
         translations={code: sides[code].alt for code in pair.languages},
         questions={code: sides[code].src for code in pair.languages},
-        aliases=tuple(side.subject for code, side in sides.items() if code != pair.source),
+        aliases=tuple(side.subject for code, side in sides.items() if code != pair.source and side.subject),
     )
     probes = [Probe("reliability", pair.source, source.src, source.alt)]
     for code in pair.languages:

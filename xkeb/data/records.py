@@ -111,14 +111,19 @@ def _read_lines(path: Path) -> list[TrainingRecord]:
 
 def _parse(model: type[Any], path: Path, index: int, value: Any, where: str = "") -> Any:
     try:
-        # A null says no more than a field that is not there.
-        present = {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
-        return TypeAdapter(model).validate_python(present)
+        return TypeAdapter(model).validate_python(_without_nulls(value))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in ([where] if where else []) + list(first["loc"]))
         problem = "is missing" if first["type"] == "missing" or value is None else f"is wrong: {first['msg']}"
         raise RequestError(f"{path}: record {index}: field {place or 'record'} {problem}.") from error
+
+
+def _without_nulls(value: Any) -> Any:
+    """An object without its nulls, which say no more than a field that is not there."""
+    if not isinstance(value, dict):
+        return value
+    return {key: _without_nulls(item) for key, item in value.items() if item is not None}
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
@@ -153,4 +158,4 @@ def training_case(case_id: str, language: str, fact: TrainingRecord) -> Case:
         probes.append(Probe("generality", language, fact.rephrase, fact.alt))
     if fact.locality and fact.loc_ans:
         probes.append(Probe("locality", language, fact.locality, fact.loc_ans))
-    return Case(case_id, Edit(fact.src, fact.alt, language, fact.subject, {language: fact.alt}), tuple(probes))
+    return Case(case_id, Edit(fact.src, fact.alt, language, fact.subject), tuple(probes))

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from xkeb.data.dataset import Dataset, Split
 from xkeb.data.records import TrainingRecord, training_case
-from xkeb.errors import NotHereError, RequestError, one_line, unknown
+from xkeb.errors import NotHereError, RequestError, one_line, optional_import, unknown
 from xkeb.types import Case, Edit, LanguagePair, Probe, Skipped
 from xkeb.utils.hashing import digest, digest_file
 
@@ -259,8 +259,7 @@ def _json_rows(path: Path) -> Iterator[Row]:
 
 
 def _hub_rows(config: TableConfig, split: str) -> list[Row]:
-    import datasets
-
+    datasets = optional_import("datasets", "hub", f"The data set {config.path}")
     try:
         table = datasets.load_dataset(config.path, config.config, split=split, revision=config.revision)
     except Exception as error:  # of many libraries, and of the network

@@ -12,7 +12,7 @@ from xkeb.errors import NotHereError, RequestError, unknown
 from xkeb.evaluation.config import ModelChoice, RunConfig, check_folder_name
 from xkeb.evaluation.job import Job
 from xkeb.models.device import pick_device, pick_dtype
-from xkeb.models.loader import BackboneLoader, display_name, find_skeleton, make_loader
+from xkeb.models.loader import BackboneLoader, SuggestingLoader, display_name, find_skeleton, make_loader
 from xkeb.models.skeleton import Skeleton
 from xkeb.registry.manager import get_plugins
 from xkeb.tasks.task import Task, expand_groups, load_definitions, load_task
@@ -202,8 +202,9 @@ def _methods(config: RunConfig, loader: BackboneLoader) -> list[str]:
     """The methods asked for; by default those that the paper runs on the model."""
     registry = get_plugins().methods
     if config.methods is None:
-        own: Sequence[str] | None = getattr(loader, "methods", None)
-        return list(own) if own else [name for name in registry if editor_class(name).in_paper]
+        if isinstance(loader, SuggestingLoader):
+            return list(loader.methods)
+        return [name for name in registry if editor_class(name).in_paper]
     if list(config.methods) == ["all"]:
         return list(registry)
     return list(dict.fromkeys(config.methods))

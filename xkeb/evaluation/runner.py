@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 from xkeb.editing.editor import Editor, make_changes, options_of, prepare, why_unsupported
@@ -52,7 +53,8 @@ class JobRunner:
         """
         self.job, self.backbone, self.config, self.observer = job, backbone, config, observer
         self.timer = PhaseTimer(backbone.device, load_seconds)
-        self.editor: Editor = job.editor.configure(backbone.spec)
+        # A copy: the job lives as long as the run, and what a method learns may be gigabytes.
+        self.editor: Editor = copy.deepcopy(job.editor).configure(backbone.spec)
         self.settings: RunSettings = run_settings(job, backbone, self.editor, config)
 
     @retain_freed_memory()

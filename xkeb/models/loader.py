@@ -40,6 +40,14 @@ class NamedLoader(Protocol):
     def display_name(self) -> str: ...
 
 
+@runtime_checkable
+class SuggestingLoader(Protocol):
+    """A loader that says which methods a run without ``--methods`` runs on its model."""
+
+    @property
+    def methods(self) -> tuple[str, ...]: ...
+
+
 def make_loader(name: str, **model_args: Any) -> BackboneLoader:
     """The loader registered as `name`, with its options.
 

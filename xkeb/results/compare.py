@@ -14,7 +14,7 @@ from scipy.stats import permutation_test
 from xkeb.errors import RequestError
 from xkeb.results.reader import find_result_files, read_stored
 from xkeb.results.schema import CaseRecord, EditRecord, ProbeRecord, Result
-from xkeb.results.statistics import RESAMPLES, score_of
+from xkeb.results.statistics import RESAMPLES, spread_of
 from xkeb.results.untrusted import printable
 from xkeb.types import PROPERTIES
 
@@ -223,11 +223,11 @@ def row(name: str, language: str, metric: str, sample: Sequence[tuple[float, flo
     a, b = np.asarray(sample, dtype=np.float64).T
     differences = np.where(np.abs(b - a) > SAME, b - a, 0.0)
     p, exact = p_value(differences)
-    interval = score_of(differences.tolist())
+    mean, _, ci95 = spread_of(differences.tolist())
     wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
     return Row(
         name, language, metric, len(sample), float(a.mean()) * 100, float(b.mean()) * 100,
-        interval.mean, interval.ci95, p, exact, wins, len(sample) - wins - losses, losses,
+        mean, ci95, p, exact, wins, len(sample) - wins - losses, losses,
     )  # fmt: skip
 
 

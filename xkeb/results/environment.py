@@ -15,8 +15,6 @@ from typing import Any
 
 import torch
 
-import xkeb
-
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "datasets", "sentence-transformers", "numpy", "scipy")
 
 
@@ -24,7 +22,7 @@ PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "datasets", "s
 def describe_environment(device: torch.device) -> dict[str, Any]:
     """What a result says of the machine and the software, and nothing of whose machine it is."""
     return {
-        "xkeb": xkeb.__version__,
+        "xkeb": metadata.version("xkeb"),
         "commit": _commit(),
         "python": platform.python_version(),
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
@@ -49,7 +47,7 @@ def _version(package: str) -> str | None:
 
 def _commit() -> str | None:
     """The commit of the checkout this runs from, marked where it has changes; None for an installed wheel."""
-    root = Path(xkeb.__file__).parent.parent
+    root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None
     try:

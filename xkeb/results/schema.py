@@ -53,7 +53,10 @@ Percent = Annotated[float, Field(ge=-1e-9, le=100 + 1e-9)]  # a mean may be off 
 class Record(BaseModel):
     """A part of a file: no conversions, no other keys, no infinities, frozen."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, allow_inf_nan=False,
+        ser_json_inf_nan="constants",  # of what may be anything: refused when it is written, and never made a null
+    )  # fmt: skip
 
 
 class DatasetRecord(Record):

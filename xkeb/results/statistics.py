@@ -36,12 +36,18 @@ def mean_scores(cases: Iterable[CaseRecord], key: Literal["scores", "scores_befo
 
 def score_of(sample: Sequence[float]) -> Score:
     """Mean of values from 0 to 1, times 100, with its standard error and 95% percentile bootstrap interval."""
+    mean, stderr, ci95 = spread_of(sample)
+    return Score(mean=mean, stderr=stderr, ci95=ci95, n=len(sample))
+
+
+def spread_of(sample: Sequence[float]) -> tuple[float, float, tuple[float, float]]:
+    """The same of any numbers, such as differences: mean, standard error and interval, times 100."""
     values = np.asarray(sample, dtype=np.float64) * 100
     mean = float(values.mean())
     if len(values) < 2 or np.ptp(values) == 0:
-        return Score(mean=mean, stderr=0.0, ci95=(mean, mean), n=len(values))
+        return mean, 0.0, (mean, mean)
     interval = bootstrap(
         (values,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0), batch=100
     ).confidence_interval
     stderr = float(values.std(ddof=1) / np.sqrt(len(values)))
-    return Score(mean=mean, stderr=stderr, ci95=(float(interval.low), float(interval.high)), n=len(values))
+    return mean, stderr, (float(interval.low), float(interval.high))

@@ -13,7 +13,8 @@ from typing import Any, Self
 import torch
 
 from xkeb.editing.changes import Change, ContextChange, WeightChange
-from xkeb.editing.editor import Editor, load_editor, make_changes, prepare
+from xkeb.editing.editor import Editor, load_editor, prepare
+from xkeb.editing.sights import show_edit
 from xkeb.evaluation.probing import case_queries, predict_edited
 from xkeb.models.backbone import Backbone
 from xkeb.models.interventions import installed_intervention
@@ -99,7 +100,7 @@ class Trial:
         set_before, drawn_before = settings(), generators()
         editor = self.editor()
         states.append(model_state(self.backbone))
-        changes = make_changes(editor, self.backbone, self.edits)
+        changes = make_any_changes(editor, self.backbone, self.edits)
         states.append(model_state(self.backbone))
         return Made(changes, (states[0], states[1], states[2]), (set_before, settings()), (drawn_before, generators()))
 
@@ -131,6 +132,11 @@ class Trial:
         """The ids that are predicted for every case's probes under a change."""
         asked = [query for case in self.cases for query in case_queries(case, 0)]
         return [answer.ids for answer in predict_edited(self.backbone, change, asked)]
+
+
+def make_any_changes(editor: Editor, backbone: Backbone, edits: Sequence[Edit]) -> Sequence[Change]:
+    """As `make_changes`, but how many there are is left to a check."""
+    return editor.edit(backbone, [show_edit(edit, editor.sees) for edit in edits])
 
 
 def speaks_otherwise(backbone: Backbone, edit: Edit) -> bool:

@@ -6,11 +6,10 @@ import json
 import os
 from typing import Any
 
-import requests
 import torch
-from huggingface_hub import constants
+from huggingface_hub import HfApi, constants
 
-from xkeb.errors import RequestError, one_line
+from xkeb.errors import RequestError, one_line, optional_import
 from xkeb.utils.artifacts import cached_tensors
 
 HUB_ID = "wikimedia/wikipedia"
@@ -48,10 +47,9 @@ def _stream(language: str, samples: int) -> list[str]:
         raise RequestError(
             f"Wikipedia ({HUB_ID}, {config}) is streamed from {constants.ENDPOINT}, which can't be reached: {advice}."
         )
-    from datasets import load_dataset
-
+    datasets = optional_import("datasets", "hub", "Wikipedia as mom2_corpus")
     try:
-        articles = load_dataset(HUB_ID, config, split="train", streaming=True)
+        articles = datasets.load_dataset(HUB_ID, config, split="train", streaming=True)
         return [article["text"][:CHARACTERS] for article in articles.take(samples)]
     except Exception as error:  # of whatever the hub is spoken to through: it has changed with its releases
         raise RequestError(f"Wikipedia ({HUB_ID}, {config}) can't be read ({one_line(error)}): {advice}.") from error
@@ -61,6 +59,7 @@ def _hub_answers() -> bool:
     if constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE", "").upper() in constants.ENV_VARS_TRUE_VALUES:
         return False
     try:
-        return requests.head(f"{constants.ENDPOINT}/datasets/{HUB_ID}", timeout=PATIENCE).status_code < 500
-    except requests.RequestException:
+        HfApi().dataset_info(HUB_ID, timeout=PATIENCE)
+    except Exception:  # of whatever library the hub's client speaks through
         return False
+    return True

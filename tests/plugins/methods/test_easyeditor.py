@@ -139,7 +139,7 @@ def test_many_facts_in_one_change(llama: Backbone, training: list[Case]) -> None
     assert error(ours.edit_together(llama, EDITS), its.edit_together(llama, EDITS)) < 1e-3
     check()
     with pytest.raises(RequestError, match="in one go"):
-        its.find(llama, EDITS)
+        its.find_values(llama, EDITS)
 
 
 @installed
@@ -327,9 +327,9 @@ def test_options_that_its_code_has_not(method: str, options: dict[str, Any], mat
 @installed
 def test_edits_that_it_can_t_make(llama: Backbone, tiny_folders: dict[str, Path]) -> None:
     rome = xkeb.load_editor("easyeditor-rome")
-    assert rome.refuses(llama, EDITS[0]) is None
-    assert "brace" in (rome.refuses(llama, Edit("What is {Japan}?", "Peru", "en", "Japan")) or "")
-    assert "subject" in (rome.refuses(llama, Edit("What is it?", "Peru", "en", "Japan")) or "")
+    assert rome.unsupported(llama, EDITS[0]) is None
+    assert "brace" in (rome.unsupported(llama, Edit("What is {Japan}?", "Peru", "en", "Japan")) or "")
+    assert "subject" in (rome.unsupported(llama, Edit("What is it?", "Peru", "en", "Japan")) or "")
     with pytest.raises(RequestError, match=r"call fit\(\) first"):
         xkeb.load_editor("easyeditor-ike").edit(llama, EDITS[:1])
 

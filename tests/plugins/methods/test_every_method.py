@@ -113,7 +113,7 @@ def test_it_edits_the_embedded_model(
     changes = editor.edit(gemma, [case.edit for case in cases])
     english = get_plugins().languages.get("en")
     scores = [
-        f1(answers[0], gemma.gold(case.edit.target), english)
+        f1(answers[0], gemma.encode_reference(case.edit.target), english)
         for case, answers in zip(cases, predict_after(gemma, changes, cases), strict=True)
     ]
     assert [case.probes[0].property for case in cases] == ["reliability"] * 3

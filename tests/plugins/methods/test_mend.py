@@ -20,6 +20,7 @@ from xkeb_plugins.methods.mend.editor import Mend
 from xkeb_plugins.methods.mend.gradient import gradient_factors
 from xkeb_plugins.methods.mend.network import GradientTransform, Hypernetworks, Shape
 from xkeb_plugins.methods.mend.trainee import MendTrainee
+from xkeb_plugins.methods.mend.updates import edited_paths, make_updates
 
 SMALL = {"rank": 6, "steps": 4, "validate_every": 2, "batch_size": 4, "validation": 3, "lr": 1e-3, "lr_lr": 1e-3}
 
@@ -71,9 +72,9 @@ def test_factors_are_the_gradient(tiny: Backbone, edits: Sequence[Edit]) -> None
 
 def test_untrained_networks_without_norm_descend(tiny: Backbone, edits: Sequence[Edit]) -> None:
     """They begin as the identity, so an edit is one step of gradient descent, and lowers its own loss."""
-    editor = Mend(norm=False, rank=4, edit_lr=1e-2).settle(tiny)
+    editor = Mend(norm=False, rank=4, edit_lr=1e-2).configure(tiny.spec)
     with torch.no_grad():
-        changes = editor.changes(tiny, editor.untrained(tiny), edits)
+        changes = make_updates(tiny, editor.untrained(tiny), editor.layers or (), edits)
     for edit, change in zip(edits, changes, strict=True):
         before = naive_loss(tiny, edit.prompt, edit.target, edit.language)
         with change.applied(tiny):
@@ -108,7 +109,7 @@ def test_transform_against_the_formula() -> None:
 
 def naive_training_loss(backbone: Backbone, editor: Mend, networks: Hypernetworks, case: Case) -> torch.Tensor:
     """Algorithm 1 for one fact: edit, answer the rephrase, stay at the unrelated question. Whole model, real weights."""
-    paths = editor.paths(backbone)
+    paths = edited_paths(backbone, editor.layers or ())
     edit = case.edit
     rephrase = next(probe for probe in case.probes if probe.property == "generality")
     unrelated = next(probe for probe in case.probes if probe.property == "locality")
@@ -150,13 +151,13 @@ def naive_training_loss(backbone: Backbone, editor: Mend, networks: Hypernetwork
 @pytest.mark.parametrize("combine", [True, False])
 def test_training_loss_and_its_gradient(tiny: Backbone, facts: list[Case], combine: bool) -> None:
     """A batch of row-by-row edits against one whole model after another, gradient with respect to the networks included."""
-    editor = Mend(**SMALL, combine=combine, edit_lr=1e-2).settle(tiny)
+    editor = Mend(**SMALL, combine=combine, edit_lr=1e-2).configure(tiny.spec)
     networks = editor.untrained(tiny)
     torch.manual_seed(0)
     for name, parameter in networks.named_parameters():
         if name != "step_sizes":
             torch.nn.init.normal_(parameter, std=0.3)
-    trainee = MendTrainee(tiny, networks, editor)
+    trainee = editor._trainee(tiny, networks)
     trainee.validate(facts[:4])  # takes the statistics
     loss, _ = trainee._losses(facts[:4], observe=False)
     expected = torch.stack([naive_training_loss(tiny, editor, networks, case) for case in facts[:4]]).mean()
@@ -273,7 +274,7 @@ def test_too_little_memory(llama: Backbone, facts: list[Case], monkeypatch: pyte
 
 
 def test_defaults_are_the_papers(llama: Backbone) -> None:
-    editor = Mend().settle(llama)
+    editor = Mend().configure(llama.spec)
     assert editor.layers == (3, 4, 5)
     assert (editor.rank, editor.lr, editor.lr_lr, editor.edit_lr, editor.cedit, editor.cloc) == (
         1920,
@@ -283,7 +284,7 @@ def test_defaults_are_the_papers(llama: Backbone) -> None:
         0.1,
         1.0,
     )
-    sizes = [widths(llama.module(path)) for path in editor.paths(llama)]
+    sizes = [widths(llama.module(path)) for path in edited_paths(llama, editor.layers or ())]
     assert sizes == [(32, 80), (32, 80), (80, 32)] * 3
     assert len(dataclasses.replace(editor, shared=False).untrained(llama).transforms) == 9
     assert len(editor.untrained(llama).transforms) == 2

@@ -14,6 +14,7 @@ from xkeb.models.backbone import Backbone
 from xkeb.types import Edit
 from xkeb_plugins.methods.mend.editor import Mend
 from xkeb_plugins.methods.mend.network import Hypernetworks
+from xkeb_plugins.methods.mend.updates import edited_paths, make_updates
 
 SURE = 1e6
 """Times its final hidden states, a tiny model gives its first choice all of the probability that float32 can hold."""
@@ -68,14 +69,14 @@ def stirred(editor: Mend, backbone: Backbone, edits: Sequence[Edit]) -> Hypernet
     for parameter in networks.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     with torch.no_grad():
-        editor.changes(backbone, networks, edits, observe=True)
+        make_updates(backbone, networks, editor.layers or (), edits, observe=True)
     return networks
 
 
 @pytest.mark.parametrize("combine", [True, False])
 def test_a_fact_that_is_known_changes_nothing(tiny: Backbone, combine: bool) -> None:
-    editor = Mend(rank=6, combine=combine, edit_lr=1e-2).settle(tiny)
-    paths = editor.paths(tiny)
+    editor = Mend(rank=6, combine=combine, edit_lr=1e-2).configure(tiny.spec)
+    paths = edited_paths(tiny, editor.layers or ())
     with sure(tiny):
         facts = known(tiny, 3)
         news = Edit("Which city is the capital of Japan?", "Sapporo", "en")
@@ -84,8 +85,8 @@ def test_a_fact_that_is_known_changes_nothing(tiny: Backbone, combine: bool) -> 
         assert any(gradient.any() for gradient in gradients(tiny, news, paths))
         networks = stirred(editor, tiny, [news])
         with torch.no_grad():
-            *nothing, something = editor.changes(tiny, networks, [*facts, news])
-            alone = editor.changes(tiny, networks, facts)
+            *nothing, something = make_updates(tiny, networks, editor.layers or (), [*facts, news])
+            alone = make_updates(tiny, networks, editor.layers or (), facts)
     for change in (*nothing, *alone):
         deltas = change.deltas()
         assert deltas.keys() == {f"{path}.weight" for path in paths}
@@ -95,9 +96,9 @@ def test_a_fact_that_is_known_changes_nothing(tiny: Backbone, combine: bool) -> 
 
 
 def test_facts_that_are_known_leave_the_statistics_as_they_are(llama: Backbone) -> None:
-    editor = Mend(rank=6).settle(llama)
+    editor = Mend(rank=6).configure(llama.spec)
     with sure(llama), torch.no_grad():
         networks = stirred(editor, llama, [Edit("Which city is the capital of Japan?", "Sapporo", "en")])
         before = {name: value.clone() for name, value in networks.named_buffers()}
-        editor.changes(llama, networks, known(llama, 3), observe=True)
+        make_updates(llama, networks, editor.layers or (), known(llama, 3), observe=True)
     assert before and all(torch.equal(value, before[name]) for name, value in networks.named_buffers())

@@ -37,7 +37,7 @@ def ls(data_dir: Path | None, as_json: bool) -> None:
     """List the data sets, their languages, and which of their files are there."""
     from xkeb.registry.manager import get_plugins
 
-    rows = [_described(get_plugins().datasets.entries[name], name, data_dir) for name in get_plugins().datasets]
+    rows = [_described(name, data_dir) for name in get_plugins().datasets]
     if as_json:
         _print_json(rows)
         return
@@ -118,10 +118,12 @@ def check(name: str, data_dir: Path | None, every: bool, tokenizer: str | None, 
     console.print(*_dirt(report, every), sep="\n", highlight=False, soft_wrap=True)
 
 
-def _described(entry: Any, name: str, data_dir: Path | None) -> dict[str, Any]:
+def _described(name: str, data_dir: Path | None) -> dict[str, Any]:
     """Or what is wrong with it: one plugin's mistake must not hide all the others."""
+    from xkeb.registry.manager import get_plugins
+
     try:
-        return _describe(entry.load(), name, data_dir)
+        return _describe(get_plugins().datasets.get(name), name, data_dir)
     except Exception as error:
         problem = f"can't be read: {one_line(error)}"
         return {"name": name, "languages": [], "files": [], "looked_in": [], "problem": problem}

@@ -106,6 +106,8 @@ def write(kind: str, name: str, folder: Path) -> list[Path]:
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
+    from xkeb.tasks.task import shipped_task
+
     environment = Environment(
         loader=PackageLoader("xkeb", "templates"), undefined=StrictUndefined, keep_trailing_newline=True
     )
@@ -116,6 +118,7 @@ def write(kind: str, name: str, folder: Path) -> list[Path]:
         "identifier": name.replace("-", "_"),
         "module": module_of(name),
         "package": folder.name,
+        "task": shipped_task().name,
         "title": title + "_" * keyword.iskeyword(title),
     }
     files = {**FILES, **(FOLDER if kind == "task" else MODULE)}

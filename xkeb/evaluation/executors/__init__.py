@@ -1,11 +1,14 @@
 """What runs the jobs of a plan."""
 
-from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
-from xkeb.evaluation.config import RunConfig
-from xkeb.evaluation.events import RunObserver
-from xkeb.evaluation.job import Job
-from xkeb.results.schema import Result
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
-Executor = Callable[[Sequence[Job], RunConfig, RunObserver], list[Result]]
+    from xkeb.evaluation.config import RunConfig
+    from xkeb.evaluation.events import RunObserver
+    from xkeb.evaluation.job import Job
+    from xkeb.results.schema import Result
+
+Executor: TypeAlias = "Callable[[Sequence[Job], RunConfig, RunObserver], list[Result]]"
 """What a plugin registers as an executor: runs the jobs, tells the observer, and raises a `JobError` if any failed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import itertools
 import time
@@ -55,7 +56,7 @@ def train_jobs(jobs: Sequence[Job], config: RunConfig, observer: RunObserver) ->
     """
 
     def train_job(job: Job, backbone: Backbone, _: float) -> tuple[Job, int, float]:
-        editor = job.editor.configure(backbone.spec)
+        editor = copy.deepcopy(job.editor).configure(backbone.spec)  # the job's own keeps nothing of what is learned
         observer.job_configured(job, options_of(editor))
         if not editor.needs_training():
             raise RequestError(f"Method {job.method!r} learns nothing on {job.model!r} with these options.")

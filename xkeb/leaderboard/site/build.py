@@ -7,14 +7,14 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-import xkeb
-from xkeb.errors import RequestError
+from xkeb.errors import RequestError, optional_import
 from xkeb.leaderboard.site import charts
 from xkeb.leaderboard.site.cases import Pages, write_cases
 from xkeb.leaderboard.site.charts import Chart
@@ -30,6 +30,7 @@ from xkeb.leaderboard.site.entries import (
 )
 from xkeb.leaderboard.site.summary import summarize
 from xkeb.leaderboard.site.tables import Board, as_csv, as_json, boards
+from xkeb.types import Sight
 
 MARKER = ".xkeb-site"
 """Stands in a folder that holds a site, which may be replaced by another."""
@@ -59,7 +60,7 @@ class Site:
             keep_trailing_newline=True,
         )
         self.templates.filters["slug"] = slug
-        self.templates.globals.update(version=xkeb.__version__, paper=published()["citation"])
+        self.templates.globals.update(version=metadata.version("xkeb"), paper=published()["citation"])
 
     def write(self, path: str, content: str) -> None:
         target = self.folder / path
@@ -154,6 +155,7 @@ def _copy_static(site: Site) -> None:
     for part in sorted((files("xkeb_leaderboard") / "static").iterdir(), key=lambda part: part.name):
         if part.is_file() and not part.name.endswith(".py"):
             site.write(f"static/{part.name}", part.read_text(encoding="utf-8"))
+    optional_import("plotly", "site", "The leaderboard")
     plotly = files("plotly") / "package_data" / "plotly.min.js"
     site.write("static/plotly.min.js", plotly.read_text(encoding="utf-8"))
 
@@ -208,6 +210,15 @@ def _method_charts(entries: Sequence[Entry]) -> Iterable[Chart | None]:
     ]
 
 
+SIGHTS: dict[Sight, str] = {
+    Sight.SOURCE_EDIT: "the edit in its own language",
+    Sight.TARGET_QUESTION: "its question in the other language",
+    Sight.TARGET_ANSWER: "its answer in the other language",
+    Sight.SUBJECT_ALIASES: "other languages' names of the subject",
+    Sight.SOURCE_TRAINING: "training facts in the language of the edit",
+    Sight.PARALLEL_TRAINING: "training facts in both languages",
+    Sight.EXTERNAL_TRANSLATION: "a translation of its own making",
+}
 PICTURES: dict[str, Callable[[Sequence[Entry]], Iterable[Chart | None]]] = {
     "task": _task_charts,
     "model": _model_charts,
@@ -241,7 +252,14 @@ def _result(site: Site, entry: Entry, counterpart: Entry | None) -> None:
         facts={title: {key: _as_text(value) for key, value in fact.items()} for title, fact in facts.items()},
         shown=shown,
         counterpart=counterpart,
+        shown_to_method=_shown_to(entry.result.method.sees),
     )
+
+
+def _shown_to(sees: Iterable[Sight]) -> str:
+    """What a method sees, in words."""
+    words = [SIGHTS[sight] for sight in Sight if sight in set(sees)]
+    return ", ".join(words) or "nothing of the data"
 
 
 def _shares(phases: Mapping[str, float]) -> dict[str, str]:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
 from pydantic import ValidationError
+from pydantic_core import to_json
 
 from xkeb.leaderboard.site.entries import Entry
 from xkeb.results.schema import ANY_NAME, CASES, CaseRecord, ProbeRecord, sentences
-from xkeb.results.untrusted import LARGEST_LINE
+from xkeb.results.untrusted import UnreadableError, load_lines
 
 FIRST = 10
 """Cases that stand in the page, for those who read it without scripts."""
@@ -41,33 +41,35 @@ def write_cases(entry: Entry, folder: Path) -> Pages:
             for case in _read(entry.folder / CASES, wanted):
                 if n < FIRST:
                     first.append(case)
-                out.write((b",\n" if n else b"\n") + orjson.dumps(case))
+                out.write((b",\n" if n else b"\n") + to_json(case))
                 n += 1
-        except FileNotFoundError:
-            problem = "has no cases.jsonl beside it"
-        except OSError as error:
-            problem = f"has a cases.jsonl that can't be read: {error.strerror}"
         except ValidationError as error:
             problem = f"has a damaged cases.jsonl, after {n} of its {len(wanted)} cases: {next(sentences(error))}"
-        except ValueError as error:
+        except UnreadableError as error:
             problem = f"has a damaged cases.jsonl, after {n} of its {len(wanted)} cases: {error}"
         out.write(b"\n]);\n")
-    if problem is None and n != len(wanted):
+    if not (entry.folder / CASES).is_file():
+        problem = "has no cases.jsonl beside it"
+    elif problem is None and n != len(wanted):
         problem = f"is of {len(wanted)} cases, of which {n} are in its cases.jsonl"
     return Pages(first, n, problem)
 
 
 def _read(path: Path, wanted: set[str]) -> Iterator[dict[str, Any]]:
-    """The cases that count, as the page shows them; each once."""
+    """The cases that count, as the page shows them; each once.
+
+    Raises:
+        UnreadableError: the file, or a line of it.
+        ValidationError: a line is no case.
+    """
     left = set(wanted)
-    with path.open("rb") as lines:
-        while line := lines.readline(LARGEST_LINE + 1):
-            if len(line) > LARGEST_LINE:
-                raise ValueError(f"a line is longer than {LARGEST_LINE:,} bytes")
-            record = CaseRecord.model_validate_json(line, context=ANY_NAME)
-            if record.case_id in left and record.status == "ok":
-                left.discard(record.case_id)
-                yield _shown(record)
+    for number, value in load_lines(path):
+        if isinstance(value, UnreadableError):
+            raise UnreadableError(f"line {number} {value}")
+        record = CaseRecord.model_validate(value, context=ANY_NAME)
+        if record.case_id in left and record.status == "ok":
+            left.discard(record.case_id)
+            yield _shown(record)
 
 
 def _shown(case: CaseRecord) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from xkeb.errors import RequestError
 from xkeb.results.schema import Result, Score, Scores
+from xkeb.types import Sight
 from xkeb.utils.hashing import digest_file
 
 
@@ -52,11 +53,18 @@ class Entry:
     folder: Path | None = None
     """Of the result, with its cases."""
     result: Result | None = field(default=None, repr=False)
+    sees: Sequence[Sight] | None = None
+    """What the method was shown of the data; None where that isn't known."""
 
     @property
     def cell(self) -> tuple[str, str, str, str]:
         """What a published and a reproduced row have in common."""
         return self.task, self.model, self.method, self.protocol
+
+    @property
+    def saw_target_answer(self) -> bool:
+        """Whether the method was shown the very answer that is asked for in the other language."""
+        return Sight.TARGET_ANSWER in (self.sees or ())
 
     @cached_property
     def seconds(self) -> float | None:
@@ -94,10 +102,11 @@ def published_entries() -> Iterator[Entry]:
             for language, metrics in languages.items()
         }
         method = paper["method_names"].get(row["method"], row["method"])
+        sees = paper["sees"].get(row["method"])
         key = slug("published", row["task"], row["model"], method)
         yield Entry(
             key, "published", row["task"], source, target, row["model"], method,
-            "teacher_forcing", scores, row["source"],
+            "teacher_forcing", scores, row["source"], sees=None if sees is None else [Sight(name) for name in sees],
         )  # fmt: skip
 
 
@@ -161,6 +170,7 @@ def _entry(file: Path, result: Result, sha256: str) -> Entry:
         f"{date if DATE.fullmatch(date) else ''} {sha256[:8]}".strip(),
         file.parent,
         result,
+        result.method.sees,
     )
 
 

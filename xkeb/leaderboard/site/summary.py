@@ -25,6 +25,8 @@ class Means:
     """Generality in the other language."""
     stays: float | None
     """Locality, in both languages."""
+    saw_target_answer: bool = False
+    """Whether it was shown the answer in the other language, in any of the rows."""
 
 
 @dataclass(frozen=True)
@@ -71,4 +73,5 @@ def _means(name: str, entries: Sequence[Entry]) -> Means:
         mean(lambda entry: [entry.mean(("generality", entry.source))]),
         mean(lambda entry: [entry.mean(("generality", entry.target))]),
         mean(lambda entry: [entry.mean(("locality", code)) for code in (entry.source, entry.target)]),
+        any(entry.saw_target_answer for entry in entries),
     )

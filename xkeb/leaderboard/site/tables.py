@@ -148,6 +148,7 @@ def records(board: Board) -> list[dict[str, Any]]:
                 "method": entry.method,
                 "protocol": entry.protocol,
                 "origin": entry.origin,
+                "sees": None if entry.sees is None else list(entry.sees),
                 "train_size": entry.train_size,
                 "seconds_a_case": entry.seconds,
                 "scores": scores,
@@ -171,9 +172,12 @@ def as_csv(board: Board) -> str:
     writer = csv.writer(out, lineterminator="\n")
     facts = ("badge", "task", "source", "target", "model", "method", "protocol", "origin")
     heads = [f"{name}_{code or 'edited'}" for name, code in board.columns]
-    writer.writerow([*facts, *(f"{head}_{part}" for head in heads for part in ("f1", "em", "f1_low", "f1_high"))])
+    writer.writerow(
+        [*facts, "sees", *(f"{head}_{part}" for head in heads for part in ("f1", "em", "f1_low", "f1_high"))]
+    )
     for row in board.rows:
         line = [_harmless(str(getattr(row.entry, fact))) for fact in facts]
+        line.append(" ".join(row.entry.sees or ()))
         for place in row.places:
             score = place.f1
             low, high = score.ci95 if score is not None and score.ci95 else ("", "")

@@ -120,9 +120,9 @@ def selection(result: Result, loaded: Split) -> tuple[str | None, str | None]:
     if len(asked) == len(order):
         return None, None
     note = f"the first {len(asked):,} of the data's {len(order):,} cases"
-    if asked == set(order[: len(asked)]):
-        return None, note
-    note = f"{len(asked):,} of the data's {len(order):,} cases, not the first of them"
-    if result.selection != "named":
+    first = asked == set(order[: len(asked)])
+    if not first:
+        note = f"{len(asked):,} of the data's {len(order):,} cases, not the first of them"
+    if result.selection == "all" or (result.selection == "first" and not first):
         return f"rests on {note}, and says that it is of {result.selection} cases", None
     return None, note

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging as hf_logging
 
-from xkeb.errors import RequestError, one_line
+from xkeb.errors import RequestError, one_line, optional_import
 from xkeb.models.backbone import Backbone
 from xkeb.models.hf.checkpoint import (
     WEIGHT_PATTERNS,
@@ -141,6 +141,7 @@ def _convert(name: str, sha256: str, place: Callable[[Path], None], folder: Path
         place(gguf)
         if (found := digest_file(gguf)) != sha256:
             raise RequestError(f"The GGUF file of {name!r} has sha256 {found}; expected {sha256}.")
+        optional_import("gguf", "embedded", f"Reading the GGUF file of {name!r}")
         try:
             with show_progress_bars(True):
                 model = AutoModelForCausalLM.from_pretrained(temporary, gguf_file=gguf.name, dtype=torch.float32)

@@ -14,10 +14,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from sentencepiece import SentencePieceProcessor
 from transformers import BatchEncoding, PreTrainedTokenizer
 
-from xkeb.errors import RequestError
+from xkeb.errors import RequestError, optional_import
 from xkeb.models.hf.checkpoint import read_json
 
 FILE = "tokenizer.model"
@@ -54,7 +53,8 @@ class SentencePieceTokenizer(PreTrainedTokenizer):
         """
         self.vocab_file = vocab_file
         self.add_bos_token = add_bos_token
-        self.pieces = SentencePieceProcessor()
+        library = optional_import("sentencepiece", "published", f"The tokenizer {vocab_file}")
+        self.pieces: Any = library.SentencePieceProcessor()
         try:
             self.pieces.LoadFromSerializedProto(Path(vocab_file).read_bytes())
         except (OSError, RuntimeError) as error:

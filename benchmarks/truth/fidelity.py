@@ -1,0 +1,247 @@
+"""How far our methods are from EasyEdit's own code, on real records: same tokens, hyper-parameters, prefixes and statistics.
+
+For ROME, MEMIT and FT the relative Frobenius error of the change of weights (for FT after every step), for KN the sets of
+neurons, for IKE the demonstrations and their order. What to make of the numbers: docs/fidelity.md.
+
+    pip install --no-deps easyeditor==0.0.1.dev0 einops
+    python benchmarks/truth/fidelity.py --data-dir DIR [--model M] [--methods M,M] [--limit N]
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
+
+import xkeb
+from xkeb.editing.changes import Change, ContextChange, WeightChange
+from xkeb.editing.editor import make_changes, supported_cases
+from xkeb.models.backbone import Backbone
+from xkeb.registry.manager import get_plugins
+from xkeb.types import Case, Edit, Probe
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from easyeditor_pairs import NEAREST, PAIRS, Options
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One edit by both."""
+
+    ours: Change
+    its: Change
+    our_steps: Sequence[torch.Tensor] = ()
+    its_steps: Sequence[torch.Tensor] = ()
+    """What was added to the weights after each step of an optimiser that works on them."""
+
+
+def compare(
+    method: str, backbone: Backbone, cases: Sequence[Case], training: Sequence[Case], options: Options
+) -> list[str]:
+    """The lines of a report."""
+    comparison = COMPARISONS[method]
+    ours, its = PAIRS[method].prepared(backbone, backbone, training, options)
+    edits = [case.edit for case in supported_cases(its, backbone, cases)]
+    pairs: list[Pair] = []
+    its_seconds: list[float] = []
+    with Steps() as ours_seen:
+        started = time.perf_counter()
+        changes = make_changes(ours, backbone, edits)
+        our_seconds = (time.perf_counter() - started) / len(edits)
+    for i, edit in enumerate(edits):
+        with Steps() as its_seen:
+            started = time.perf_counter()
+            (change,) = make_changes(its, backbone, [edit])
+            its_seconds.append(time.perf_counter() - started)
+        our_steps: list[torch.Tensor] = []
+        its_steps: list[torch.Tensor] = []
+        if comparison is every_step:
+            before = backbone.parameter(next(iter(deltas(change))))
+            our_steps = [step[i] for step in ours_seen.seen]
+            its_steps = [step[0] - before for step in its_seen.seen]
+        pairs.append(Pair(changes[i], change, our_steps, its_steps))
+    seconds = f"{our_seconds:.2f} s an edit here, {statistics.mean(its_seconds):.2f} s there"
+    refused = f", {len(cases) - len(edits)} refused" if len(edits) < len(cases) else ""
+    return [f"{len(edits)} edits{refused}; {seconds}", *comparison(pairs)]
+
+
+class Steps:
+    """What an optimiser works on, after each of its steps."""
+
+    def __enter__(self) -> Steps:
+        self.seen: list[list[torch.Tensor]] = []
+        self.handle = register_optimizer_step_post_hook(self._keep)
+        return self
+
+    def _keep(self, optimiser: Optimizer, *_: object) -> None:
+        tensors = optimiser.param_groups[0]["params"]
+        if all(tensor.ndim == 2 for tensor in tensors):
+            self.seen.append([tensor.detach().clone() for tensor in tensors])
+
+    def __exit__(self, *_: object) -> None:
+        self.handle.remove()
+
+
+# Comparisons ---------------------------------------------------------------------------------------------------------
+
+
+def relative(ours: Sequence[torch.Tensor], its: Sequence[torch.Tensor]) -> float:
+    """Frobenius norm of the difference, in norms of its."""
+    difference = torch.stack([(a - b).norm() for a, b in zip(ours, its, strict=True)]).norm()
+    return float(difference / torch.stack([b.norm() for b in its]).norm())
+
+
+def deltas(change: Change) -> dict[str, torch.Tensor]:
+    """What a change adds to the weights, by parameter name."""
+    assert isinstance(change, WeightChange)
+    return change.deltas()
+
+
+def error(pair: Pair) -> float:
+    ours, its = deltas(pair.ours), deltas(pair.its)
+    assert ours.keys() == its.keys()
+    return relative([ours[name] for name in its], list(its.values()))
+
+
+def spread(errors: Sequence[float]) -> str:
+    return f"max {max(errors):.1e}, median {statistics.median(errors):.1e}"
+
+
+def weights(pairs: Sequence[Pair]) -> list[str]:
+    return [f"relative error of the change: {spread([error(pair) for pair in pairs])}"]
+
+
+def every_step(pairs: Sequence[Pair]) -> list[str]:
+    lines = []
+    for step in range(max(len(pair.its_steps) for pair in pairs)):
+        going = [pair for pair in pairs if step < len(pair.its_steps)]
+        errors = [relative([pair.our_steps[step]], [pair.its_steps[step]]) for pair in going]
+        apart = [int(((p.our_steps[step] - p.its_steps[step]).abs() > APART).sum()) for p in going]
+        total = going[0].its_steps[step].numel()
+        lines.append(
+            f"step {step + 1}: {spread(errors)}; at most {max(apart)} of {total} weights apart by more than {APART}"
+        )
+    return [*lines, *weights(pairs)]
+
+
+APART = 5e-5
+"""A tenth of FT's learning rate."""
+
+
+def neurons(pairs: Sequence[Pair]) -> list[str]:
+    """A neuron's column of the down-projection is what an edit writes to."""
+
+    def found(change: Change) -> set[tuple[str, int]]:
+        return {
+            (name, column)
+            for name, delta in deltas(change).items()
+            for column in delta.any(0).nonzero().flatten().tolist()
+        }
+
+    sets = [(found(pair.ours), found(pair.its)) for pair in pairs]
+    sizes = ", ".join(f"{len(ours)}/{len(its)}/{len(ours & its)}" for ours, its in sets)
+    lines = [f"same neurons in {sum(ours == its for ours, its in sets)} of {len(sets)}; ours/its/shared: {sizes}"]
+    shared = [pair for pair, (ours, its) in zip(pairs, sets, strict=True) if ours == its]
+    return lines + (weights(shared) if shared else [])
+
+
+def demonstrations(pairs: Sequence[Pair]) -> list[str]:
+    """Its code shows the new fact as one more, and one that stands in the training set twice, twice. So it was asked for
+    twice as many; the first of those that differ are compared, and the first of all."""
+    same, literally = 0, 0
+    for pair in pairs:
+        ours, its = (shown(change).split("\n\n") for change in (pair.ours, pair.its))
+        same += ours[:-1] == list(dict.fromkeys(its[:-2]))[:NEAREST]
+        literally += ours[:-1] == its[:NEAREST]
+    return [
+        f"same demonstrations in the same order: {same} of {len(pairs)}; "
+        f"with those that it repeats: {literally} of {len(pairs)}"
+    ]
+
+
+def shown(change: Change) -> str:
+    """The text that an edit puts before every question."""
+    assert isinstance(change, ContextChange)
+    return change.context("")
+
+
+COMPARISONS: dict[str, Callable[[Sequence[Pair]], list[str]]] = {
+    "ft": every_step,
+    "rome": weights,
+    "rome-covariance": weights,
+    "memit": weights,
+    "kn": neurons,
+    "kn-default": neurons,
+    "ike": demonstrations,
+}
+"""How each of the `PAIRS` is compared."""
+
+# Records -------------------------------------------------------------------------------------------------------------
+
+
+def spaced(case: Case) -> Case:
+    """The case in a language that puts a space between a question and its answer, as EasyEdit's IKE does in any."""
+    language = get_plugins().languages.get(case.edit.language)
+    if language.separator == " ":
+        return case
+    code = f"{language.code}-spaced"
+    if code not in get_plugins().languages:
+        spaced_language = dataclasses.replace(language, code=code, separator=" ")
+        get_plugins().languages.register(__name__, code, spaced_language)
+
+    edit: Edit = dataclasses.replace(case.edit, language=code)
+    probes: list[Probe] = [dataclasses.replace(probe, language=code) for probe in case.probes]
+    return Case(case.id, edit, tuple(probes))
+
+
+@click.command()
+@click.option("--data-dir", type=Path)
+@click.option("--model", default="smollm2-135m", show_default=True)
+@click.option("--tasks", default="bizsre_en2zh,bizsre_zh2en", show_default=True)
+@click.option("--methods", default="ft,rome,memit,kn,ike", show_default=True, help=f"Of {', '.join(COMPARISONS)}.")
+@click.option("--limit", default=5, show_default=True, help="Records of each language.")
+@click.option("--steps", type=int, help="Of FT, ROME and MEMIT, for a quick look.  [default: theirs]")
+@click.option("--train-size", default=2000, show_default=True, help="Training facts for statistics and demonstrations.")
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
+def main(
+    data_dir: Path | None,
+    model: str,
+    tasks: str,
+    methods: str,
+    limit: int,
+    steps: int | None,
+    train_size: int,
+    device: str,
+    dtype: str,
+) -> None:
+    backbone = xkeb.load_backbone(model, device=device, dtype="float32")
+    backbone.model.to(getattr(torch, dtype))
+    original = {name: parameter.clone() for name, parameter in backbone.model.named_parameters()}
+    for method in methods.split(","):
+        stepping = COMPARISONS[method] in (weights, every_step)
+        options: dict[str, Any] = {"steps": steps} if steps is not None and stepping else {}
+        for name in tasks.split(","):
+            task = xkeb.load_task(name, data_dir=data_dir)
+            cases, training = list(task)[:limit], list(task.training.cases)[:train_size]
+            if COMPARISONS[method] is demonstrations:
+                cases, training = [list(map(spaced, some)) for some in (cases, training)]
+            click.echo(f"{method}, {task.pair.source} ({model}, {dtype})")
+            for line in compare(method, backbone, cases, training, options):
+                click.echo(f"  {line}")
+    exact = all(torch.equal(original[name], parameter) for name, parameter in backbone.model.named_parameters())
+    click.echo(f"every parameter equals the original to the bit: {exact}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""Lines of a journal made up in the true format, as the models that they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xkeb.results.schema import CaseRecord, CaseSeconds, EditRecord, ProbeRecord, Tokens
+
+EDIT = EditRecord(prompt="Where is it?", subject="it", target="波尔多", language="en")
+
+
+def scored(case_id: str, settings: str = "s", **scores: float) -> CaseRecord:
+    """A case with these scores of reliability, and 1.0 in f1 of locality."""
+    probes = [_probe("reliability", "en", scores), _probe("locality", "zh", {"f1": 1.0})]
+    seconds = CaseSeconds(edit=1.0, evaluate=0.5)
+    return CaseRecord(
+        case_id=case_id, status="ok", reason=None, edit=EDIT, probes=probes, seconds=seconds, settings=settings
+    )
+
+
+def _probe(name: Any, language: str, scores: dict[str, float]) -> ProbeRecord:
+    return ProbeRecord(
+        property=name,
+        language=language,
+        prompt="Where is it?",
+        reference="波尔多",
+        before="Paris",
+        after="波尔多",
+        scores=scores,
+        scores_before=dict.fromkeys(scores, 0.0),
+        tokens=Tokens(reference=[1], before=[2], after=[1]),
+    )
+
+
+def skipped(case_id: str, reason: str = "why", settings: str = "s") -> CaseRecord:
+    """A case that could not be run."""
+    return CaseRecord(case_id=case_id, status="skipped", reason=reason, edit=EDIT, probes=[], settings=settings)

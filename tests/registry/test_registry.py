@@ -1,0 +1,132 @@
+"""`xkeb.registry.registry`: names of one kind, and those that come with the suite."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xkeb.errors import PluginError, RequestError
+from xkeb.registry import hookspecs
+from xkeb.registry.manager import BUILTINS, get_plugins
+from xkeb.registry.registry import Registry
+from xkeb.types import Language
+
+HOOKS = {
+    name: function
+    for name, function in vars(hookspecs).items()
+    if inspect.isfunction(function) and hasattr(function, f"{hookspecs.PROJECT}_spec")
+}
+
+
+def test_a_registry_iterates_sorted_whatever_the_order_of_registration() -> None:
+    registry: Registry[Any] = Registry("metric", "register_metrics")
+    for name in ("b", "c", "a"):
+        registry.register("p", name, name.upper)
+    assert list(registry) == ["a", "b", "c"]
+    assert len(registry) == 3
+
+
+def test_every_built_in_registry_is_sorted_and_full() -> None:
+    for registry in get_plugins().registries:
+        names = list(registry)
+        assert names == sorted(names) != []
+
+
+def test_a_thing_registered_by_its_place_is_imported_when_it_is_asked_for() -> None:
+    """Listing must not import torch, which every method's module does."""
+    script = (
+        "import sys; from xkeb.registry.manager import get_plugins; names = list(get_plugins().methods); "
+        "assert names and 'torch' not in sys.modules; get_plugins().methods.get(names[0]); assert 'torch' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+def test_nothing_is_imported_before_it_is_got(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a_lazy_module.py").write_text("def thing(): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    registry: Registry[Any] = Registry("metric", "register_metrics")
+    registry.register("mine", "lazy", "a_lazy_module:thing")
+    assert list(registry) == ["lazy"] and "lazy" in registry and len(registry) == 1
+    assert registry.entry("lazy").thing == "a_lazy_module:thing"
+    assert "a_lazy_module" not in sys.modules
+    assert registry.get("lazy") is sys.modules.pop("a_lazy_module").thing
+
+
+@pytest.mark.parametrize("thing", [len, "builtins:len"], ids=["itself", "its place"])
+def test_a_thing_of_another_class_than_expected_is_refused_when_it_is_got(thing: Any) -> None:
+    registry: Registry[Language] = Registry("language", "register_languages", Language)
+    registry.register("mine", "xx", thing)
+    with pytest.raises(PluginError) as caught:
+        registry.get("xx")
+    assert str(caught.value) == (
+        "Plugin 'mine' registers the language 'xx' as a builtin_function_or_method; a xkeb.types.Language was expected."
+    )
+    registry.register("mine", "xy", Language("xy", "Mine", str.split))
+    assert registry.get("xy").name == "Mine"
+
+
+def test_a_registry_that_expects_nothing_takes_anything() -> None:
+    registry: Registry[Any] = Registry("metric", "register_metrics")
+    registry.register("mine", "any", len)
+    assert registry.get("any") is len
+
+
+@pytest.mark.parametrize("place", ["no_such_module:Thing", "xkeb.types:no_such_thing"])
+def test_a_place_that_holds_nothing_names_the_plugin_and_the_place(place: str) -> None:
+    registry: Registry[Any] = Registry("method", "register_editors")
+    registry.register("mine", "lost", place)
+    with pytest.raises(PluginError, match=f"Plugin 'mine' registered '{place}', which can't be imported"):
+        registry.get("lost")
+
+
+@pytest.mark.parametrize("registry", get_plugins().registries, ids=lambda registry: registry.kind)
+def test_an_unknown_name_says_what_it_is_and_the_nearest(registry: Registry[Any]) -> None:
+    known = next(iter(registry))
+    with pytest.raises(RequestError, match=f"^Unknown {registry.kind} '{known}x': did you mean ") as caught:
+        registry.get(f"{known}x")
+    nearest = str(caught.value).split("did you mean ")[1].strip("'?")
+    assert nearest in registry
+
+
+def test_a_name_near_to_none_lists_them_all() -> None:
+    registry = get_plugins().languages
+    with pytest.raises(RequestError, match=f"Unknown language 'qqqqqq': known: {', '.join(sorted(registry))}"):
+        registry.get("qqqqqq")
+    with pytest.raises(RequestError, match="there are none"):
+        Registry("metric", "register_metrics").get("f1")
+
+
+def test_the_hooks_are_those_of_the_contract() -> None:
+    assert set(HOOKS) == {registry.hook for registry in get_plugins().registries}
+    assert set(HOOKS) == {
+        "register_editors",
+        "register_backbones",
+        "register_languages",
+        "register_language_pairs",
+        "register_metrics",
+        "register_datasets",
+        "register_tasks",
+        "register_executors",
+        "register_observers",
+    }
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_every_hook_is_documented_typed_and_used_by_a_built_in(hook: str) -> None:
+    assert inspect.getdoc(HOOKS[hook])
+    parameters = inspect.signature(HOOKS[hook]).parameters
+    assert list(parameters) == ["register"]
+    assert parameters["register"].annotation is not inspect.Parameter.empty
+    users = {implementation.plugin_name for implementation in getattr(get_plugins().pluggy.hook, hook).get_hookimpls()}
+    assert users & set(BUILTINS)
+
+
+def test_every_registered_name_loads() -> None:
+    for registry in get_plugins().registries:
+        for name in registry:
+            assert registry.get(name) is not None

@@ -1,0 +1,270 @@
+"""`xkeb.results.compare`: differences worked out by loops, p-values by trying every sign."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from result_files import Runs, read_cases, read_result, write
+
+from xkeb.errors import RequestError
+from xkeb.results.compare import compare_results, p_value, row
+
+pytest_plugins = ("finished_runs",)
+
+
+def by_hand(differences: list[Fraction]) -> Fraction:
+    """Share of all sign flips whose sum is at least as far from 0: exactly, in fractions."""
+    observed = abs(sum(differences))
+    flips = itertools.product((1, -1), repeat=len(differences))
+    sums = [abs(sum(sign * d for sign, d in zip(signs, differences, strict=True))) for signs in flips]
+    return Fraction(sum(total >= observed for total in sums), len(sums))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.fractions(-1, 1, max_denominator=7), min_size=1, max_size=8))
+def test_the_p_value_is_that_of_every_flip(differences: list[Fraction]) -> None:
+    p, exact = p_value(np.array([float(d) for d in differences]))
+    assert exact
+    assert p == pytest.approx(float(by_hand(differences)))
+
+
+@pytest.mark.parametrize(
+    ("differences", "p"),
+    [
+        ([], 1.0),
+        ([0.5], 1.0),
+        ([0.5, 0.5], 0.5),  # of ++, +-, -+, -- two are as far
+        ([1 / 3, -1 / 3], 1.0),
+        ([0.1, 0.2, 0.3], 0.25),  # 0.1 + 0.2 is not 0.3 to a computer
+        ([0.1, 0.2, -0.3], 1.0),
+        ([1.0] * 5, 2 / 32),
+        ([1.0] * 5 + [0.0] * 300, 2 / 32),  # pairs that are equal change nothing
+        ([1.0] * 13, 2 / 2**13),
+    ],
+    ids=str,
+)
+def test_p_values_known_by_heart(differences: list[float], p: float) -> None:
+    assert p_value(np.array(differences)) == (pytest.approx(p), True)
+
+
+def test_with_many_pairs_flips_are_drawn_and_always_the_same() -> None:
+    """The mean of 40 normal differences is 2 standard errors from 0: the normal law says 0.0455."""
+    differences = np.random.default_rng(3).normal(size=40)
+    differences -= differences.mean()
+    differences += 2 * np.sqrt((differences**2).mean() / 36)  # makes mean² / (sum of squares / n²) equal to 4
+    p, exact = p_value(differences)
+    assert not exact
+    assert p == pytest.approx(0.0455, abs=0.012)
+    assert p_value(differences) == (p, exact)
+
+
+def test_a_row_by_hand() -> None:
+    found = row("locality", "zh", "f1", [(0.0, 1.0), (0.5, 0.5), (1.0, 0.5), (0.25, 0.75)])
+    assert (found.property, found.language, found.metric, found.pairs) == ("locality", "zh", "f1", 4)
+    assert (found.a, found.b, found.difference) == (43.75, 68.75, 25.0)
+    assert (found.wins, found.ties, found.losses) == (2, 1, 1)
+    # of 1, -1/2 and 1/2 with any signs, 6 of 8 sums are at least 1 from 0
+    assert (found.p, found.exact) == (0.75, True)
+    # resampled means of 100, 0, -50, 50 lie between -50 and 100
+    assert -50 <= found.ci95[0] < 25 < found.ci95[1] <= 100
+
+
+def test_rounding_is_no_win() -> None:
+    found = row("locality", "zh", "f1", [(0.1 + 0.2, 0.3), (2 / 3, 1 - 1 / 3)])
+    assert (found.wins, found.ties, found.losses, found.difference) == (0, 2, 0, 0)
+
+
+def test_the_interval_is_the_central_limit_s() -> None:
+    pairs = np.random.default_rng(4).random((400, 2))
+    found = row("locality", "zh", "f1", pairs.tolist())
+    differences = 100 * (pairs[:, 1] - pairs[:, 0])
+    error = differences.std(ddof=1) / 20
+    assert found.ci95 == (
+        pytest.approx(differences.mean() - 1.96 * error, abs=0.4),
+        pytest.approx(differences.mean() + 1.96 * error, abs=0.4),
+    )
+
+
+# Real results ----------------------------------------------------------------------------------------------------------
+
+
+def answers(folder: Path, only: set[str]) -> dict[tuple[str, ...], float]:
+    """Each score, by case, property, language and metric."""
+    return {
+        (case["case_id"], probe["property"], probe["language"], metric): score
+        for case in read_cases(folder)
+        if case["case_id"] in only
+        for probe in case["probes"]
+        for metric, score in probe["scores"].items()
+    }
+
+
+def test_two_methods_differ_by_the_means_of_the_cases_that_both_ran(finished_runs: Runs) -> None:
+    """ROME refused a case that fine-tuning ran."""
+    ft, rome = finished_runs.folder("ft"), finished_runs.folder("rome")
+    found = compare_results(ft, rome / "result.json")
+    assert (found.shared, found.only_a, found.only_b) == (6, 1, 0)
+    assert found.warnings == ()
+    both = set(read_result(ft)["case_ids"]) & set(read_result(rome)["case_ids"])
+    a, b = answers(ft, both), answers(rome, both)
+    assert len(found.rows) == 28
+    assert [(r.property, r.language) for r in found.rows[::4]] == [
+        ("reliability", "en"),
+        *((name, code) for name in ("generality", "locality", "portability") for code in ("en", "zh")),
+    ]
+    for r in found.rows:
+        here = [key for key in a if key[1:] == (r.property, r.language, r.metric)]
+        assert r.pairs == len(here) == 6
+        assert r.a == pytest.approx(100 * sum(a[key] for key in here) / 6)
+        assert r.b == pytest.approx(100 * sum(b[key] for key in here) / 6)
+        assert r.difference == pytest.approx(r.b - r.a)
+        assert r.ci95[0] <= r.difference + 1e-9 and r.difference - 1e-9 <= r.ci95[1]
+        assert r.wins == sum(b[key] > a[key] + 1e-9 for key in here)
+        assert r.losses == sum(b[key] < a[key] - 1e-9 for key in here)
+        exact = by_hand([Fraction(b[key] - a[key]).limit_denominator(1000) for key in here])
+        assert (r.p, r.exact) == (pytest.approx(float(exact)), True)
+    assert any(r.wins for r in found.rows) and any(r.losses for r in found.rows)
+
+
+def test_the_cases_that_changed_most_come_first_with_what_was_answered(finished_runs: Runs) -> None:
+    ft, rome = finished_runs.folder("ft"), finished_runs.folder("rome")
+    found = compare_results(ft, rome, cases=3)
+    both = set(read_result(ft)["case_ids"]) & set(read_result(rome)["case_ids"])
+    a, b = answers(ft, both), answers(rome, both)
+    change = {i: sum(abs(b[key] - a[key]) for key in a if key[0] == i and key[3] == "f1") for i in both}
+    assert [case.change for case in found.cases] == pytest.approx(sorted(change.values(), reverse=True)[:3])
+    lines = {case["case_id"]: case for case in read_cases(rome)}
+    for case in found.cases:
+        assert case.change == pytest.approx(change[case.case_id])
+        assert case.edit.prompt == lines[case.case_id]["edit"]["prompt"]
+        probes = {probe["prompt"]: probe for probe in lines[case.case_id]["probes"]}
+        for answer in case.answers:
+            assert answer.after[1] == probes[answer.prompt]["after"]
+            assert answer.reference == probes[answer.prompt]["reference"]
+            assert answer.scores[1] == probes[answer.prompt]["scores"]["f1"] != answer.scores[0]
+
+
+def test_a_result_and_itself(finished_runs: Runs) -> None:
+    found = compare_results(finished_runs.folder("ft"), finished_runs.folder("ft"))
+    assert all((r.difference, r.ci95, r.p, r.ties) == (0, (0, 0), 1, 7) for r in found.rows)
+    assert found.cases == ()
+
+
+def test_the_other_way_round_is_the_same_with_the_other_sign(finished_runs: Runs) -> None:
+    ft, rome = finished_runs.folder("ft"), finished_runs.folder("rome")
+    for there, back in zip(compare_results(ft, rome).rows, compare_results(rome, ft).rows, strict=True):
+        assert (there.a, there.b, there.difference) == (back.b, back.a, pytest.approx(-back.difference))
+        assert (there.wins, there.losses, there.p) == (back.losses, back.wins, pytest.approx(back.p))
+
+
+# What can't be compared, or not well -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"family": "gpt2"}, ["They differ in model: llama (float32, ", "The untouched model answered "]),
+        ({"metrics": ["em", "f1_units"]}, ["They differ in metrics: em, f1, f1_pr, f1_units, and em, f1_units."]),
+    ],
+    ids=["model", "metrics"],
+)
+def test_what_makes_a_difference_hard_to_read_is_a_warning(
+    make_runs: Callable[..., Runs], finished_runs: Runs, tmp_path: Path, changes: dict[str, Any], expected: list[str]
+) -> None:
+    other = make_runs(tmp_path, methods=["ft"], limit=4, **changes)
+    found = compare_results(finished_runs.folder("ft"), other.folder("ft"))
+    assert len(found.warnings) == len(expected)
+    for warning, start in zip(found.warnings, expected, strict=True):
+        assert warning.startswith(start)
+    assert (found.shared, found.only_a, found.only_b) == (4, 3, 0)
+    assert {r.metric for r in found.rows} == set(changes.get("metrics", ("f1", "em", "f1_pr", "f1_units")))
+
+
+def change(runs: Runs, **places: Any) -> None:
+    """Sets fields of ROME's result, by their places (``task__version=2``)."""
+    result = read_result(runs.folder("rome"))
+    for place, value in places.items():
+        *path, last = place.split("__")
+        found = result
+        for part in path:
+            found = found[part]
+        found[last] = value
+    write(runs.folder("rome"), result, read_cases(runs.folder("rome")))
+
+
+@pytest.mark.parametrize(
+    ("places", "start"),
+    [
+        ({"task__version": 2}, "They differ in task: bizsre_en2zh (version 1), and bizsre_en2zh (version 2)."),
+        ({"task__dataset__sha256": "0" * 64}, "They differ in data: bizsre "),
+        ({"model__dtype": "bfloat16"}, "They differ in model: llama (float32, "),
+    ],
+    ids=["task", "data", "model"],
+)
+def test_each_difference_that_matters_is_named(runs: Runs, places: dict[str, Any], start: str) -> None:
+    change(runs, **places)
+    (warning,) = compare_results(runs.folder("ft"), runs.folder("rome")).warnings
+    assert warning.startswith(start)
+
+
+def test_cases_are_the_same_by_their_questions_not_by_their_numbers(runs: Runs) -> None:
+    cases = read_cases(runs.folder("rome"))
+    for case in cases:
+        for probe in case["probes"]:
+            if case["case_id"] == "0" or (case["case_id"] == "1" and probe["language"] == "zh"):
+                probe["prompt"] += " (asked otherwise)"
+    write(runs.folder("rome"), read_result(runs.folder("rome")), cases)
+    found = compare_results(runs.folder("ft"), runs.folder("rome"))
+    assert (found.shared, found.only_a, found.only_b) == (5, 2, 1)
+    assert found.warnings == ("In 1 of the 5 shared cases only some of the questions are the same.",)
+    assert {(r.language, r.pairs) for r in found.rows} == {("en", 5), ("zh", 4)}
+
+
+def test_results_without_a_case_in_common_are_refused(
+    make_runs: Callable[..., Runs], tmp_path: Path, runs: Runs
+) -> None:
+    first = make_runs(tmp_path / "first", methods=["ft"], cases=["0"])
+    second = make_runs(tmp_path / "second", methods=["ft"], cases=["1"])
+    with pytest.raises(RequestError, match=r"share no case: no id is in both\.$"):
+        compare_results(first.folder("ft"), second.folder("ft"))
+    cases = read_cases(runs.folder("rome"))
+    for probe in (probe for case in cases for probe in case["probes"]):
+        probe["reference"] += "!"
+    write(runs.folder("rome"), read_result(runs.folder("rome")), cases)
+    with pytest.raises(RequestError, match=r"share no case: the 6 ids that both have stand for other questions\.$"):
+        compare_results(runs.folder("ft"), runs.folder("rome"))
+
+
+def test_results_without_a_metric_in_common_are_refused(make_runs: Callable[..., Runs], tmp_path: Path) -> None:
+    options: dict[str, Any] = {"methods": ["ft"], "limit": 1}
+    first = make_runs(tmp_path / "first", metrics=["em"], **options)
+    second = make_runs(tmp_path / "second", metrics=["f1", "f1_pr"], **options)
+    with pytest.raises(RequestError, match=r"share no metric: em and f1, f1_pr\.$"):
+        compare_results(first.folder("ft"), second.folder("ft"))
+
+
+def test_what_can_t_be_read_is_refused(runs: Runs, tmp_path: Path) -> None:
+    ft, rome = runs.folder("ft"), runs.folder("rome")
+    with pytest.raises(RequestError, match=r"There is no file or folder .*nowhere\."):
+        compare_results(ft, tmp_path / "nowhere")
+    with pytest.raises(RequestError, match=r"holds 2 results; name one, such as .*ft\."):
+        compare_results(runs.output, rome)
+    lines = (rome / "cases.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (rome / "cases.jsonl").write_text("".join(lines[:-1]), encoding="utf-8")
+    with pytest.raises(RequestError, match=r"case '7' is missing from cases\.jsonl\."):
+        compare_results(ft, rome)
+    (rome / "result.json").write_text(json.dumps({"schema_version": 4}), encoding="utf-8")
+    with pytest.raises(RequestError, match="is of schema version 4, newer than the 3"):
+        compare_results(ft, rome)
+    (rome / "cases.jsonl").unlink()
+    with pytest.raises(RequestError, match="rome"):
+        compare_results(ft, rome)

@@ -1,0 +1,1 @@
+"""Results: what stands in their files, how they are written and read, and what is computed from them."""
