@@ -17,7 +17,8 @@ from xkeb.types import Case
 from xkeb.utils.paths import cache_root
 
 pytest_plugins = ["built_wheel", "releases", "some_changes"]
-pytest.register_assert_rewrite("command_line", "finished_cells", "installed_packages")  # plugins that tests also import from
+# Plugins that tests also import from.
+pytest.register_assert_rewrite("command_line", "finished_cells", "installed_packages", "small_jobs")
 
 
 @pytest.fixture(autouse=True, scope="session")

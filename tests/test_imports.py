@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+CIRCLE = "No circles among the modules of a package BROKEN"
 
 
 @pytest.fixture
@@ -38,14 +39,14 @@ def test_no_import_runs_back_up_and_there_are_no_circles(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "line", "told"),
     [
-        ("xkeb/models/memory.py", "from xkeb.evaluation.config import RunConfig", "xkeb.models is not allowed to import xkeb.evaluation"),
-        ("xkeb/utils/files.py", "from xkeb.errors import RequestError", "xkeb.utils is not allowed to import xkeb.errors"),
-        ("xkeb/editing/changes.py", "from xkeb.leaderboard.site import tables", "xkeb.editing is not allowed to import xkeb.leaderboard"),
-        ("xkeb/evaluation/job.py", "from xkeb_plugins.methods.ft import FineTuning", "xkeb.evaluation is not allowed to import xkeb_plugins"),
-        ("xkeb/models/layout.py", "from xkeb.models.backbone import Backbone", "No circles among the modules of a package BROKEN"),
-        ("xkeb_plugins/methods/mend/network.py", "from xkeb_plugins.methods.mend.editor import Mend", "No circles among the modules of a package BROKEN"),
+        ("xkeb/models/memory.py", "from xkeb.evaluation.config import RunConfig", "xkeb.evaluation"),
+        ("xkeb/utils/files.py", "from xkeb.errors import RequestError", "xkeb.errors"),
+        ("xkeb/editing/changes.py", "from xkeb.leaderboard.site import tables", "xkeb.leaderboard"),
+        ("xkeb/evaluation/job.py", "from xkeb_plugins.methods.ft import FineTuning", "xkeb_plugins"),
+        ("xkeb/models/layout.py", "from xkeb.models.backbone import Backbone", CIRCLE),
+        ("xkeb_plugins/methods/mend/network.py", "from xkeb_plugins.methods.mend.editor import Mend", CIRCLE),
     ],
-)  # fmt: skip
+)
 def test_the_contract_fails_where_a_wrong_import_is_put_in(copy: Path, module: str, line: str, told: str) -> None:
     path = copy / module
     text = path.read_text(encoding="utf-8")
@@ -55,4 +56,5 @@ def test_the_contract_fails_where_a_wrong_import_is_put_in(copy: Path, module: s
     path.write_text(text.replace(marker, guarded, 1), encoding="utf-8")
     done = lint(copy)
     assert done.returncode == 1, done.stdout
-    assert told in done.stdout
+    package = ".".join(module.split("/")[:2])
+    assert (told if told == CIRCLE else f"{package} is not allowed to import {told}:") in done.stdout

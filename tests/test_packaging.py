@@ -77,6 +77,7 @@ def test_the_wheel_holds_tasks_templates_and_plugins_and_nothing_else(wheel: Pat
         ("xkeb", ".jinja"),
         ("xkeb_plugins", ".json"),
         ("xkeb_plugins", ".md"),
+        ("xkeb_plugins", ".yaml"),
         ("xkeb_tasks", ".yaml"),
         ("xkeb_leaderboard", ".json"),
         ("xkeb_leaderboard", ".html"),

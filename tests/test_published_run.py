@@ -33,7 +33,7 @@ def test_all_seven_methods_run_in_both_directions(
     release = releases[kind]
     training = {"steps": 2, "batch_size": 4, "validate_every": 1, "validation": 3}
     networks = {"classifier": str(tiny_bert), "counterfactual": str(tiny_folders["gpt2"]), "accumulate": 1}
-    chosen = {"mend": {"rank": 6, **training}, "serac": {**networks, **training}}
+    chosen: dict[str, dict[str, Any]] = {"mend": {"rank": 6, **training}, "serac": {**networks, **training}}
     results = xkeb.evaluate(
         tasks=["bizsre"],
         model=release.name,

@@ -61,7 +61,7 @@ def code(source: str) -> Iterator[tuple[int, str]]:
 OWN = "xkeb.models.hf"
 """A package of the core's own, for files in the Hugging Face format: called as the model that a plugin registers."""
 FORMATS = {("models/hf/sentencepiece.py", '"LlamaTokenizer"')}
-"""(file, string): the class that tokenizer_config.json names for a SentencePiece model. Others read it; no code depends on it."""
+"""(file, string): the class that tokenizer_config.json names for SentencePiece. Others read it; no code depends on it."""
 
 
 def named(source: str) -> list[tuple[int, str]]:

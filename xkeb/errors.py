@@ -34,15 +34,15 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
+def nearest(name: str, choices: Iterable[str]) -> str | None:
     """The known name that is most like a misspelt one, if any is."""
-    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, sorted(choices), n=1, cutoff=0.5)
     return near[0] if near else None
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> RequestError:
+def unknown(kind: str, name: str, choices: Iterable[str]) -> RequestError:
     """The error for a name that is not in a registry: names the nearest one, or lists all of them."""
-    names = sorted(known)
+    names = sorted(choices)
     near = nearest(name, names)
     if near:
         hint = f"did you mean {near!r}?"

@@ -45,9 +45,9 @@ def _command(command: click.Command, path: list[str]) -> Iterator[str]:
         yield ""
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
-            found = command.get_command(context, name)
-            assert found
-            yield from _command(found, [*path, name])
+            subcommand = command.get_command(context, name)
+            assert subcommand
+            yield from _command(subcommand, [*path, name])
 
 
 def _option(option: click.Option, context: click.Context) -> str:
@@ -190,9 +190,11 @@ def options(name: str) -> Callable[[], str]:
         cls = get_plugins().methods.get(name)
         texts = _docstrings(cls)
         rows = ["| option | default | |", "|---|---|---|"]
-        for field in dataclasses.fields(cls):
-            if field.init:
-                rows.append(f"| `{name}.{field.name}` | `{field.default}` | {_cell(texts.get(field.name, ''))} |")
+        rows += [
+            f"| `{name}.{field.name}` | `{field.default}` | {_cell(texts.get(field.name, ''))} |"
+            for field in dataclasses.fields(cls)
+            if field.init
+        ]
         return "\n".join(rows)
 
     return part

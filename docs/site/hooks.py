@@ -22,13 +22,13 @@ _BLOCK = re.compile(r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>', re.DOT
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Before a page is rendered. An unknown part is a `KeyError`: the build fails."""
-    return _PART.sub(lambda found: PARTS[found[1]](), _MARK.sub("", markdown))
+    return _PART.sub(lambda match: PARTS[match[1]](), _MARK.sub("", markdown))
 
 
 def on_page_content(content: str, **_: Any) -> str:
     """After it is: LaTeX as MathML, which browsers show by themselves."""
-    content = _BLOCK.sub(lambda found: f'<div class="formula">{_mathml(found[1], "block")}</div>', content)
-    return _INLINE.sub(lambda found: _mathml(found[1], "inline"), content)
+    content = _BLOCK.sub(lambda match: f'<div class="formula">{_mathml(match[1], "block")}</div>', content)
+    return _INLINE.sub(lambda match: _mathml(match[1], "inline"), content)
 
 
 def _mathml(latex: str, display: str) -> str:

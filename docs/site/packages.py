@@ -18,12 +18,12 @@ Imports = dict[str, set[str]]
 @functools.cache
 def modules() -> dict[str, Path]:
     """Every module of the suite by its dotted name."""
-    found = {}
+    paths = {}
     for folder, name in FOLDERS.items():
         for path in sorted((ROOT / folder).rglob("*.py")):
             parts = path.relative_to(ROOT / folder).with_suffix("").parts
-            found[".".join((name, *(parts[:-1] if parts[-1] == "__init__" else parts)))] = path
-    return found
+            paths[".".join((name, *(parts[:-1] if parts[-1] == "__init__" else parts)))] = path
+    return paths
 
 
 def package_of(module: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from packages import Imports, direct, layered
 
-WIDTH, HEIGHT, ROW, GAP = 136, 34, 78, 18
+WIDTH, HEIGHT, ROW, GAP = 152, 34, 78, 16
 """Of a box; from one row to the next; between boxes."""
 SWEEPS = 24
 
@@ -18,12 +18,12 @@ Node = tuple[str, int]
 def picture() -> str:
     """The figure: boxes in rows, an arrow from each package to those that it imports, with a text alternative."""
     layers, imports = layered()
-    kept = direct(imports)
+    arrows = direct(imports)
     depth = {package: i for i, layer in enumerate(layers) for package in layer}
     lines = [
         [(package, depth[package]), *_passing(package, other, depth), (other, depth[other])]
-        for package in kept
-        for other in sorted(kept[package])
+        for package in arrows
+        for other in sorted(arrows[package])
     ]
     rows: list[list[Node]] = [[(package, i) for package in layer] for i, layer in enumerate(layers)]
     for line in lines:
@@ -73,23 +73,23 @@ def _place(rows: Sequence[list[Node]], edges: Sequence[tuple[Node, Node]]) -> di
     centers = {node: float(i * (WIDTH + GAP)) for row in rows for i, node in enumerate(row)}
     for _ in range(SWEEPS):
         for row in (*rows, *reversed(rows)):
-            wanted = {
+            targets = {
                 node: sum(centers[other] for other in near[node]) / len(near[node]) if near[node] else centers[node]
                 for node in row
             }
-            row.sort(key=lambda node: wanted[node])
-            _spread(row, wanted, centers)
+            row.sort(key=lambda node: targets[node])
+            _spread(row, targets, centers)
     return centers
 
 
-def _spread(row: Sequence[Node], wanted: dict[Node, float], centers: dict[Node, float]) -> None:
-    """The places nearest to the wanted ones at which nothing overlaps: runs of nodes that touch share their shift."""
+def _spread(row: Sequence[Node], targets: dict[Node, float], centers: dict[Node, float]) -> None:
+    """The places nearest to the targets at which nothing overlaps: runs of nodes that touch share their shift."""
     offsets = [0.0]
     for one, other in itertools.pairwise(row):
         offsets.append(offsets[-1] + (_width(one) + _width(other)) / 2 + GAP)
     runs: list[tuple[float, int]] = []
     for node, offset in zip(row, offsets, strict=True):
-        runs.append((wanted[node] - offset, 1))
+        runs.append((targets[node] - offset, 1))
         while len(runs) > 1 and runs[-2][0] > runs[-1][0]:
             (low, few), (high, more) = runs[-2:]
             runs[-2:] = [((low * few + high * more) / (few + more), few + more)]

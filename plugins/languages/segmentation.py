@@ -33,8 +33,8 @@ def words(
 
     def segment(text: str) -> list[str]:
         normal = unicodedata.normalize("NFKC", text).translate(small).casefold()
-        found = pattern.findall(unicodedata.normalize("NFC", normal))
-        return [word for word in found if word not in dropped] or found
+        words = pattern.findall(unicodedata.normalize("NFC", normal))
+        return [word for word in words if word not in dropped] or words
 
     return Language(code, name, segment)
 

@@ -52,7 +52,7 @@ class FineTuning(Editor):
         path = backbone.layout.down(layer)
         module = backbone.module(path)
         d_in, d_out = widths(module)
-        rows, wanted = _positions(backbone, edits, me.objective)
+        rows, targets = _positions(backbone, edits, me.objective)
         suffix = SuffixForward(backbone, layer, rows)
         place = backbone.parameter(f"{path}.weight").device
         deltas = [torch.zeros(d_out, d_in, device=place, requires_grad=True) for _ in edits]
@@ -60,7 +60,7 @@ class FineTuning(Editor):
         active = list(range(len(edits)))
         for _ in range(me.steps):
             optimizer.zero_grad()
-            losses = _losses(suffix, module, deltas, wanted, active)
+            losses = _losses(suffix, module, deltas, targets, active)
             going = [k for k, loss in enumerate(losses.tolist()) if loss >= me.stop_loss]
             if not going:
                 break
@@ -85,24 +85,24 @@ def _positions(
     backbone: Backbone, edits: Sequence[Edit], objective: str
 ) -> tuple[list[tuple[int, ...]], list[list[tuple[int, int]]]]:
     """The ids that each edit's loss needs, and (position whose logits are taken, target id) of each target token."""
-    rows, wanted = [], []
+    rows, targets = [], []
     for edit in edits:
         encoded = backbone.encode(edit.prompt, edit.target, edit.language)
         last = encoded.target - 1
         if objective == "prompt_last":
             rows.append(encoded.ids[: last + 1])
-            wanted.append([(last, token) for token in encoded.target_ids])
+            targets.append([(last, token) for token in encoded.target_ids])
         else:
             rows.append(encoded.ids[:-1])
-            wanted.append([(last + i, token) for i, token in enumerate(encoded.target_ids)])
-    return rows, wanted
+            targets.append([(last + i, token) for i, token in enumerate(encoded.target_ids)])
+    return rows, targets
 
 
 def _losses(
     suffix: SuffixForward,
     module: torch.nn.Module,
     deltas: Sequence[torch.Tensor],
-    wanted: Sequence[Sequence[tuple[int, int]]],
+    targets: Sequence[Sequence[tuple[int, int]]],
     active: Sequence[int],
 ) -> torch.Tensor:
     """Mean negative log-likelihood of each active edit's target under its own delta: [len(active)]."""
@@ -116,8 +116,8 @@ def _losses(
         hidden = suffix.run(torch.tensor(active, device=suffix.backbone.device))  # (b, S, D)
     finally:
         handle.remove()
-    asked = [(row, position, token) for row, i in enumerate(active) for position, token in wanted[i]]
-    owner, at, tokens = (torch.tensor(column, device=hidden.device) for column in zip(*asked, strict=True))
+    triples = [(row, position, token) for row, i in enumerate(active) for position, token in targets[i]]
+    owner, at, tokens = (torch.tensor(column, device=hidden.device) for column in zip(*triples, strict=True))
     places, place = torch.stack([owner, at]).unique(dim=1, return_inverse=True)  # the head runs once a position
     logits = suffix.backbone.logits(hidden[places[0], places[1]]).float()
     losses = F.cross_entropy(logits[place], tokens, reduction="none")

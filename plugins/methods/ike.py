@@ -132,9 +132,9 @@ def demonstrations(cases: Sequence[Case]) -> list[str]:
     for case in cases:
         edit = case.edit
         joiner = get_plugins().languages.get(edit.language).separator
-        asked = [(edit.prompt, edit.target), *((probe.prompt, probe.reference) for probe in case.probes)]
+        pairs = [(edit.prompt, edit.target), *((probe.prompt, probe.reference) for probe in case.probes)]
         shown = fact(edit.prompt, edit.target, edit.language)
-        texts += [f"{shown}{question}{joiner}{answer}\n\n" for question, answer in dict.fromkeys(asked)]
+        texts += [f"{shown}{question}{joiner}{answer}\n\n" for question, answer in dict.fromkeys(pairs)]
     return texts
 
 

@@ -77,7 +77,9 @@ class KnowledgeNeurons(Editor):
         scores = attributions(backbone, texts, site, self.steps)
         by_fact = scores.split([len(fact.texts()) for fact in facts])
         return [
-            self._change(backbone, fact, self._select(own.unflatten(0, (len(prefixes), len(fact.wanted()))).mean(1)))
+            self._change(
+                backbone, fact, self._select(own.unflatten(0, (len(prefixes), len(fact.answer_ids()))).mean(1))
+            )
             for fact, own in zip(facts, by_fact, strict=True)
         ]
 
@@ -111,7 +113,7 @@ class KnowledgeNeurons(Editor):
     def _change(self, backbone: Backbone, fact: _Fact, neurons: torch.Tensor) -> LowRankChange:
         """``W[:, i] - e(answered now) + e(target)`` for the columns of the found neurons (the paper's update of a fact),
         where e sums the rows of the input embedding matrix, as stored."""
-        now = fact.prompts[0].said[: len(fact.target)]
+        now = fact.prompts[0].reply[: len(fact.target)]
         if len(now) == 1 and not self.joined:
             now = now * 2
         embeddings: Any = backbone.model.get_input_embeddings().weight
@@ -137,10 +139,10 @@ class _Prompt:
         self.tokenizer, self.text = tokenizer, text
         self.ids = [ids]
         """Of the prompt with the first 0, 1, 2, ... tokens of the answer."""
-        self.said: list[int] = []
+        self.reply: list[int] = []
 
     def grow(self, token: int) -> None:
-        self.said.append(token)
+        self.reply.append(token)
         if self.tokenizer is None:
             self.ids.append((*self.ids[-1], token))
         else:
@@ -163,14 +165,14 @@ class _Fact:
         """How far a prompt must grow, in tokens."""
         return max(len(self.target), len(self.answer or ()))
 
-    def wanted(self) -> tuple[int, ...]:
+    def answer_ids(self) -> tuple[int, ...]:
         """The ids of y*, known once the bare prompt is answered."""
-        return tuple(self.prompts[0].said[: len(self.target)]) if self.answer is None else self.answer
+        return tuple(self.prompts[0].reply[: len(self.target)]) if self.answer is None else self.answer
 
     def texts(self) -> list[tuple[tuple[int, ...], int]]:
         """(ids, token whose probability is attributed at their last position), by prompt and then by token of y*. What
         comes before a token is the model's own answer, whatever y* is."""
-        return [(prompt.ids[i], token) for prompt in self.prompts for i, token in enumerate(self.wanted())]
+        return [(prompt.ids[i], token) for prompt in self.prompts for i, token in enumerate(self.answer_ids())]
 
 
 @torch.no_grad()

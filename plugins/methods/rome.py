@@ -97,7 +97,7 @@ class Rome(Editor):
         me = self.configure(session.backbone.spec)
         if me.context_templates is None:
             me.context_templates = placeholder_prefixes(session.backbone, known(me.contexts))
-        me.mom2_corpus = "task"  # texts of other lengths go into batches of the same size
+        me.mom2_corpus, me.mom2_sha256 = "task", None  # texts of other lengths go into batches of the same size
         if me.mom2_adjustment:
             with session.phase("fit"):
                 me.fit(session.backbone, session.longest())

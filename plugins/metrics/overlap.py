@@ -38,8 +38,8 @@ def f1_units(prediction: Prediction, reference: Prediction, language: Language) 
 
 def _segments(answer: Prediction, language: Language) -> list[Hashable]:
     """The units of an answer. A piece that can't be decoded is one that equals no other."""
-    known: list[Hashable] = [unit for unit in language.segment(answer.text) if REPLACEMENT not in unit]
-    return known + [object() for _ in range(answer.text.count(REPLACEMENT))]
+    units: list[Hashable] = [unit for unit in language.segment(answer.text) if REPLACEMENT not in unit]
+    return units + [object() for _ in range(answer.text.count(REPLACEMENT))]
 
 
 def harmonic_mean(precision: float, recall: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,7 @@ class HuggingFace:
     def display_name(self) -> str:
         """The last part of the folder, file or repository: ``hf:NAME`` gives it another."""
         name = self._name()
-        path = Path(name.rpartition("/")[2]) if self._on_hub() else self._local().absolute()
+        path = Path(name.rpartition("/")[2]) if self._on_hub() else Path(os.path.normpath(self._local().absolute()))
         return path.stem if path.suffix == ".gguf" else path.name
 
     def load(self, device: torch.device, dtype: torch.dtype) -> Backbone:

@@ -41,8 +41,8 @@ CONFIG = (
 
 def llama_config(upstream: Mapping[str, Any]) -> LlamaConfig:
     """LLaMA's configuration with the numbers of an upstream one of its family."""
-    said = {key: upstream[key] for key in CONFIG if upstream.get(key) is not None}
-    return LlamaConfig(**{"tie_word_embeddings": False, **said})
+    values = {key: upstream[key] for key in CONFIG if upstream.get(key) is not None}
+    return LlamaConfig(**{"tie_word_embeddings": False, **values})
 
 
 def empty_llama(config: LlamaConfig) -> LlamaForCausalLM:

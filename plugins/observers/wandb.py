@@ -36,25 +36,21 @@ class WeightsAndBiases(RunObserver):
         self._config = config
 
     def job_configured(self, job: Job, options: Mapping[str, Any]) -> None:
-        settings = {name: str(getattr(self._config, name)) for name in RECORDED} if self._config else {}
-        names: dict[str, Any] = {"task": job.task.name, "model": job.model, "method": job.method}
+        config: dict[str, Any] = {
+            "task": job.task.name,
+            "model": job.model,
+            "method": job.method,
+            "options": dict(options),
+        }
+        if self._config is not None:
+            config |= {name: str(getattr(self._config, name)) for name in RECORDED}
         self._run = self._wandb.init(
             project=self.project,
             mode=self.mode,
             dir=self.folder,
             name=job.name,
             group=job.task.name,
-            config={
-                "task": job.task.name,
-                "model": job.model,
-                "method": job.method,
-                "options": dict(options),
-                **{
-                    key: str(settings[key])
-                    for key in ("protocol", "dtype", "device", "seed", "limit")
-                    if key in settings
-                },
-            },
+            config=config,
             reinit="finish_previous",
         )
 

@@ -171,7 +171,11 @@ print("torch" in sys.modules)
 def test_neither_command_imports_torch(finished_runs: Runs) -> None:
     """A check of many files starts at once."""
     ft, rome = finished_runs.folder("ft"), finished_runs.folder("rome")
-    for arguments in (["compare", ft, rome], ["leaderboard", "check", ft, "--data-dir", finished_runs.data]):
+    commands: list[list[str | Path]] = [
+        ["compare", ft, rome],
+        ["leaderboard", "check", ft, "--data-dir", finished_runs.data],
+    ]
+    for arguments in commands:
         done = subprocess.run([sys.executable, "-c", RUN, *arguments], capture_output=True, text=True, check=True)
         assert done.stdout.splitlines()[-1] == "False"
         assert len(done.stdout.splitlines()) > 1, "it did something"

@@ -65,15 +65,16 @@ def test_a_higher_limit_keeps_the_lines_and_a_lower_one_counts_only_its_own(
     assert scores(folder) == scored
 
 
-def test_the_model_before_any_edit_is_asked_once_for_all_methods(run: Callable[..., Any], options: dict[str, str]) -> None:
+def test_the_model_before_any_edit_is_asked_once_for_all_methods(
+    run: Callable[..., Any], options: dict[str, str]
+) -> None:
     assert run(methods="ft").status == 0
     path = Path(options["output"]) / CELL / "before.jsonl"
     before = (path.read_bytes(), path.stat().st_mtime_ns)
     assert run(methods="ft,rome", method_args=TEMPLATES).status == 0
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before
-    told = {
-        line["case_id"]: [a["text"] for a in line["answers"]] for line in map(json.loads, path.open(encoding="utf-8"))
-    }
+    written = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    told = {line["case_id"]: [answer["text"] for answer in line["answers"]] for line in written}
     for method in ("ft", "rome"):
         for line in lines(path.parent / method):
             assert [probe["before"] for probe in line["probes"]] == told[line["case_id"]]
@@ -119,7 +120,11 @@ def test_a_run_killed_in_every_method_goes_on_to_the_same_result(
     folder = Path(options["output"]) / CELL
     for method in ("ft", "rome"):
         journal = folder / method / "cases.jsonl"
-        start_and_kill(options, lambda path=journal: path.exists() and path.read_bytes().count(b"\n") >= 2)
+
+        def two_done(path: Path = journal) -> bool:
+            return path.exists() and path.read_bytes().count(b"\n") >= 2
+
+        start_and_kill(options, two_done)
         assert 2 <= journal.read_bytes().count(b"\n") < 10
         assert not (folder / method / "result.json").exists()
     assert run().status == 0

@@ -40,7 +40,7 @@ BROKEN: dict[str, tuple[str | bytes, str]] = {
     "newer": (json.dumps(result(schema_version=4)), "is of schema version 4, newer than the 3"),
     "no version": (json.dumps({}), "has no schema_version"),
     "no task": (json.dumps({k: v for k, v in result().items() if k != "task"}), "task is missing"),
-    "a name that is none": (json.dumps(result(method=7)), "method.name"),
+    "a name that is none": (json.dumps(result(method=7)), "method.name"),  # type: ignore[arg-type]
     "no number": (json.dumps(result(f1={("locality", "en"): {**score(1), "mean": "<b>"}})), "locality.en.f1.mean"),
     "impossible": (json.dumps(result(f1={("locality", "en"): score(101)})), "locality.en.f1.mean"),
     "NaN": (json.dumps(result(timing={"edit_seconds": float("nan"), "evaluate_seconds": 1})), "holds NaN"),

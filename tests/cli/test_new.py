@@ -138,7 +138,7 @@ def test_a_folder_that_can_t_be_made_is_named(xkeb_cli: Xkeb, tmp_path: Path) ->
 
 
 def test_a_name_that_means_something_in_python_still_works(xkeb_cli: Xkeb, tmp_path: Path) -> None:
-    modules = []
+    modules: list[Path] = []
     for kind in ("method", "model", "task"):
         for name in ("true", "class", "f", "torch", "path"):
             assert xkeb_cli("new", kind, name, "--output", tmp_path / kind).status == 0

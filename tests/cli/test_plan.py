@@ -33,6 +33,19 @@ def test_a_plan_names_parameters_memory_and_time_and_runs_nothing(run: Xkeb, lla
     assert not list((tmp_path / "results").rglob("*.json*"))
 
 
+@pytest.mark.parametrize("there", [False, True], ids=["no folder", "a folder"])
+def test_a_plan_writes_nothing(run: Xkeb, fresh_cache: Path, tmp_path: Path, there: bool) -> None:
+    """Not even to see whether it could."""
+    output = tmp_path / "results"
+    if there:
+        (output / "kept").mkdir(parents=True)
+    before = {path: path.stat().st_mtime_ns for path in [tmp_path, *tmp_path.rglob("*")]}
+    done = run("--plan", methods="ft,ike", method_args="ike.k=0")
+    assert done.status == 0, done.err
+    assert {path: path.stat().st_mtime_ns for path in [tmp_path, *tmp_path.rglob("*")]} == before
+    assert not fresh_cache.exists()
+
+
 def test_what_is_missing_is_listed_and_is_no_error(
     xkeb_cli: Xkeb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,7 +31,8 @@ def test_the_result_is_where_and_what_the_contract_says(finished: tuple[Path, An
     assert found["model"]["name"] == "llama"  # the last part of its path
     assert (found["model"]["plugin"], found["model"]["revision"]) == ("hf", None)
     assert Path(found["model"]["args"]["path"]).name == "llama"
-    assert found["method"]["sees"] == ["source_edit"] and found["selection"] == "first"
+    sees = {"ft": ["source_edit"], "rome": ["source_edit", "source_training"]}
+    assert found["method"]["sees"] == sees[method] and found["selection"] == "first"
     assert found["model"]["dtype"] == "float32"
     assert re.fullmatch("[0-9a-f]{64}", found["model"]["sha256"])
     assert found["model"]["n_parameters"] > 0
@@ -127,7 +128,9 @@ def test_a_cell_that_fails_costs_no_other(run: Callable[..., Any], output: Path)
     before, scored = contents(output), scores(output / CELL / "rome")
     outcome = run(method_args=f"ft.lr=-1,{TEMPLATES}")
     assert outcome.status == 1
-    assert re.search(r"^xkeb: bizsre_mini_en2zh / llama / ft: .*Invalid learning rate: -1\.0$", outcome.err, re.MULTILINE)
+    assert re.search(
+        r"^xkeb: bizsre_mini_en2zh / llama / ft: .*Invalid learning rate: -1\.0$", outcome.err, re.MULTILINE
+    )
     assert "Traceback" not in outcome.err
     assert "rome" in outcome.out.split("Plan")[1]
     assert not (output / CELL / "ft" / "result.json").exists()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from finished_cells import CELL, answers
 
@@ -44,3 +45,21 @@ def test_a_run_file_may_name_task_folders(run: Callable[..., Any], options: dict
     outcome = run("--config", tmp_path / "run.yaml", tasks="one,two")
     assert outcome.status == 0, outcome.err
     assert (Path(options["output"]) / "two" / "llama" / "ft" / "result.json").is_file()
+
+
+def test_a_folder_of_that_name_does_not_hide_a_shipped_file(
+    xkeb_cli: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "paper").mkdir()
+    outcome = xkeb_cli("run", "--config", "paper", "--tasks", "qqqq")  # the file names the models
+    assert (outcome.status, outcome.out) == (2, "")
+    assert outcome.err.startswith("xkeb: Unknown task 'qqqq': ")
+
+
+def test_a_file_of_that_name_comes_before_the_shipped_one(
+    xkeb_cli: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "paper").write_text("tasks: mine\nmodel: hf\n")
+    assert xkeb_cli("run", "--config", "paper").err.startswith("xkeb: Unknown task 'mine': ")

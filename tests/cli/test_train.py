@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from xkeb.editing.training import TrainingError
+from xkeb_plugins.methods.rome import Rome
+
 pytest_plugins = ("command_line",)
 
 SMALL = "mend.rank=4,mend.steps=2,mend.batch_size=4,mend.validate_every=1,mend.validation=3"
@@ -100,3 +103,48 @@ def test_a_training_that_is_asked_for_wrongly(
     outcome = train(*arguments)
     assert outcome.status == 2
     assert message in outcome.err
+
+
+def test_a_method_that_learns_nothing_is_refused_before_anything_is_loaded(
+    train: Callable[..., Any], fresh_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xkeb.evaluation.executors.local.load_backbone", lambda *_, **__: pytest.fail("it is loaded"))
+    outcome = train("--methods", "mend,ft", "--method-args", SMALL)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert outcome.err == "xkeb: Method 'ft' learns nothing on 'llama' with these options.\n"
+    assert not fresh_cache.exists()
+
+
+def test_training_needs_no_test_file(
+    xkeb_cli: Callable[..., Any],
+    tiny_folders: dict[str, Path],
+    fresh_cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("XKEB_DATA_DIR", raising=False)
+    source = Path(__file__).parents[2] / "plugins" / "datasets" / "bizsre_mini" / "bizsre_mini_train.json"
+    folder = tmp_path / "data" / "bizsre"
+    folder.mkdir(parents=True)
+    (folder / "zsre_mend_train_10000.json").write_bytes(source.read_bytes())
+    outcome = xkeb_cli(
+        "train", "--tasks", "bizsre_en2zh", "--model", "hf", "--model-args", f"path={tiny_folders['llama']}",
+        "--methods", "mend", "--method-args", SMALL, "--train-size", "30", "--data-dir", tmp_path / "data",
+    )  # fmt: skip
+    assert outcome.status == 0, outcome.err
+    assert "bizsre_en2zh / llama / mend: 30 facts" in outcome.out
+    assert len(list((fresh_cache / "mend").glob("*.safetensors"))) == 1
+
+
+def test_one_training_that_fails_costs_no_other(
+    train: Callable[..., Any], fresh_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fit(*_: object) -> None:
+        raise TrainingError("the loss is nan")
+
+    monkeypatch.setattr(Rome, "fit", fit)
+    outcome = train("--methods", "rome,mend", "--method-args", f"rome.mom2_adjustment=true,{SMALL}")
+    assert outcome.status == 1
+    assert outcome.err.splitlines()[-1] == "xkeb: bizsre_mini_en2zh / llama / rome: the loss is nan"
+    assert len(list((fresh_cache / "mend").glob("*.safetensors"))) == 1
+    assert "bizsre_mini_en2zh / llama / mend: 30 facts" in outcome.out

@@ -253,9 +253,7 @@ def test_the_command_counts_with_a_tokenizer(registered: None, folder: Path, tmp
     characters = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))
     characters.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     characters.post_processor = processors.TemplateProcessing("? $A", special_tokens=[("?", 0)])  # not to be counted
-    PreTrainedTokenizerFast(tokenizer_object=characters, unk_token="?").save_pretrained(  # type: ignore[no-untyped-call]
-        tmp_path / "characters"
-    )
+    PreTrainedTokenizerFast(tokenizer_object=characters, unk_token="?").save_pretrained(tmp_path / "characters")
     output = run("check", "tiny", "--data-dir", str(folder), "--json", "--tokenizer", str(tmp_path / "characters"))
     assert json.loads(output)["statistics"][0]["lengths"]["src"] == len("Where is Bo 0?")
     nowhere = str(tmp_path / "nowhere")

@@ -87,12 +87,12 @@ def test_rows_become_cases(write: Write, tmp_path: Path, form: str) -> None:
     files = {"csv": "facts.csv", "jsonl": "facts.jsonl", "hub": "facts/test.jsonl", "hub of csv": "facts/test.csv"}
     path = write(f"data/{files[form]}", as_csv(ROWS) if files[form].endswith("csv") else as_jsonl(ROWS))
     named = "facts" if form.startswith("hub") else files[form]
-    text = YAML.replace("format: csv", f"format: {form.split()[0]}").replace("facts.csv", named)
+    text = YAML.replace("format: csv", f"format: {form.split(maxsplit=1)[0]}").replace("facts.csv", named)
     write("mine.yaml", text)
     task = load(tmp_path)
     assert [(case.edit, case.probes) for case in task] == [expected(row) for row in ROWS]
     assert ([case.id for case in task], task.test.skipped) == (["0", "1"], ())
-    assert (task.dataset.name, task.dataset.languages) == (named, ("en", "de"))  # type: ignore[attr-defined]
+    assert (task.dataset.name, task.dataset.languages) == (named, ("en", "de"))
     before = task.test.sha256
     assert len(before) == 64
     assert form.startswith("hub") or before == digest_file(path)

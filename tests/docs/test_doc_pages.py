@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 
@@ -65,6 +66,38 @@ def test_commands_that_a_page_names_exist_with_their_options(page: str) -> None:
             found = below
         flags = {flag for parameter in found.get_params(context) for flag in parameter.opts}
         assert not [word for word in words if word.startswith("-") and word.partition("=")[0] not in flags], code
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_of_the_repository_that_a_page_names_exist(page: str) -> None:
+    """Also where a sentence names them; folders end with a slash or have no suffix."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:xkeb|plugins|tasks|tests|benchmarks|docs|leaderboard)/[a-z0-9_./-]*)`", text)
+    assert not [path for path in paths if not (ROOT / path).exists()]
+
+
+def test_names_of_the_python_interface_that_a_page_writes_exist() -> None:
+    """``xkeb.Name`` and ``xkeb.module.name``, in sentences and in blocks."""
+    for page in PAGES:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        for dotted in sorted(set(re.findall(r"\bxkeb(?:\.[A-Za-z_]\w*)+", text))):
+            assert resolves(dotted), f"{page}: {dotted}"
+
+
+def resolves(dotted: str) -> bool:
+    """Whether a dotted name is a module, or an attribute of one."""
+    parts = dotted.split(".")
+    for length in range(len(parts), 0, -1):
+        try:
+            thing: object = importlib.import_module(".".join(parts[:length]))
+        except ImportError:
+            continue
+        for name in parts[length:]:
+            if not hasattr(thing, name):
+                return False
+            thing = getattr(thing, name)
+        return True
+    return False
 
 
 def test_there_are_commands_to_look_for() -> None:

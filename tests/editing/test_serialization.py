@@ -11,7 +11,7 @@ import torch
 from some_changes import dense, fingerprint, low_rank, noise, one_by_one, untouched
 
 import xkeb
-from xkeb.editing.changes import ContextChange, LowRankChange, load_change
+from xkeb.editing.changes import ContextChange, LowRankChange, WeightChange, load_change
 from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
 from xkeb.types import Case
@@ -25,6 +25,7 @@ def test_what_is_saved_is_loaded(tiny: Backbone, tmp_path: Path, make: Callable[
     if isinstance(change, ContextChange):
         assert isinstance(loaded, ContextChange) and loaded.text == change.text
         return
+    assert isinstance(loaded, WeightChange) and isinstance(change, WeightChange)
     assert loaded.deltas().keys() == change.deltas().keys()
     assert all(torch.equal(loaded.deltas()[name], delta) for name, delta in change.deltas().items())
 
@@ -53,6 +54,7 @@ def test_factors_that_share_their_memory_can_be_saved(llama: Backbone, tmp_path:
     change = LowRankChange({llama.layout.down(0): (left[:, :1], right), llama.layout.down(1): (left[:, 1:], right)})
     change.save(tmp_path)
     loaded = load_change(tmp_path)
+    assert isinstance(loaded, LowRankChange)
     assert all(torch.equal(loaded.deltas()[name], delta) for name, delta in change.deltas().items())
 
 

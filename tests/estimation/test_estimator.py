@@ -30,6 +30,7 @@ from xkeb.models.backbone import Backbone
 from xkeb.models.skeleton import Skeleton
 from xkeb.types import Edit
 from xkeb_plugins.methods import ike
+from xkeb_plugins.methods.memit import Memit
 
 FAMILIES = ("llama", "gemma3", "gpt2")
 TRAINED: dict[str, Any] = {"steps": 2, "batch_size": 4, "validate_every": 1, "validation": 3}
@@ -180,6 +181,7 @@ def test_a_skeleton_and_an_editor_are_left_as_they_were(tiny_folders: dict[str, 
     job, _ = planned("memit", {"steps": 2, "mom2_corpus": "task"}, tiny_folders["gemma3"], tmp_path / "out")
     assert job.skeleton is not None
     editor = load_editor("memit", **job.options)
+    assert isinstance(editor, Memit)
     options = vars(editor).copy()
     Estimator(job.skeleton).cost(editor, job.cases, job.training())
     assert vars(editor) == options and not editor._factors

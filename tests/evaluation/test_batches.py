@@ -69,7 +69,8 @@ class Told(RunObserver):
 
 @pytest.fixture
 def greedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(get_plugins().methods.entries, "greedy", Entry(Greedy, "tests"))
+    entry: Entry[type[Any]] = Entry(Greedy, "tests")
+    monkeypatch.setitem(get_plugins().methods.entries, "greedy", entry)
     SEEN.clear()
 
 

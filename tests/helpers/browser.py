@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from driving import MANY, Browser
@@ -22,7 +22,7 @@ REQUIRED = "XKEB_REQUIRE_BROWSER"
 """Set where the browser tests must not be skipped."""
 
 
-def missing(what: str) -> None:
+def missing(what: str) -> NoReturn:
     if os.environ.get(REQUIRED):
         pytest.fail(f"{what}, and {REQUIRED} is set")
     pytest.skip(what)
@@ -59,7 +59,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     results = tmp_path_factory.mktemp("results")
     put(results / "a", result(method="memit", f1={("locality", "en"): score(99.4, 98, 99.9)}))
     put(results / "b", result(method="memit", environment={"date": "2026-12-01"}))
-    put(results / "c", result("bizsre_zh2en", "zh", "en", "gemma3-270m", "rome"))
+    told = result("bizsre_zh2en", "zh", "en", "gemma3-270m", "rome")
+    told["method"]["sees"].append("target_answer")
+    put(results / "c", told)
     many = result(model="gemma3-270m", method="ft", n_cases=MANY)
     many["skipped"] = [{"case_id": "5000", "reason": "the subject is not in the question"}]
     put(results / "many", many, [case(i, prompt=f"Question number {i}, 里昂") for i in range(MANY)])
@@ -122,4 +124,4 @@ def result_page(site: Path) -> Callable[[str], str]:
 def kinds(site: Path, result_page: Callable[[str], str]) -> list[str]:
     """A page of each kind."""
     names = ["index.html", "models/gemma3-270m.html", "methods/memit.html", "tasks/bizsre-en2zh.html"]
-    return [*names, result_page("gemma3-270m--ft--"), "about.html", "submit.html"]
+    return [*names, result_page("gemma3-270m--ft--"), "about.html", "submit.html", result_page("gemma3-270m--rome--")]

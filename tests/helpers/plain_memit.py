@@ -213,7 +213,8 @@ def naive_updates(
             updates[layer] = r @ torch.linalg.solve(WEIGHT * moments[layer] + k @ k.T, k).T
             module = backbone.module(layout.down(layer))
             with torch.no_grad():
-                module.weight.add_(as_stored(module, updates[layer]).float())
+                weight = backbone.parameter(f"{layout.down(layer)}.weight")
+                weight.add_(as_stored(module, updates[layer]).float())
     finally:
         with torch.no_grad():
             for layer, original in originals.items():

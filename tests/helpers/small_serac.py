@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import xkeb
+from xkeb.editing.editor import prepare
 from xkeb.evaluation.events import RunObserver
 from xkeb.models.backbone import Backbone
 from xkeb.types import Case
@@ -24,9 +25,7 @@ SHORT: dict[str, Any] = {
 
 
 def fitted(backbone: Backbone, training: Sequence[Case], options: Mapping[str, Any]) -> Any:
-    editor = xkeb.load_editor("serac", **options).configure(backbone.spec)
-    editor.fit(backbone, training)
-    return editor
+    return prepare(xkeb.load_editor("serac", **options), backbone, training)
 
 
 def artifacts(cache: Path) -> dict[str, Path]:

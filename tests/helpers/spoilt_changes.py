@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,42 +13,44 @@ from spoilt_methods import Good
 
 from xkeb.editing.changes import DenseChange, WeightChange
 from xkeb.editing.serialization import save_change
+from xkeb.models.backbone import Backbone
 from xkeb.models.interventions import Intervention
+from xkeb.types import Edit
 
 
 class UpTheGradient(Good):
-    def delta(self, backbone, edit):
+    def delta(self, backbone: Backbone, edit: Edit) -> dict[str, torch.Tensor]:
         return {name: -delta for name, delta in super().delta(backbone, edit).items()}
 
 
 class Infinite(Good):
-    def delta(self, backbone, edit):
+    def delta(self, backbone: Backbone, edit: Edit) -> dict[str, torch.Tensor]:
         return {name: delta / 0 for name, delta in super().delta(backbone, edit).items()}
 
 
 class Nothing(Good):
-    def delta(self, backbone, edit):
+    def delta(self, backbone: Backbone, edit: Edit) -> dict[str, torch.Tensor]:
         return {name: delta * 0 for name, delta in super().delta(backbone, edit).items()}
 
 
 class WithGraph(Good):
-    def delta(self, backbone, edit):
+    def delta(self, backbone: Backbone, edit: Edit) -> dict[str, torch.Tensor]:
         return {name: delta.requires_grad_(True) for name, delta in super().delta(backbone, edit).items()}
 
 
 class ForItself(WeightChange):
     """A change with a weakness of its own."""
 
-    def __init__(self, updates):
+    def __init__(self, updates: dict[str, torch.Tensor]) -> None:
         self.updates = updates
 
-    def deltas(self):
+    def deltas(self) -> dict[str, torch.Tensor]:
         return self.updates
 
 
 class StaysOn(ForItself):
     @contextmanager
-    def applied(self, backbone) -> Iterator[None]:
+    def applied(self, backbone: Backbone) -> Iterator[None]:
         for name, delta in self.updates.items():
             with torch.no_grad():
                 backbone.parameter(name).add_(delta)
@@ -59,7 +61,7 @@ class StaysOn(ForItself):
 
 class StaysOnAfterErrors(ForItself):
     @contextmanager
-    def applied(self, backbone) -> Iterator[None]:
+    def applied(self, backbone: Backbone) -> Iterator[None]:
         before = {name: backbone.parameter(name).clone() for name in self.updates}
         with torch.no_grad():
             for name, delta in self.updates.items():
@@ -71,7 +73,7 @@ class StaysOnAfterErrors(ForItself):
 
 class SwallowsErrors(ForItself):
     @contextmanager
-    def applied(self, backbone) -> Iterator[None]:
+    def applied(self, backbone: Backbone) -> Iterator[None]:
         with super().applied(backbone):
             try:
                 yield
@@ -83,7 +85,7 @@ class FirstOfAll(ForItself):
     """Every row sees the first change."""
 
     @classmethod
-    def batched(cls, backbone, changes) -> Intervention | None:
+    def batched(cls, backbone: Backbone, changes: Sequence[ForItself]) -> Intervention | None:
         return DenseChange.batched(backbone, [DenseChange(changes[0].updates)] * len(changes))
 
 
@@ -94,7 +96,7 @@ class SavedInHalf(ForItself):
 
 def of(kind: type[ForItself], **options: Any) -> Any:
     class Method(Good):
-        def change(self, backbone, edit):
+        def change(self, backbone: Backbone, edit: Edit) -> Any:
             return kind(self.delta(backbone, edit))
 
     Method.__name__ = kind.__name__

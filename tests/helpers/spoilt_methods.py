@@ -14,9 +14,9 @@ import torch
 from xkeb.editing.changes import DenseChange
 from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
-from xkeb.types import Edit, Sight
+from xkeb.types import Case, Edit, Sight
 
-MEMO: dict[Any, Any] = {}
+MEMO: dict[tuple[str, int], dict[str, torch.Tensor]] = {}
 
 
 @dataclass
@@ -47,22 +47,22 @@ class Good:
 
 
 class TooFew(Good):
-    def edit(self, backbone, edits):
+    def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[Any]:
         return super().edit(backbone, edits)[1:]
 
 
 class NoChange(Good):
-    def change(self, backbone, edit):
+    def change(self, backbone: Backbone, edit: Edit) -> Any:
         return self.delta(backbone, edit)
 
 
 class Fails(Good):
-    def edit(self, backbone, edits):
+    def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[Any]:
         raise ZeroDivisionError("nobody tried this")
 
 
 class WritesWeights(Good):
-    def edit(self, backbone, edits):
+    def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[Any]:
         made = super().edit(backbone, edits)
         with torch.no_grad():
             backbone.parameter("model.norm.weight").add_(1e-6)
@@ -70,13 +70,13 @@ class WritesWeights(Good):
 
 
 class LeavesHook(Good):
-    def edit(self, backbone, edits):
+    def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[Any]:
         backbone.module("model.norm").register_forward_hook(lambda *_: None)
         return super().edit(backbone, edits)
 
 
 class TurnsGradientsOn(Good):
-    def edit(self, backbone, edits):
+    def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[Any]:
         backbone.parameter("model.norm.weight").requires_grad_(True)
         return super().edit(backbone, edits)
 
@@ -84,40 +84,40 @@ class TurnsGradientsOn(Good):
 class LearnsIntoTheModel(Good):
     sees = frozenset({Sight.SOURCE_EDIT, Sight.SOURCE_TRAINING})
 
-    def needs_training(self):
+    def needs_training(self) -> bool:
         return True
 
-    def fit(self, backbone, cases):
+    def fit(self, backbone: Backbone, cases: Sequence[Case]) -> None:
         backbone.model.train()
 
 
 class SetsDtype(Good):
-    def edit(self, backbone, edits):
+    def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[Any]:
         made = super().edit(backbone, edits)
         torch.set_default_dtype(torch.float64)
         return made
 
 
 class Seeds(Good):
-    def edit(self, backbone, edits):
+    def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[Any]:
         torch.manual_seed(0)
         return super().edit(backbone, edits)
 
 
 class DrawsFromNumpy(Good):
-    def edit(self, backbone, edits):
+    def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[Any]:
         np.random.random()
         return super().edit(backbone, edits)
 
 
 class DrawsFromPython(Good):
-    def edit(self, backbone, edits):
+    def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[Any]:
         random.random()
         return super().edit(backbone, edits)
 
 
 class ForgetsFinally(Good):
-    def delta(self, backbone, edit):
+    def delta(self, backbone: Backbone, edit: Edit) -> dict[str, torch.Tensor]:
         handle = backbone.module("model.norm").register_forward_hook(lambda *_: None)
         made = super().delta(backbone, edit)
         handle.remove()
@@ -125,7 +125,7 @@ class ForgetsFinally(Good):
 
 
 class Swallows(Good):
-    def edit(self, backbone, edits):
+    def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[Any]:
         try:
             return super().edit(backbone, edits)
         except ZeroDivisionError:
@@ -133,14 +133,14 @@ class Swallows(Good):
 
 
 class Accumulates(Good):
-    def edit(self, backbone, edits):
+    def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[Any]:
         made = super().edit(backbone, edits)
         total = sum((next(iter(change.updates.values())) for change in made), torch.zeros(()))
         return [DenseChange(dict.fromkeys(change.updates, total)) for change in made]
 
 
 class Unseeded(Good):
-    def delta(self, backbone, edit):
+    def delta(self, backbone: Backbone, edit: Edit) -> dict[str, torch.Tensor]:
         noise = int.from_bytes(os.urandom(4), "big")
         return {name: delta * (1 + noise / 2**33) for name, delta in super().delta(backbone, edit).items()}
 
@@ -148,7 +148,7 @@ class Unseeded(Good):
 class RemembersOtherModels(Good):
     """A memo of the module's: a fault that nothing shows as long as there is one model."""
 
-    def delta(self, backbone, edit):
+    def delta(self, backbone: Backbone, edit: Edit) -> dict[str, torch.Tensor]:
         key = (edit.prompt, self.layer)
         if key not in MEMO:
             MEMO[key] = super().delta(backbone, edit)
@@ -162,29 +162,29 @@ class KeepsAnObject(Good):
 
 @dataclass
 class ChangesItsOptions(Good):
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.lr /= 2
 
 
 class TakesAnyLayer(Good):
-    def delta(self, backbone, edit):
+    def delta(self, backbone: Backbone, edit: Edit) -> dict[str, torch.Tensor]:
         self.layer = min(self.layer, backbone.n_layers - 1)
         return super().delta(backbone, edit)
 
 
 class StumblesOverSubjects(Good):
-    def delta(self, backbone, edit):
+    def delta(self, backbone: Backbone, edit: Edit) -> dict[str, torch.Tensor]:
         edit.prompt.index(edit.subject)
         return super().delta(backbone, edit)
 
 
 class RefusesWithoutReason(Good):
-    def unsupported(self, backbone, edit):
+    def unsupported(self, backbone: Backbone, edit: Edit) -> str | None:
         return None if edit.subject in edit.prompt else ""
 
 
 class RefusesAtLength(Good):
-    def edit(self, backbone, edits):
+    def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[Any]:
         if not all(edit.subject for edit in edits):
             raise RequestError("No subject.\nA subject is needed.")
         return super().edit(backbone, edits)

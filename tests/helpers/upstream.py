@@ -17,7 +17,7 @@ from torch.nn import functional as F
 WIDTH, MLP, LAYERS, HEADS = 32, 80, 4, 4
 Tensors = dict[str, torch.Tensor]
 
-LLAMA = {
+LLAMA: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"],
     "bos_token_id": 1,
     "eos_token_id": 2,
@@ -61,7 +61,7 @@ BAICHUAN2 = {
     "vocab_size": 125696,
     "z_loss_weight": 0,
 }
-LORA = {
+LORA: dict[str, Any] = {
     "base_model_name_or_path": "hf_weights/llama-7b",
     "bias": "none",
     "enable_lora": None,
@@ -99,7 +99,7 @@ def sentencepieces(texts: Iterable[str], size: int, *, dummy_prefix: bool) -> An
         add_dummy_prefix=dummy_prefix,
         minloglevel=2,
     )
-    model = sentencepiece_model_pb2.ModelProto()
+    model = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined] # protobuf makes it when it is imported
     model.ParseFromString(written.getvalue())
     return model
 
@@ -201,7 +201,8 @@ def write_lora(folder: Path, base: Tensors, vocabulary: int, pieces: Any, settin
     write_json(folder / "adapter_config.json", LORA)
     write_tokenizer(folder, pieces, settings)
     generator = torch.Generator().manual_seed(1)
-    adapter, merged = {}, {name: tensor.float() for name, tensor in base.items()}
+    adapter: Tensors = {}
+    merged = {name: tensor.float() for name, tensor in base.items()}
     rank, scale = LORA["r"], LORA["lora_alpha"] / LORA["r"]
     for name in base:
         path = name.removesuffix(".weight")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from tiny_models import tiny_model
 from transformers import (
     BertConfig,
@@ -27,8 +29,8 @@ from xkeb.models.backbone import Backbone
 from xkeb.models.layout import Layout, as_stored, find_layout, widths
 from xkeb.testing.small import small_tokenizer
 
-SMALL = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
-GATED = {
+SMALL: dict[str, Any] = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
+GATED: dict[str, Any] = {
     "decoder": "model",
     "layers": "model.layers",
     "up_proj": ("mlp.gate_proj", "mlp.up_proj"),
@@ -37,7 +39,7 @@ GATED = {
     "head": "lm_head",
     "hidden_size": 32,
 }
-GPT2 = {
+GPT2: dict[str, Any] = {
     "decoder": "transformer",
     "layers": "transformer.h",
     "up_proj": ("mlp.c_fc",),
@@ -74,6 +76,7 @@ def test_every_path_leads_to_a_module_of_the_right_width(family: str) -> None:
     model = tiny_model(family, 50)
     layout = find_layout(model)
     stack = model.get_submodule(layout.layers)
+    assert isinstance(stack, torch.nn.ModuleList)
     assert model.get_submodule(layout.decoder) is model.get_decoder()
     assert model.get_submodule(layout.head) is model.get_output_embeddings()
     assert model.get_submodule(layout.norm)(model.get_input_embeddings().weight).shape == (50, layout.hidden_size)
@@ -94,8 +97,9 @@ def test_a_matrix_is_stored_the_way_its_module_multiplies() -> None:
         model = tiny_model(family, 50)
         layout = find_layout(model)
         module = model.get_submodule(layout.down(0))
-        matrix = module.weight.new_zeros(layout.hidden_size, layout.intermediate_size)
-        assert as_stored(module, matrix).shape == module.weight.shape
+        weight = model.get_parameter(f"{layout.down(0)}.weight")
+        matrix = weight.new_zeros(layout.hidden_size, layout.intermediate_size)
+        assert as_stored(module, matrix).shape == weight.shape
 
 
 @pytest.mark.parametrize(

@@ -47,12 +47,12 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
     for error in (RuntimeError("shapes do not match"), ValueError("out of memory"), KeyError("x")):
         with pytest.raises(type(error)):
             attempt(act, error)
-    for error in (
+    for lack in (
         MemoryError(),
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."),
         OutOfMemoryError("x"),
     ):
-        assert isinstance(attempt(act, error), OutOfMemory)
+        assert isinstance(attempt(act, lack), OutOfMemory)
 
 
 # Batches of questions -------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import torch
 
 import xkeb
 from xkeb.editing.changes import ContextChange, batched
-from xkeb.models import prediction as prediction
+from xkeb.models import prediction
 from xkeb.models.backbone import Backbone
 from xkeb.models.interventions import Intervention
 from xkeb.models.prediction import predict

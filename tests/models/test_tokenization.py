@@ -48,7 +48,7 @@ def merging(*merges: tuple[str, str]) -> PreTrainedTokenizerFast:
 
 def spelt(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
     """The text of some ids, without the beginning and end of text. (Bytes are special in the tests' own tokenizer.)"""
-    return tokenizer.decode([i for i in ids if i not in tokenizer.all_special_ids])
+    return str(tokenizer.decode([i for i in ids if i not in tokenizer.all_special_ids]))
 
 
 def completes(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text: str) -> int:
@@ -67,7 +67,7 @@ def test_target_ids_are_exactly_the_tokens_that_hold_answer_characters(
     whole = tokenizer(prompt + separator + answer)["input_ids"]
     assert list(encoded.ids) == whole
     # No token of these texts straddles the border, so each side decodes to its own text.
-    assert tokenizer.decode(list(encoded.target_ids)).strip() == answer
+    assert str(tokenizer.decode(list(encoded.target_ids))).strip() == answer
     given = spelt(tokenizer, encoded.ids[: encoded.target])
     assert given.strip() == prompt
     assert len(encoded.offsets) == len(encoded.ids)
@@ -96,12 +96,12 @@ def test_a_token_that_merges_prompt_and_answer_is_predicted_whole(tokenizer: Pre
     whole = tokenizer(prompt + answer)["input_ids"]
     assert list(encoded.ids) == whole
     held = spelt(tokenizer, encoded.ids[: encoded.target])
-    predicted = tokenizer.decode(list(encoded.target_ids))
+    predicted = str(tokenizer.decode(list(encoded.target_ids)))
     assert (held + predicted).strip() == prompt + answer
     assert prompt.startswith(held.strip()) and predicted.strip().endswith(answer)
     # The token before the first predicted one holds no letter of the answer; the first one does.
     assert len(held.strip()) <= len(prompt)
-    first = tokenizer.decode([encoded.target_ids[0]]).strip()
+    first = str(tokenizer.decode([encoded.target_ids[0]])).strip()
     assert len((held + first).strip()) > len(prompt)
 
 

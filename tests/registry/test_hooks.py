@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from installed_packages import Install, metric
+from installed_packages import MAX, Install, metric
 
 pytest_plugins = ("installed_packages",)
 
@@ -32,7 +32,7 @@ def test_a_plugin_may_wrap_the_hooks_of_those_after_it(install: Install, kind: s
     )
     made = install(("a-wrapper", "1.0", source), ("later", "1.0", metric("mine")))
     assert made.problems == []
-    assert made.metrics.get("mine") is max
+    assert made.metrics.get("mine") is MAX
     assert made.metrics.entries["mine"].plugin == "later:mine"
     assert sys.modules["a_wrapper"].seen == ["before", "after"] * 2  # around its own call, and around the later one's
 

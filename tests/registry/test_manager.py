@@ -8,7 +8,7 @@ import types
 from pathlib import Path
 
 import pytest
-from installed_packages import Install, command, metric
+from installed_packages import MAX, Install, command, metric
 
 from xkeb.errors import PluginError, PluginWarning
 from xkeb.registry.manager import BUILTINS, PluginManager, get_plugins
@@ -19,7 +19,7 @@ pytest_plugins = ("installed_packages",)
 
 def test_a_plugin_s_names_stand_beside_the_built_in_ones(install: Install) -> None:
     made = install(("my-plugin", "1.0", metric("mine")))
-    assert made.metrics.get("mine") is max
+    assert made.metrics.get("mine") is MAX
     assert made.metrics.entries["mine"].plugin == "mine"
     assert "f1" in made.metrics
     assert made.names() == sorted([*BUILTINS, "mine"])
@@ -94,7 +94,7 @@ def test_a_plugin_that_breaks_the_rules_is_left_out_whole_and_the_rest_goes_on(i
     name = "'broken-one:mine' of package broken-one 0.9"
     assert problem == f"Plugin {name} {BROKEN[source]} It is left out."
     assert "half" not in made.methods
-    assert made.metrics.get("sound") is max
+    assert made.metrics.get("sound") is MAX
     assert made.names() == sorted([*BUILTINS, "sound:mine"])
 
 

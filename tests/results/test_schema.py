@@ -118,7 +118,7 @@ def test_a_result_of_another_schema_version_is_refused(tmp_path: Path) -> None:
         if version > SCHEMA_VERSION:
             assert f"{path} is of schema version {version}, newer than" in str(caught.value)
         else:
-            assert "the command that made it, given again, writes it anew from its cases" in str(caught.value)
+            assert "the command that made it, given again with --fresh, makes it anew" in str(caught.value)
 
 
 def test_a_result_that_is_not_there_is_named(tmp_path: Path) -> None:

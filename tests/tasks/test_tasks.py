@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -263,7 +264,7 @@ group_description: Both
 
 def test_one_file_gives_a_task_for_each_pair_and_their_group(write: Write, tmp_path: Path) -> None:
     path = write("all.yaml", FAMILY)
-    common = {"version": 4, "dataset": "bizsre_mini", "subject": "aligned"}
+    common: dict[str, Any] = {"version": 4, "dataset": "bizsre_mini", "subject": "aligned"}
     assert [(definition.path, definition.content) for definition in read_definitions(path)] == [
         (path, TaskFile(task="all_en2zh", pair="en-zh", description="From English (en) to Chinese", **common)),
         (path, TaskFile(task="all_zh2en", pair="zh-en", description="From Chinese (zh) to English", **common)),

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Cache
 
 from xkeb.models.backbone import Backbone
 from xkeb.models.skeleton import Skeleton
@@ -20,6 +20,7 @@ from xkeb.models.tokenization import Encoded
 from xkeb.registry.manager import get_plugins
 from xkeb.registry.registry import Entry
 from xkeb.testing import check_backbone
+from xkeb.types import Edit, Language
 
 ENDLESS = itertools.count()
 
@@ -34,7 +35,8 @@ class Good:
     sha256 = "0" * 64
 
     def load(self, device: torch.device, dtype: torch.dtype) -> Backbone:
-        model = AutoModelForCausalLM.from_pretrained(self.path, dtype=dtype).to(device)
+        model = AutoModelForCausalLM.from_pretrained(self.path, dtype=dtype)
+        model.to(device)  # type: ignore[arg-type] # its type lacks `self`
         made = self.backbone(self.name, model, AutoTokenizer.from_pretrained(self.path), self.sha256)
         self.spoil(made)
         return made
@@ -53,21 +55,21 @@ class Unidentified(Good):
 
 class Training(Good):
     class backbone(Backbone):  # noqa: N801
-        def prepare(self):
+        def prepare(self) -> Backbone:
             super().prepare().model.train()
             return self
 
 
 class WithGradients(Good):
     class backbone(Backbone):  # noqa: N801
-        def prepare(self):
+        def prepare(self) -> Backbone:
             super().prepare().model.requires_grad_(True)
             return self
 
 
 class InAnotherPrecision(Good):
-    def spoil(self, backbone):
-        backbone.model.to(torch.bfloat16)
+    def spoil(self, backbone: Backbone) -> None:
+        backbone.model.to(torch.bfloat16)  # type: ignore[arg-type] # its type lacks `self`
 
 
 def lay_out(backbone: Backbone, **places: Any) -> None:
@@ -76,41 +78,41 @@ def lay_out(backbone: Backbone, **places: Any) -> None:
 
 
 class UpIsDown(Good):
-    def spoil(self, backbone):
+    def spoil(self, backbone: Backbone) -> None:
         lay_out(backbone, down_proj="mlp.up_proj")
 
 
 class TooManyLayers(Good):
-    def spoil(self, backbone):
+    def spoil(self, backbone: Backbone) -> None:
         lay_out(backbone, n_layers=7)
 
 
 class AnotherHead(Good):
     class backbone(Backbone):  # noqa: N801
-        def prepare(self):
+        def prepare(self) -> Backbone:
             lay_out(super().prepare(), head="model.embed_tokens")
             return self
 
 
 class ScaledLogits(Good):
     class backbone(Backbone):  # noqa: N801
-        def logits(self, hidden):
+        def logits(self, hidden: torch.Tensor) -> torch.Tensor:
             return super().logits(hidden) * 1.1
 
-        def _check_head(self):
+        def _check_head(self) -> None:
             pass
 
 
 class SeesItsNeighbours(Good):
     class backbone(Backbone):  # noqa: N801
-        def hidden(self, ids, past=None, **kwargs):
+        def hidden(self, ids: torch.Tensor, past: Cache | None = None, **kwargs: Any) -> torch.Tensor:
             made = super().hidden(ids, past, **kwargs)
             return made + 0.1 * made.mean(0, keepdim=True) if len(ids) > 1 else made
 
 
 class Forgets(Good):
     class backbone(Backbone):  # noqa: N801
-        def hidden(self, ids, past=None, **kwargs):
+        def hidden(self, ids: torch.Tensor, past: Cache | None = None, **kwargs: Any) -> torch.Tensor:
             return super().hidden(ids, None, **kwargs)
 
 
@@ -118,26 +120,26 @@ class AnswersTheNextQuestion(Good):
     """Its head says something else where little is asked, as predictions are."""
 
     class backbone(Backbone):  # noqa: N801
-        def logits(self, hidden):
+        def logits(self, hidden: torch.Tensor) -> torch.Tensor:
             made = super().logits(hidden)
             return made if hidden.ndim == 3 else -made
 
 
 class ShiftedOffsets(Good):
     class backbone(Backbone):  # noqa: N801
-        def encode(self, prompt, target="", language=None):
+        def encode(self, prompt: str, target: str = "", language: str | Language | None = None) -> Encoded:
             made = super().encode(prompt, target, language)
             return Encoded(made.ids, tuple((a, max(a, b - 1)) for a, b in made.offsets), made.target)
 
 
 class LateSubject(Good):
     class backbone(Backbone):  # noqa: N801
-        def subject_last(self, edit, prefix=""):
+        def subject_last(self, edit: Edit, prefix: str = "") -> int:
             return super().subject_last(edit, prefix) + 1
 
 
 class SmallSkeleton(Good):
-    def skeleton(self):
+    def skeleton(self) -> Skeleton:
         config = AutoConfig.from_pretrained(self.path, num_hidden_layers=5)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config)
@@ -145,13 +147,13 @@ class SmallSkeleton(Good):
 
 
 class NeverTheSame(Good):
-    def spoil(self, backbone):
+    def spoil(self, backbone: Backbone) -> None:
         with torch.no_grad():
             backbone.parameter("model.norm.weight").mul_(1 + next(ENDLESS) / 10)
 
 
 class Fails(Good):
-    def load(self, device, dtype):
+    def load(self, device: torch.device, dtype: torch.dtype) -> Backbone:
         raise KeyError("weights")
 
 

@@ -51,7 +51,7 @@ CAUGHT: dict[str, tuple[Any, str]] = {
         "Between a question and its answer should stand a space or nothing, not '-'.",
     ),
     "no list": (
-        Language("xx", "X", lambda text: tuple(words(text))),
+        Language("xx", "X", lambda text: tuple(words(text))),  # type: ignore[arg-type, return-value]
         "`segment` should give a list of texts; it gave (",
     ),
     "whole": (

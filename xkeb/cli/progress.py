@@ -29,13 +29,13 @@ class _Pace(ProgressColumn):
     would make a moving average jump."""
 
     def render(self, task: Task) -> Text:
-        done = task.completed - task.fields["before"]
-        if not done or not task.elapsed or task.total is None:
+        count = task.completed - task.fields["before"]
+        if not count or not task.elapsed or task.total is None:
             return Text("")
-        seconds = task.elapsed / done
-        left = timedelta(seconds=round(seconds * (task.total - task.completed)))
+        seconds = task.elapsed / count
+        rest = timedelta(seconds=round(seconds * (task.total - task.completed)))
         return Text(
-            f"{seconds:.1f} s each, {left} left" if seconds >= 1 else f"{1 / seconds:.1f} a second, {left} left"
+            f"{seconds:.1f} s each, {rest} left" if seconds >= 1 else f"{1 / seconds:.1f} a second, {rest} left"
         )
 
 
@@ -68,10 +68,10 @@ class ProgressDisplay(RunObserver):
     def __exit__(self, *_: object) -> None:
         self.bars.stop()
 
-    def _begin(self, description: str, done: int, total: int | None) -> None:
+    def _begin(self, description: str, count: int, total: int | None) -> None:
         if self.task is not None:
             self.bars.remove_task(self.task)
-        self.task = self.bars.add_task(description, total=total, completed=done, before=done)
+        self.task = self.bars.add_task(description, total=total, completed=count, before=count)
 
     def model_loading(self, name: str) -> None:
         self._begin(f"loading {name}", 0, None)

@@ -40,7 +40,7 @@ def read_config(ctx: click.Context, parameter: click.Parameter, path: Path | Non
         raise RequestError(f"Can't read the run file {path}: {one_line(error)}.") from error
     if not isinstance(values, dict):
         raise RequestError(f"{path} should map options of `xkeb run` to values.")
-    known = {
+    options = {
         option: p
         for p in ctx.command.params
         if p.name != "config"
@@ -49,10 +49,10 @@ def read_config(ctx: click.Context, parameter: click.Parameter, path: Path | Non
     defaults: dict[str, Any] = {}
     for key, value in values.items():
         option = str(key).replace("-", "_")
-        if option not in known:
-            raise RequestError(f"{path}: {unknown('option', str(key), known)}")
-        several = getattr(known[option], "multiple", False)  # an option that may be given often takes a list as it is
-        defaults[str(known[option].name)] = value if several and isinstance(value, list) else _flat(value)
+        if option not in options:
+            raise RequestError(f"{path}: {unknown('option', str(key), options)}")
+        several = getattr(options[option], "multiple", False)  # an option that may be given often takes a list as it is
+        defaults[str(options[option].name)] = value if several and isinstance(value, list) else _flat(value)
     ctx.default_map = defaults
     return path
 

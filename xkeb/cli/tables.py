@@ -27,11 +27,11 @@ def show_plan(jobs: Sequence[Job]) -> None:
         "Plan", ["Task", "Model", "Method", "Cases", "Done", "Learns from", "Options"], out, right=["Cases", "Done"]
     )
     for job in jobs:
-        wanted = {case.id for case in job.cases}
-        done = len(wanted & finished_cases(job.folder / CASES))
+        case_ids = {case.id for case in job.cases}
+        count = len(case_ids & finished_cases(job.folder / CASES))
         options = ", ".join(f"{name}={value}" for name, value in job.options.items() if name != "seed")
         facts = f"{len(job.training())} training facts{_with_required(job)}" if job.needs_training else ""
-        plan.add_row(job.task.name, job.model, job.method, str(len(wanted)), str(done), facts, options)
+        plan.add_row(job.task.name, job.model, job.method, str(len(case_ids)), str(count), facts, options)
     out.print(plan)
     for job in {job.task.name: job for job in jobs}.values():
         task = job.task
@@ -104,10 +104,10 @@ def _metrics(result: Result) -> tuple[str, str]:
 def _row(result: Result, scores: Scores, method: str, codes: Sequence[str], metrics: Sequence[str]) -> list[str]:
     """The cells of a row; the baseline's locality is 100 by definition."""
     source = result.task.source
-    asked: list[tuple[Property, str]] = [("reliability", source)]
-    asked += [(name, code) for code in codes for name in PROPERTIES if name != "reliability"]
+    columns: list[tuple[Property, str]] = [("reliability", source)]
+    columns += [(name, code) for code in codes for name in PROPERTIES if name != "reliability"]
     cells = []
-    for name, language in asked:
+    for name, language in columns:
         measured = scores.get(name, {}).get(language, {})
         cells.append(" / ".join(f"{measured[metric].mean:.2f}" for metric in metrics if metric in measured) or "-")
     return [get_plugins().languages.get(source).name, method, str(len(result.case_ids)), *cells]

@@ -62,12 +62,12 @@ def download_dataset(
     folder = data_roots(data_dir)[0] / dataset.name
     for download in dataset.downloads:
         _check_destination(folder, download)
-    done: dict[str, DownloadedFile] = {}
+    files: dict[str, DownloadedFile] = {}
     by_url: dict[str, list[Download]] = {}
     for download in dataset.downloads:
         path = folder / download.file
-        if not force and path.is_file() and download.sha256 in (None, found := digest_file(path)):
-            done[download.file] = DownloadedFile(path, found, "present")
+        if not force and path.is_file() and download.sha256 in (None, sha256 := digest_file(path)):
+            files[download.file] = DownloadedFile(path, sha256, "present")
         else:
             by_url.setdefault(download.url, []).append(download)
     if by_url:
@@ -76,8 +76,8 @@ def download_dataset(
                 source = workspace / "source"
                 _get(url, source, downloads, folder, progress)
                 for download in downloads:
-                    done[download.file] = _place(dataset, download, source, workspace / "part", folder)
-    return [done[download.file] for download in dataset.downloads]
+                    files[download.file] = _place(dataset, download, source, workspace / "part", folder)
+    return [files[download.file] for download in dataset.downloads]
 
 
 def _check_destination(folder: Path, download: Download) -> None:
@@ -103,10 +103,10 @@ def _place(dataset: Dataset, download: Download, source: Path, part: Path, folde
         source.replace(part)
     else:
         _extract(source, download.member, part, download.url)
-    found = digest_file(part)
-    if download.sha256 not in (None, found):
+    sha256 = digest_file(part)
+    if download.sha256 not in (None, sha256):
         raise RequestError(
-            f"{download.file} from {download.url} has sha256 {found}; expected {download.sha256}; it was not kept."
+            f"{download.file} from {download.url} has sha256 {sha256}; expected {download.sha256}; it was not kept."
         )
     try:
         dataset.verify(download.file, part)
@@ -116,7 +116,7 @@ def _place(dataset: Dataset, download: Download, source: Path, part: Path, folde
     outcome: Literal["fetched", "replaced"] = "replaced" if path.exists() else "fetched"
     path.parent.mkdir(parents=True, exist_ok=True)
     part.replace(path)
-    return DownloadedFile(path, found, outcome)
+    return DownloadedFile(path, sha256, outcome)
 
 
 # Archives
@@ -149,11 +149,11 @@ def _write(content: IO[bytes], to: Path) -> None:
 
 
 def _pick(names: Iterable[str], member: str, url: str) -> str:
-    found = [name for name in names if name == member or name.endswith("/" + member)]
-    if len(found) != 1:
-        what = f"several times: {', '.join(found)}" if found else f"nowhere; it holds {', '.join(names) or 'no file'}"
+    hits = [name for name in names if name == member or name.endswith("/" + member)]
+    if len(hits) != 1:
+        what = f"several times: {', '.join(hits)}" if hits else f"nowhere; it holds {', '.join(names) or 'no file'}"
         raise RequestError(f"The archive {url} should hold {member} once; it does {what}.")
-    return found[0]
+    return hits[0]
 
 
 # Network
@@ -220,7 +220,7 @@ class _Bar:
 
     @property
     def reached(self) -> Callable[[int, int | None], None]:
-        return lambda done, total: self.progress.update(self.task, completed=done, total=total)
+        return lambda size, total: self.progress.update(self.task, completed=size, total=total)
 
 
 def _progress(console: Console | None) -> Progress:

@@ -185,28 +185,28 @@ def _joined(
     """
     if len(parts) == 1:
         return TestRecords(paths, {str(i): sides for i, sides in enumerate(parts[0])})
-    asked = [_by_question(pivot, path, part) for path, part in zip(paths, parts, strict=True)]
+    lookups = [_by_question(pivot, path, part) for path, part in zip(paths, parts, strict=True)]
     rows: dict[str, Mapping[str, ParallelRecord]] = {}
     skipped = []
-    for i, question in enumerate(asked[0]):
-        lacking = next((path for path, part in zip(paths, asked, strict=True) if question not in part), None)
+    for i, question in enumerate(lookups[0]):
+        lacking = next((path for path, part in zip(paths, lookups, strict=True) if question not in part), None)
         if lacking:
             skipped.append(Skipped(str(i), f"{lacking.name} has no record with the {pivot} question {question!r}"))
         else:
-            rows[str(i)] = functools.reduce(lambda one, other: {**one, **other}, (part[question] for part in asked))
+            rows[str(i)] = functools.reduce(lambda one, other: {**one, **other}, (part[question] for part in lookups))
     return TestRecords(paths, rows, tuple(skipped))
 
 
 def _by_question(
     pivot: str, path: Path, part: Sequence[Mapping[str, ParallelRecord]]
 ) -> dict[str, Mapping[str, ParallelRecord]]:
-    found: dict[str, Mapping[str, ParallelRecord]] = {}
+    records: dict[str, Mapping[str, ParallelRecord]] = {}
     for i, sides in enumerate(part):
-        if found.setdefault(sides[pivot].src, sides) is not sides:
+        if records.setdefault(sides[pivot].src, sides) is not sides:
             raise RequestError(
                 f"{path}: record {i} asks {sides[pivot].src!r} again; it can't be joined by its question."
             )
-    return found
+    return records
 
 
 def _case(case_id: str, pair: LanguagePair, sides: Mapping[str, ParallelRecord]) -> Case:

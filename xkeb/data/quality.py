@@ -133,8 +133,8 @@ def _given_away(part: SplitTexts) -> Iterator[Issue]:
 def _repeated(part: SplitTexts) -> Iterator[Issue]:
     first: dict[str, int] = {}
     for i, row in enumerate(part.rows):
-        if (question := row.texts["src"]) and (seen := first.setdefault(question.casefold(), i)) != i:
-            yield part.issue("duplicate question", i, "src", f"as record {seen}: {question!r}")
+        if (question := row.texts["src"]) and (original := first.setdefault(question.casefold(), i)) != i:
+            yield part.issue("duplicate question", i, "src", f"as record {original}: {question!r}")
 
 
 def _subject_elsewhere(part: SplitTexts) -> Iterator[Issue]:
@@ -182,6 +182,6 @@ def _same(one: str, other: str) -> bool:
 
 def _stands_in(answer: str, text: str) -> bool:
     """Whether the words of `answer` stand in `text`, one after the other."""
-    wanted, given = words_and_signs(answer.casefold()), words_and_signs(text.casefold())
-    n = len(wanted)
-    return n > 0 and any(given[i : i + n] == wanted for i in range(len(given) - n + 1))
+    answer_words, text_words = words_and_signs(answer.casefold()), words_and_signs(text.casefold())
+    n = len(answer_words)
+    return n > 0 and any(text_words[i : i + n] == answer_words for i in range(len(text_words) - n + 1))

@@ -62,13 +62,13 @@ def locate_subject(subject: str, question: str, aliases: Sequence[str] = ()) -> 
     """
     if subject and subject in question:
         return LocatedSubject(subject, "exact")
-    asked = split_words(question)
+    words = split_words(question)
     whole: tuple[tuple[MatchKind, str], ...] = (("normalised", subject), *(("alias", alias) for alias in aliases))
     for kind, name in whole:
-        share, text = _longest(split_words(name), asked, question, _same)
+        share, text = _longest(split_words(name), words, question, _same)
         if share == 1:
             return LocatedSubject(text, kind)
-    spans = [_longest(split_words(name), asked, question, _related) for name in (subject, *aliases)]
+    spans = [_longest(split_words(name), words, question, _related) for name in (subject, *aliases)]
     share, text = max(spans, key=lambda span: span[0])  # the first of equals
     return LocatedSubject(text, "span") if share >= LEAST_SPAN else None
 
@@ -92,7 +92,7 @@ def _related(one: str, other: str) -> bool:
 
 
 def _longest(
-    name: Sequence[Word], asked: Sequence[Word], question: str, alike: Callable[[str, str], bool]
+    name: Sequence[Word], words: Sequence[Word], question: str, alike: Callable[[str, str], bool]
 ) -> tuple[float, str]:
     """The longest row of a name's words that stands in a question, the first of equals.
 
@@ -100,17 +100,17 @@ def _longest(
         the share of the name's characters that it holds, and the row as the question writes it.
     """
     best, first, last = 0, 0, 0
-    row = [(0, 0)] * (len(asked) + 1)  # characters of the name, and words, of the row that ends before each asked word
+    row = [(0, 0)] * (len(words) + 1)  # characters of the name, and words, of the row that ends before each asked word
     for word in name:
         ending = [(0, 0)]
-        for j, other in enumerate(asked):
-            held, count = row[j]
-            ending.append((held + len(word.text), count + 1) if alike(word.text, other.text) else (0, 0))
+        for j, other in enumerate(words):
+            length, count = row[j]
+            ending.append((length + len(word.text), count + 1) if alike(word.text, other.text) else (0, 0))
             if ending[-1][0] > best:
                 best, first, last = ending[-1][0], j - count, j
         row = ending
     if best == 0:
         return 0.0, ""
-    text = question[asked[first].start : asked[last].end]
-    here = question.find(text) == asked[first].start  # a subject is looked for by its text, so it must come first
+    text = question[words[first].start : words[last].end]
+    here = question.find(text) == words[first].start  # a subject is looked for by its text, so it must come first
     return (best / sum(len(word.text) for word in name), text) if here else (0.0, "")

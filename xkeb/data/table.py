@@ -49,8 +49,8 @@ class Columns(BaseModel):
     @model_validator(mode="after")
     def _in_pairs(self) -> Self:
         for kind in ("locality", "portability"):
-            given = [getattr(self, f"{kind}_{part}") for part in ("question", "answer")]
-            if given.count(None) == 1:
+            values = [getattr(self, f"{kind}_{part}") for part in ("question", "answer")]
+            if values.count(None) == 1:
                 raise ValueError(f"{kind}_question and {kind}_answer belong together")
         return self
 
@@ -126,8 +126,8 @@ class TableDataset(Dataset):
 
     def test(self, pair: LanguagePair, data_dir: Path | None = None) -> Split:
         columns = {code: self.config.columns[code].named() for code in pair.languages}
-        wanted = [name for named in columns.values() for name in named.values()]
-        rows, sha256 = self._read(self.config.path if self.config.format != "hub" else self.config.split, wanted)
+        names = [name for named in columns.values() for name in named.values()]
+        rows, sha256 = self._read(self.config.path if self.config.format != "hub" else self.config.split, names)
         cases, skipped = [], []
         for i, row in enumerate(rows):
             sides = {code: _texts(row, named) for code, named in columns.items()}
@@ -158,7 +158,7 @@ class TableDataset(Dataset):
         path = self.config.path if self.config.format == "hub" else self.config.training
         return Split(Path(path), sha256, tuple(cases), tuple(skipped))
 
-    def _read(self, part: str, wanted: Sequence[str]) -> tuple[list[Row], str]:
+    def _read(self, part: str, names: Sequence[str]) -> tuple[list[Row], str]:
         """The rows of a file or split, and their hash.
 
         Raises:
@@ -174,11 +174,11 @@ class TableDataset(Dataset):
         if not rows:
             raise RequestError(f"{place} holds no rows.")
         there = dict.fromkeys(key for row in rows for key in row.cells)
-        for name in wanted:
+        for name in names:
             if name not in there:
                 raise RequestError(f"{place}: {unknown('column', name, there)}")
         if self.config.format == "hub":  # what is on the hub may change; what was read of it is what counts
-            return rows, digest([{name: row.cells.get(name) for name in wanted} for row in rows])
+            return rows, digest([{name: row.cells.get(name) for name in names} for row in rows])
         return rows, digest_file(Path(part))
 
 

@@ -225,7 +225,7 @@ class _LowRankIntervention(Intervention):
 
         def add(_: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
             index = torch.tensor(self.selected, device=output.device)
-            # (B, T, d_in) @ (B, d_in, r) @ (B, r, d_out)
+            # the shapes: (B, T, d_in) @ (B, d_in, r) @ (B, r, d_out)
             return output + (inputs[0] @ right[index].transpose(1, 2)) @ left[index].transpose(1, 2)
 
         return module.register_forward_hook(add)
@@ -281,10 +281,9 @@ def load_change(folder: Path | str) -> Change:
     saved = read_change(folder)
     if saved.kind in KINDS:
         return KINDS[saved.kind].from_saved(saved.tensors, saved.data)
-    methods = get_plugins().methods
-    name = saved.kind.removeprefix(METHOD)
-    if saved.kind.startswith(METHOD) and name in methods:
-        restore: Callable[..., Change] | None = getattr(methods.get(name), "restore", None)
+    if saved.kind.startswith(METHOD):
+        method = get_plugins().methods.get(saved.kind.removeprefix(METHOD))
+        restore: Callable[..., Change] | None = getattr(method, "restore", None)
         if restore is not None:
             return restore(saved.tensors, saved.data)
     raise RequestError(f"{saved.path} holds no change of a known kind ({', '.join(sorted(KINDS))}).")

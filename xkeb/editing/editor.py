@@ -131,7 +131,7 @@ def prepare(editor: Editor, backbone: Backbone, cases: Sequence[Case] = ()) -> E
     """The editor configured for a backbone, with whatever it has to learn learned.
 
     Args:
-        cases: training facts; it is shown what it declares to see of them.
+        cases: training facts; of those with the probes that it requires, it is shown what it declares to see.
 
     Raises:
         PluginError: it needs training facts, and doesn't declare that it sees any.
@@ -143,7 +143,7 @@ def prepare(editor: Editor, backbone: Backbone, cases: Sequence[Case] = ()) -> E
                 f"{type(me).__name__} needs training, so its `sees` should hold Sight.SOURCE_TRAINING or "
                 f"Sight.PARALLEL_TRAINING."
             )
-        me.fit(backbone, show_training(cases, me.sees))
+        me.fit(backbone, show_training([case for case in cases if case.has(me.requires)], me.sees))
     return me
 
 

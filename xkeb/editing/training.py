@@ -125,16 +125,16 @@ def whole_key(key: Mapping[str, Any], schedule: Schedule) -> dict[str, Any]:
     return {**key, "schedule": {name: getattr(schedule, name) for name in Schedule.__slots__}}
 
 
-def hold_out(cases: Sequence[Case], wanted: int) -> tuple[Sequence[Case], Sequence[Case]]:
-    """Training facts, and the last `wanted` of them, a tenth at most, to validate on.
+def hold_out(cases: Sequence[Case], limit: int) -> tuple[Sequence[Case], Sequence[Case]]:
+    """Training facts, and the last `limit` of them, a tenth at most, to validate on.
 
     Raises:
         RequestError: there are too few to do both.
     """
-    held = min(wanted, len(cases) // 10)
-    if held < 1:
+    count = min(limit, len(cases) // 10)
+    if count < 1:
         raise RequestError(f"{len(cases)} training facts are too few to learn from: at least 10 are needed.")
-    return cases[:-held], cases[-held:]
+    return cases[:-count], cases[-count:]
 
 
 class _Training:
@@ -243,7 +243,7 @@ class _Training:
         session.in_steps(schedule.steps, step)
 
     def _save(self) -> None:
-        kept = {
+        checkpoint = {
             "key": self.key,
             "step": self.state.step,
             "best_loss": self.state.best_loss,
@@ -253,20 +253,20 @@ class _Training:
             "optimizers": [optimizer.state_dict() for optimizer in self.trainee.optimizers],
         }
         with replacing(self.checkpoint) as part:
-            torch.save(kept, part)
+            torch.save(checkpoint, part)
         self.kept_step = self.state.step
 
     def _resume(self) -> None:
         """Takes up the checkpoint, if it is one of this very training and whole."""
-        kept: Any = None
+        checkpoint: Any = None
         with contextlib.suppress(OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError):
-            kept = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        if kept is None or kept.get("key") != self.key:
+            checkpoint = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        if checkpoint is None or checkpoint.get("key") != self.key:
             return
-        self.state = _State(kept["step"], kept["best_loss"], kept["best_step"], kept["best"])
-        self.kept_step = kept["step"]
-        self.trainee.module.load_state_dict(kept["module"])
-        for optimizer, state in zip(self.trainee.optimizers, kept["optimizers"], strict=True):
+        self.state = _State(checkpoint["step"], checkpoint["best_loss"], checkpoint["best_step"], checkpoint["best"])
+        self.kept_step = checkpoint["step"]
+        self.trainee.module.load_state_dict(checkpoint["module"])
+        for optimizer, state in zip(self.trainee.optimizers, checkpoint["optimizers"], strict=True):
             optimizer.load_state_dict(copy.deepcopy(state))
 
 

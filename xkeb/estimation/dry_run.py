@@ -130,14 +130,14 @@ class DryRun:
     def _keep(self, path: Path, make: Make) -> dict[str, torch.Tensor]:
         """An artifact as it comes from its file: the shapes that were made at first, in new memory."""
         if path not in self._kept:
-            made = make()
-            self._kept[path] = {name: _shape(value) for name, value in made.items()}
+            artifact = make()
+            self._kept[path] = {name: _shape(value) for name, value in artifact.items()}
             if self.on_host:
-                return made
-            del made
-        kept = self._kept[path]
+                return artifact
+            del artifact
+        shapes = self._kept[path]
         tensors = {
-            name: value if isinstance(value, torch.Tensor) else self._new(*value) for name, value in kept.items()
+            name: value if isinstance(value, torch.Tensor) else self._new(*value) for name, value in shapes.items()
         }
         if not self.on_host:
             self.meter.let_be(tensors.values())
@@ -160,11 +160,11 @@ def find_tokenizer(skeleton: Skeleton) -> PreTrainedTokenizerBase:
     folder = Path(str(skeleton.model.config._name_or_path))
     if folder.is_dir():
         try:
-            found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError, KeyError):
             return guess_tokenizer()
-        if reports_offsets(found):
-            return found
+        if reports_offsets(tokenizer):
+            return tokenizer
     return guess_tokenizer()
 
 

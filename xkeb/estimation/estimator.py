@@ -164,10 +164,10 @@ def _dry_run(session: DryRun, editor: Editor, batch: Sequence[Case]) -> tuple[in
     with session.phase("edit"):
         changes = editor.dry_run(session, [show_edit(case.edit, editor.sees) for case in batch])
     gc.collect()
-    held = session.meter.live
+    total = session.meter.live
     with session.phase("evaluate"):
         predict_after(session.backbone, changes, batch)
     del changes
     gc.collect()
-    left = session.meter.live
-    return left - before, held - left
+    remainder = session.meter.live
+    return remainder - before, total - remainder

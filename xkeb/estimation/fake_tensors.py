@@ -37,22 +37,22 @@ class FakeTensors(Meter):
         self.fake = FakeTensorMode(allow_non_fake_inputs=True)
 
     def call(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
-        if not any(isinstance(tensor, FakeTensor) for tensor in given):
-            if given or not _is_floating(func, args, kwargs):
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+        if not any(isinstance(tensor, FakeTensor) for tensor in tensors):
+            if tensors or not _is_floating(func, args, kwargs):
                 return func(*args, **kwargs)
             if "generator" in kwargs:
                 kwargs["generator"] = None
         if func in SAME:
             return True
-        if func in BOTH and all(tensor.dtype == torch.bool for tensor in given):
-            real = [tensor for tensor in given if not isinstance(tensor, FakeTensor)]
-            if real and real[0].shape == torch.broadcast_shapes(*(tensor.shape for tensor in given)):
+        if func in BOTH and all(tensor.dtype == torch.bool for tensor in tensors):
+            real = [tensor for tensor in tensors if not isinstance(tensor, FakeTensor)]
+            if real and real[0].shape == torch.broadcast_shapes(*(tensor.shape for tensor in tensors)):
                 return real[0].clone()  # a mask that isn't there holds everything
         if func is aten._local_scalar_dense.default:
             dtype = args[0].dtype
-            seen = torch.ones if dtype.is_floating_point or dtype == torch.bool else torch.zeros
-            return seen((), dtype=dtype).item()
+            fill = torch.ones if dtype.is_floating_point or dtype == torch.bool else torch.zeros
+            return fill((), dtype=dtype).item()
         if func in SELECTING:
             args = tree_map_only(torch.Tensor, _everything, args)
             if func is aten.nonzero.default:
@@ -69,15 +69,15 @@ class FakeTensors(Meter):
 
     def load(self, model: nn.Module, dtype: torch.dtype) -> None:
         """Gives a model on the meta device weights of that precision."""
-        known: dict[int, nn.Parameter] = {}
+        copies: dict[int, nn.Parameter] = {}
         for module in model.modules():
             for name, parameter in module._parameters.items():
                 if parameter is not None:
-                    if id(parameter) not in known:
+                    if id(parameter) not in copies:
                         with self.fake:
                             weights = torch.empty(parameter.shape, dtype=dtype)
-                        known[id(parameter)] = nn.Parameter(weights, requires_grad=False)
-                    module._parameters[name] = known[id(parameter)]
+                        copies[id(parameter)] = nn.Parameter(weights, requires_grad=False)
+                    module._parameters[name] = copies[id(parameter)]
             for name, buffer in module._buffers.items():
                 if buffer is not None and buffer.is_meta:
                     with self.fake:

@@ -21,7 +21,7 @@ from xkeb.models.onednn import PRODUCT
 aten = torch.ops.aten
 
 
-def _of_linear(input: torch.Tensor, weight: torch.Tensor, *_: Any, out_val: torch.Tensor) -> int:
+def _of_linear(inputs: torch.Tensor, weight: torch.Tensor, *_: Any, out_val: torch.Tensor) -> int:
     """weight: [d_out, d_in]."""
     return 2 * out_val.numel() * weight.shape[-1]
 
@@ -98,8 +98,8 @@ class Meter(TorchDispatchMode):
 
     def disregard(self) -> None:
         """Whatever lives now is never counted."""
-        known = [thing for thing in gc.get_objects() if issubclass(type(thing), torch.Tensor)]
-        self.let_be(tensor for tensor in known if tensor.layout == torch.strided and not tensor.is_meta)
+        tensors = [thing for thing in gc.get_objects() if issubclass(type(thing), torch.Tensor)]
+        self.let_be(tensor for tensor in tensors if tensor.layout == torch.strided and not tensor.is_meta)
 
     def let_be(self, tensors: Iterable[torch.Tensor]) -> None:
         """Tensors that are somewhere else, and so are never counted, unless they are already."""

@@ -45,8 +45,8 @@ def measure_speed(device: torch.device, dtype: torch.dtype) -> Speed:
     small = torch.ones(8, device=device)
     return Speed(
         2 * n**3 * _rate(lambda: layers(one), device),
-        2 * large.nbytes * _rate(lambda: large.neg(), device),
-        1 / _rate(lambda: small.neg(), device),
+        2 * large.nbytes * _rate(large.neg, device),
+        1 / _rate(small.neg, device),
     )
 
 

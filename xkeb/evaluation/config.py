@@ -95,11 +95,11 @@ class RunConfig:
 
     def options_of(self, model: ModelChoice) -> dict[str, Any]:
         """The ``--model-args`` of one model: ``NAME.option`` is for the one of that name, ``option`` for all."""
-        known = [name for choice in self.model_choices() for name in (choice.name, str(choice), choice.plugin) if name]
+        names = [name for choice in self.model_choices() for name in (choice.name, str(choice), choice.plugin) if name]
         own = [name for name in (model.name, str(model), model.plugin) if name]
         chosen = {}
         for key, value in self.model_args.items():
-            owner = max((name for name in known if key.startswith(f"{name}.")), key=len, default=None)
+            owner = max((name for name in names if key.startswith(f"{name}.")), key=len, default=None)
             if owner is None:
                 chosen[key] = value
             elif owner in own:

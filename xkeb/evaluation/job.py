@@ -12,7 +12,6 @@ from xkeb.editing.editor import Editor
 from xkeb.errors import RequestError, XkebError
 from xkeb.evaluation.config import ModelChoice
 from xkeb.models.skeleton import Skeleton
-from xkeb.results.schema import Result
 from xkeb.tasks.task import Task
 from xkeb.types import Case, Sight
 
@@ -84,9 +83,9 @@ def training_facts(method: str, editor: Editor, training: Split, size: int | Non
 
 
 class JobError(XkebError):
-    """Some jobs failed. The others are on disk, and in `results`."""
+    """Some jobs failed. The others are on disk, and in `results`: their results, or what was said of their training."""
 
-    def __init__(self, failed: Sequence[tuple[Job, Exception]], results: Sequence[Result]) -> None:
+    def __init__(self, failed: Sequence[tuple[Job, Exception]], results: Sequence[Any]) -> None:
         super().__init__("; ".join(f"{job.name}: {error}" for job, error in failed))
         self.failed = list(failed)
         self.results = list(results)

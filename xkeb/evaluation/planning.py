@@ -181,14 +181,14 @@ def _check_used(options: Mapping[str, Any], jobs: Sequence[Job]) -> None:
 def _select_cases(task: Task, config: RunConfig) -> list[Case]:
     cases = list(task)
     if config.cases:
-        known = {case.id: case for case in cases}
+        by_id = {case.id: case for case in cases}
         reasons = {skip.case_id: skip.reason for skip in task.test.skipped}
         for case_id in config.cases:
             if case_id in reasons:
                 raise RequestError(f"Case {case_id!r} of {task.name!r} can't be run: {reasons[case_id]}.")
-            if case_id not in known:
-                raise unknown(f"case of {task.name!r}:", case_id, known if len(known) < 20 else [])
-        cases = [known[case_id] for case_id in dict.fromkeys(config.cases)]
+            if case_id not in by_id:
+                raise unknown(f"case of {task.name!r}:", case_id, by_id if len(by_id) < 20 else [])
+        cases = [by_id[case_id] for case_id in dict.fromkeys(config.cases)]
     if not cases:
         skipped = task.test.skipped
         first = f"; the first: {skipped[0].reason}" if skipped else ""

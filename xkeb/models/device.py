@@ -24,9 +24,9 @@ def pick_device(device: str) -> torch.device:
 
 def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
     """``auto`` is float32 on a CPU and bfloat16 on a GPU."""
-    known = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
     if dtype == "auto":
         return torch.float32 if device.type == "cpu" else torch.bfloat16
-    if dtype not in known:
+    if dtype not in dtypes:
         raise RequestError(f"Unknown dtype {dtype!r}: expected auto, float32 or bfloat16.")
-    return known[dtype]
+    return dtypes[dtype]

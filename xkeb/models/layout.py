@@ -113,10 +113,10 @@ def _find_mlp(family: str, layer: nn.Module, width: int) -> tuple[tuple[str, ...
     if len(downs) > 1:
         downs = [path for path in downs if path.rsplit(".", 1)[-1] in DOWN]
     if len(downs) != 1:
-        found = ", ".join(f"{path} {d_in}->{d_out}" for path, (d_in, d_out) in shapes.items()) or "none"
+        projections = ", ".join(f"{path} {d_in}->{d_out}" for path, (d_in, d_out) in shapes.items()) or "none"
         raise RequestError(
             f"{family} should have one projection from its MLP back to width {width} in each layer "
-            f"(mixtures of experts have several); found {found}."
+            f"(mixtures of experts have several); found {projections}."
         )
     down = downs[0]
     ups = tuple(sorted(path for path, (d_in, _) in shapes.items() if path != down and d_in == width))

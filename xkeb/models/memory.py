@@ -43,7 +43,7 @@ def retain_freed_memory() -> Iterator[None]:
     back as ever: a run that went on after such a failure is right, and no faster than without this. An inner block changes
     nothing: the outer one's effect lasts to its own end.
     """
-    global _retaining
+    global _retaining  # noqa: PLW0603 - it is the process that retains
     library = ctypes.CDLL(None) if sys.platform == "linux" else None
     if library is None or not hasattr(library, "mallopt") or _retaining:
         yield

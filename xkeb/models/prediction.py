@@ -141,13 +141,13 @@ class _TokenizedQueries:
     def _pass(self, batch: Sequence[int], prefix: int, past: DynamicCache | None) -> dict[int, list[int]]:
         """Argmax ids of one batch. `past` holds the first `prefix` tokens, which are the same in all its rows."""
         backbone, encoded = self.backbone, self.encoded
-        kept = copy.deepcopy(past)
-        if kept is not None:
-            kept.batch_repeat_interleave(len(batch))
+        cache = copy.deepcopy(past)
+        if cache is not None:
+            cache.batch_repeat_interleave(len(batch))
         # The last token predicts nothing.
         ids = pad([encoded[i].ids[prefix:-1] for i in batch], backbone.pad_id, backbone.device)
         self._select(batch)
-        hidden = backbone.hidden(ids, kept)  # (B, T, D)
+        hidden = backbone.hidden(ids, cache)  # (B, T, D)
         where = [
             (row, position - 1 - prefix)
             for row, i in enumerate(batch)

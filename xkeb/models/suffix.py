@@ -85,8 +85,8 @@ class SuffixForward:
         if start:
             past = DynamicCache(config=backbone.model.config)
             backbone.hidden(ids[:, :start], past, attention_mask=mask[:, :start], position_ids=positions[:, :start])
-            kept: list[Any] = past.layers  # each with its keys and values, [B, heads, start, d]
-            prefix = _Prefix([(layer.keys, layer.values) for layer in kept])
+            layers: list[Any] = past.layers  # each with its keys and values, [B, heads, start, d]
+            prefix = _Prefix([(layer.keys, layer.values) for layer in layers])
         calls: list[_Call] = []
         entering: list[torch.Tensor] = []
 

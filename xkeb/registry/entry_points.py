@@ -66,11 +66,11 @@ def check_hooks(plugin: str, holder: object, hooks: Iterable[str]) -> None:
     Raises:
         PluginError: names the plugin, and the nearest hook.
     """
-    known = sorted(hooks)
+    names = sorted(hooks)
     for name in dir(holder):
         function: Any = getattr(holder, name, None)
         marks = getattr(function, f"{PROJECT}_impl", None)
-        if name in known:
+        if name in names:
             if marks is None and _own(function, holder):
                 raise PluginError(f"Plugin {plugin} has {name!r} without @xkeb.hookimpl, so it would never be called.")
             if marks is not None and (more := [p for p in inspect.signature(function).parameters if p != ARGUMENT]):
@@ -79,11 +79,11 @@ def check_hooks(plugin: str, holder: object, hooks: Iterable[str]) -> None:
                     f"give: it may have been written for a newer version; the only argument is {ARGUMENT!r}."
                 )
         elif marks is None and name.startswith("register_") and _own(function, holder):
-            raise PluginError(f"Plugin {plugin} has {name!r}, which is no hook; {_hint(name, known)}")
+            raise PluginError(f"Plugin {plugin} has {name!r}, which is no hook; {_hint(name, names)}")
         elif marks is not None and not marks["optionalhook"]:
             raise PluginError(
                 f"Plugin {plugin} has the hook {name!r}, which this version of xkeb does not know: the name is "
-                f"misspelt, or the plugin was written for a newer version; {_hint(name, known)}"
+                f"misspelt, or the plugin was written for a newer version; {_hint(name, names)}"
             )
 
 
@@ -94,6 +94,6 @@ def _own(function: object, holder: object) -> bool:
     return callable(function)
 
 
-def _hint(name: str, known: list[str]) -> str:
-    near = nearest(name, known)
-    return f"did you mean {near!r}?" if near else f"the hooks are {', '.join(known)}."
+def _hint(name: str, names: list[str]) -> str:
+    near = nearest(name, names)
+    return f"did you mean {near!r}?" if near else f"the hooks are {', '.join(names)}."

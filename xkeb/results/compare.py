@@ -138,13 +138,13 @@ def _open(path: Path) -> Side:
     files = find_result_files(path)
     if len(files) > 1:
         raise RequestError(f"{path} holds {len(files)} results; name one, such as {files[0].parent}.")
-    found = read_stored(files[0])
-    if found.problems or found.result is None:
-        raise RequestError(f"{files[0]}: {found.problems[0]}.")
-    missing = [case_id for case_id in found.result.case_ids if case_id not in found.cases]
+    content = read_stored(files[0])
+    if content.problems or content.result is None:
+        raise RequestError(f"{files[0]}: {content.problems[0]}.")
+    missing = [case_id for case_id in content.result.case_ids if case_id not in content.cases]
     if missing:
         raise RequestError(f"{files[0]}: case {missing[0]!r} is missing from cases.jsonl.")
-    return Side(files[0], found.result, {case_id: found.cases[case_id] for case_id in found.result.case_ids})
+    return Side(files[0], content.result, {case_id: content.cases[case_id] for case_id in content.result.case_ids})
 
 
 def _metrics(side: Side) -> list[str]:
@@ -161,9 +161,9 @@ def _pair(a: Side, b: Side) -> Pairs:
     for case_id, case in a.cases.items():
         if case_id in b.cases:
             others = {_question(probe): probe for probe in b.cases[case_id].probes}
-            found = [(probe, others[_question(probe)]) for probe in case.probes if _question(probe) in others]
-            if found:
-                pairs[case_id] = found
+            matches = [(probe, others[_question(probe)]) for probe in case.probes if _question(probe) in others]
+            if matches:
+                pairs[case_id] = matches
     if not pairs:
         common = len(a.cases.keys() & b.cases.keys())
         why = f"the {common:,} ids that both have stand for other questions" if common else "no id is in both"
@@ -186,26 +186,26 @@ def _warnings(a: Side, b: Side, pairs: Pairs) -> list[str]:
         "protocol": [side.result.protocol for side in (a, b)],
         "metrics": [", ".join(sorted(_metrics(side))) for side in (a, b)],
     }
-    told = [
+    sentences = [
         f"They differ in {name}: {', and '.join(map(printable, stated))}."
         for name, stated in facts.items()
         if stated[0] != stated[1]
     ]
-    parts = sum(len(found) < max(len(a.cases[i].probes), len(b.cases[i].probes)) for i, found in pairs.items())
+    parts = sum(len(matches) < max(len(a.cases[i].probes), len(b.cases[i].probes)) for i, matches in pairs.items())
     if parts:
-        told.append(f"In {parts:,} of the {len(pairs):,} shared cases only some of the questions are the same.")
-    others = sum(x.before != y.before for found in pairs.values() for x, y in found)
+        sentences.append(f"In {parts:,} of the {len(pairs):,} shared cases only some of the questions are the same.")
+    others = sum(x.before != y.before for matches in pairs.values() for x, y in matches)
     if others:
-        told.append(
+        sentences.append(
             f"The untouched model answered {others:,} of the shared questions otherwise; locality is judged by it."
         )
-    return told
+    return sentences
 
 
 def _rows(a: Side, pairs: Pairs, metrics: Sequence[str]) -> list[Row]:
     samples: dict[tuple[str, str, str], list[tuple[float, float]]] = defaultdict(list)
-    for found in pairs.values():
-        for x, y in found:
+    for matches in pairs.values():
+        for x, y in matches:
             for metric in metrics:
                 if metric in x.scores and metric in y.scores:
                     samples[x.property, x.language, metric].append((x.scores[metric], y.scores[metric]))
@@ -244,16 +244,16 @@ def p_value(differences: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[float, 
     def mean(values: Any, axis: int) -> Any:
         return np.round(values.sum(axis=axis) / total / SAME) * SAME
 
-    found = permutation_test(
+    test = permutation_test(
         (differing,), mean, permutation_type="samples", n_resamples=DRAWS, batch=500, vectorized=True,
         rng=np.random.default_rng(0),
     )  # fmt: skip
-    return float(found.pvalue), 2 ** len(differing) <= DRAWS
+    return float(test.pvalue), 2 ** len(differing) <= DRAWS
 
 
 def _changed(a: Side, pairs: Pairs, metric: str) -> list[Changed]:
     """The cases with a difference, the largest first, and in the order of A where they are equal."""
-    found = []
+    changes = []
     for case_id, probes in pairs.items():
         answers = tuple(
             Answer(
@@ -265,5 +265,5 @@ def _changed(a: Side, pairs: Pairs, metric: str) -> list[Changed]:
         )  # fmt: skip
         if answers:
             change = sum(abs(answer.scores[1] - answer.scores[0]) for answer in answers)
-            found.append(Changed(case_id, a.cases[case_id].edit, change, answers))
-    return sorted(found, key=lambda case: -round(case.change, 9))
+            changes.append(Changed(case_id, a.cases[case_id].edit, change, answers))
+    return sorted(changes, key=lambda case: -round(case.change, 9))

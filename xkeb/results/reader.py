@@ -38,10 +38,10 @@ def find_result_files(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise RequestError(f"There is no file or folder {path}.")
-    found = sorted(file for file in path.rglob(RESULT) if file.is_file())
-    if not found:
+    files = sorted(file for file in path.rglob(RESULT) if file.is_file())
+    if not files:
         raise RequestError(f"There is no {RESULT} in {path}.")
-    return found
+    return files
 
 
 def read_stored(path: Path) -> StoredResult:

@@ -278,7 +278,7 @@ def version_problem(value: Any) -> str | None:
     if version < SCHEMA_VERSION:
         return (
             f"is of schema version {version}, older than the {SCHEMA_VERSION} that this xkeb reads: the command that made it, "
-            "given again, writes it anew from its cases"
+            "given again with --fresh, makes it anew"
         )
     return None
 

@@ -88,11 +88,11 @@ def parse_json(content: bytes) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):  # readers differ in which of the two they take
+    content = dict(pairs)
+    if len(content) < len(pairs):  # readers differ in which of the two they take
         twice = next(key for key, number in Counter(key for key, _ in pairs).items() if number > 1)
         raise UnreadableError(f"has the key {quoted(twice)} twice in one object")
-    return found
+    return content
 
 
 def _constant(name: str) -> Any:

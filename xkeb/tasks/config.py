@@ -111,13 +111,13 @@ def read_definitions(path: Path) -> list[Definition]:
     except ValidationError as error:
         raise RequestError(_first(error, lines, path, isinstance(values.get("dataset"), dict))) from error
     if isinstance(content, FamilyFile):
-        found: list[TaskFile | GroupFile] = list(_family(content, lines))
+        contents: list[TaskFile | GroupFile] = list(_family(content, lines))
     else:
-        found = [content]
-    for one in found:
+        contents = [content]
+    for one in contents:
         if isinstance(one, TaskFile):
             _check_names(one, lines)
-    return [Definition(path, one) for one in found]
+    return [Definition(path, one) for one in contents]
 
 
 def _family(content: FamilyFile, lines: dict[str, str]) -> Iterator[TaskFile | GroupFile]:
@@ -136,9 +136,9 @@ def _family(content: FamilyFile, lines: dict[str, str]) -> Iterator[TaskFile | G
             try:
                 filled[key] = str(getattr(content, key)).format_map(places)
             except (KeyError, ValueError, IndexError, AttributeError, TypeError) as error:
-                known = ", ".join(f"{{{place}}}" for place in places)
+                choices = ", ".join(f"{{{place}}}" for place in places)
                 text = f"{getattr(content, key)!r} can't be filled in ({error})"
-                raise RequestError(f"{lines[key]}: {key}: {text}; there are {known}.") from error
+                raise RequestError(f"{lines[key]}: {key}: {text}; there are {choices}.") from error
         shared = {"version": content.version, "dataset": content.dataset, "subject": content.subject}
         tasks.append(TaskFile.model_validate({**filled, **shared, "pair": name}))
     names = [task.task for task in tasks]
@@ -156,8 +156,8 @@ def _first(error: ValidationError, lines: dict[str, str], path: Path, own: bool)
         own: `dataset` describes one's own data.
     """
     other = "str" if own else "TableConfig"  # pydantic tries `dataset` as both
-    found = [one for one in error.errors() if one["loc"][1:2] != (other,)]
-    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])  # a misspelt key is missing, too
+    flaws = [one for one in error.errors() if one["loc"][1:2] != (other,)]
+    first = next((one for one in flaws if one["type"] == "extra_forbidden"), flaws[0])  # a misspelt key is missing, too
     place = [str(part) for i, part in enumerate(first["loc"]) if i != 1 or part not in ("str", "TableConfig")]
     line = next((lines[key] for n in range(len(place), 0, -1) if (key := ".".join(place[:n])) in lines), f"{path}:1")
     message = first["msg"].removeprefix("Value error, ").rstrip(".")

@@ -93,12 +93,12 @@ def load_task(
     Raises:
         RequestError: an unknown task, or a group.
     """
-    known = load_definitions(include) if definitions is None else definitions
-    if name not in known:
-        raise unknown("task", name, known)
-    content = known[name].content
+    catalogue = load_definitions(include) if definitions is None else definitions
+    if name not in catalogue:
+        raise unknown("task", name, catalogue)
+    content = catalogue[name].content
     if isinstance(content, GroupFile):
-        raise RequestError(f"{name!r} is a group of tasks: {', '.join(expand_groups([name], known))}.")
+        raise RequestError(f"{name!r} is a group of tasks: {', '.join(expand_groups([name], catalogue))}.")
     return make_task(content, Path(data_dir) if data_dir else None)
 
 
@@ -116,19 +116,19 @@ def make_task(content: TaskFile, data_dir: Path | None = None) -> Task:
     )
 
 
-def expand_groups(names: Sequence[str], known: Mapping[str, Definition]) -> list[str]:
+def expand_groups(names: Sequence[str], catalogue: Mapping[str, Definition]) -> list[str]:
     """Names of tasks, with each group replaced by its members, in order and once each.
 
     Args:
-        known: the tasks and groups that there are, as `load_definitions` gives them.
+        catalogue: the tasks and groups that there are, as `load_definitions` gives them.
     """
     flat: dict[str, None] = {}
     pending = list(names)
     while pending:
         name = pending.pop(0)
-        if name not in known:
-            raise unknown("task", name, known)
-        content = known[name].content
+        if name not in catalogue:
+            raise unknown("task", name, catalogue)
+        content = catalogue[name].content
         if isinstance(content, GroupFile):
             pending = [*content.tasks, *pending]
         else:
@@ -141,34 +141,34 @@ def load_definitions(include: Sequence[Path] = ()) -> dict[str, Definition]:
     plugin's folder that is wrong is left out, with a `PluginWarning`."""
     folders = get_plugins().task_folders
     entries = sorted(folders.entries.items(), key=lambda item: (not item[1].builtin, item[0]))
-    known: dict[str, Definition] = {}
+    catalogue: dict[str, Definition] = {}
     for name, entry in entries:
         try:
-            new = _in_folder(Path(folders.get(name)), known)
+            new = _in_folder(Path(folders.get(name)), catalogue)
             for definition in new.values():
-                check_members(definition, {**known, **new})
-            known |= new
+                check_members(definition, {**catalogue, **new})
+            catalogue |= new
         except XkebError as error:
             if entry.builtin:
                 raise
             problem = f"Plugin {get_plugins().packages[entry.plugin]} registers the task folder {name!r}: {error}"
             warnings.warn(f"{problem} It is left out.", PluginWarning, stacklevel=2)
     for folder in include:
-        new = _in_folder(folder, known)
+        new = _in_folder(folder, catalogue)
         for definition in new.values():
-            check_members(definition, {**known, **new})
-        known |= new
-    return known
+            check_members(definition, {**catalogue, **new})
+        catalogue |= new
+    return catalogue
 
 
-def _in_folder(folder: Path, known: Mapping[str, Definition]) -> dict[str, Definition]:
+def _in_folder(folder: Path, catalogue: Mapping[str, Definition]) -> dict[str, Definition]:
     """What a folder defines beside what is known."""
     if not folder.is_dir():
         raise RequestError(f"There is no task folder {folder}.")
     new: dict[str, Definition] = {}
     for path in sorted(folder.glob("*.yaml")):
         for definition in read_definitions(path):
-            if other := known.get(definition.name) or new.get(definition.name):
+            if other := catalogue.get(definition.name) or new.get(definition.name):
                 raise RequestError(f"{path} and {other.path} both define {definition.name!r}.")
             new[definition.name] = definition
     return new
@@ -190,14 +190,14 @@ def shipped_task() -> Task:
     raise RequestError("No task's data comes with the suite.")
 
 
-def check_members(definition: Definition, known: Mapping[str, Definition]) -> None:
+def check_members(definition: Definition, catalogue: Mapping[str, Definition]) -> None:
     """Refuses a group that names what is neither a task nor a group, or that is among its own members."""
     pending: list[tuple[Definition, tuple[str, ...]]] = [(definition, (definition.name,))]
     while pending:
         group, above = pending.pop()
         for member in group.content.tasks if isinstance(group.content, GroupFile) else ():
-            if member not in known:
-                raise unknown(f"task in group {group.name!r} ({group.path}):", member, known)
+            if member not in catalogue:
+                raise unknown(f"task in group {group.name!r} ({group.path}):", member, catalogue)
             if member in above:
-                raise RequestError(f"Group {member!r} ({known[member].path}) is among its own members.")
-            pending.append((known[member], (*above, member)))
+                raise RequestError(f"Group {member!r} ({catalogue[member].path}) is among its own members.")
+            pending.append((catalogue[member], (*above, member)))

@@ -79,8 +79,8 @@ def _around(trial: Trial, change: Change, error: Exception | None = None) -> Non
 
 
 def _expect_as_before(trial: Trial, before: Any, when: str) -> None:
-    found = difference(before, model_state(trial.backbone))
-    expect(not found, f"`applied` should leave the model as it was, to the bit, {when}; it left {found}.")
+    traces = difference(before, model_state(trial.backbone))
+    expect(not traces, f"`applied` should leave the model as it was, to the bit, {when}; it left {traces}.")
 
 
 def row_by_row_is_one_at_a_time(trial: Trial) -> None:
@@ -90,8 +90,8 @@ def row_by_row_is_one_at_a_time(trial: Trial) -> None:
         return
     before = model_state(backbone)
     rows = [[answer.ids for answer in row] for row in predict_after(backbone, trial.changes, trial.cases)]
-    found = difference(before, model_state(backbone))
-    expect(not found, f"Changes applied row by row should leave the model as it was, to the bit; they left {found}.")
+    traces = difference(before, model_state(backbone))
+    expect(not traces, f"Changes applied row by row should leave the model as it was, to the bit; they left {traces}.")
     single = [
         [answer.ids for answer in predict_after(backbone, [_Alone(change)], [case])[0]]
         for change, case in zip(trial.changes, trial.cases, strict=True)

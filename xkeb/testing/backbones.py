@@ -45,14 +45,14 @@ class Loaded:
         return [case.edit for case in list(shipped_task())[:3]]
 
     @functools.cached_property
-    def asked(self) -> list[Query]:
+    def queries(self) -> list[Query]:
         """Questions of different lengths, in two languages."""
         return case_queries(next(iter(shipped_task())), 0)
 
     @functools.cached_property
     def ids(self) -> list[tuple[int, ...]]:
         """Those, with their answers, as tokens."""
-        return [self.backbone.encode(query.prompt, query.target, query.language).ids for query in self.asked]
+        return [self.backbone.encode(query.prompt, query.target, query.language).ids for query in self.queries]
 
     @torch.inference_mode()
     def logits(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
@@ -111,8 +111,8 @@ def the_layout_leads_to_modules(loaded: Loaded) -> None:
     for index in range(layout.n_layers):
         into, out = (layout.hidden_size, layout.intermediate_size), (layout.intermediate_size, layout.hidden_size)
         for path, expected in [*((path, into) for path in layout.ups(index)), (layout.down(index), out)]:
-            found = widths(backbone.module(path))
-            expect(found == expected, f"{path} should lead from {expected[0]} to {expected[1]}; it leads {found}.")
+            sizes = widths(backbone.module(path))
+            expect(sizes == expected, f"{path} should lead from {expected[0]} to {expected[1]}; it leads {sizes}.")
     norm = backbone.module(layout.norm)(torch.ones(1, 1, layout.hidden_size))
     expect(
         norm.shape == (1, 1, layout.hidden_size),
@@ -136,8 +136,8 @@ def what_is_written_to_a_layer_reaches_the_answer(loaded: Loaded) -> None:
         with change.applied(backbone):
             edited = loaded.logits(loaded.ids[:1])
         expect(not torch.equal(edited, untouched), f"What is added to {name} should change the logits; it does not.")
-    found = difference(before, model_state(backbone))
-    expect(not found, f"A change that is taken back should leave the model as it was, to the bit; it left {found}.")
+    traces = difference(before, model_state(backbone))
+    expect(not traces, f"A change that is taken back should leave the model as it was, to the bit; it left {traces}.")
 
 
 def logits_are_the_model_s_own(loaded: Loaded) -> None:
@@ -174,13 +174,13 @@ def a_prefix_can_be_kept(loaded: Loaded) -> None:
 
 def predictions_are_those_from_growing_prefixes(loaded: Loaded) -> None:
     backbone = loaded.backbone
-    asked = loaded.asked[::3]
-    for query, answer in zip(asked, predict(backbone, asked), strict=True):
+    queries = loaded.queries[::3]
+    for query, answer in zip(queries, predict(backbone, queries), strict=True):
         encoded = backbone.encode(query.prompt, query.target, query.language)
-        for place, said in zip(range(encoded.target, len(encoded.ids)), answer.ids, strict=True):
+        for place, token in zip(range(encoded.target, len(encoded.ids)), answer.ids, strict=True):
             with torch.inference_mode():
                 last = backbone.model(torch.tensor([encoded.ids[:place]]), use_cache=False).logits[0, -1]
-            near = float(last.max() - last[said]) <= CLOSE * float(last.abs().max())
+            near = float(last.max() - last[token]) <= CLOSE * float(last.abs().max())
             expect(
                 near,
                 f"Each token of an answer should be the likeliest after the tokens before it; of {query.target!r}, "
@@ -190,7 +190,7 @@ def predictions_are_those_from_growing_prefixes(loaded: Loaded) -> None:
 
 def offsets_lead_from_characters_to_tokens(loaded: Loaded) -> None:
     backbone = loaded.backbone
-    for query in loaded.asked:
+    for query in loaded.queries:
         separator = get_plugins().languages.get(query.language).separator
         text = query.prompt + separator + query.target
         encoded = backbone.encode(query.prompt, query.target, query.language)
@@ -208,10 +208,10 @@ def offsets_lead_from_characters_to_tokens(loaded: Loaded) -> None:
             f"Tokens of the answer should be those that hold any of {query.target!r}.",
         )
         if backbone.tokenizer.unk_token_id not in encoded.target_ids:
-            said = backbone.decode(encoded.target_ids).text
+            answer = backbone.decode(encoded.target_ids).text
             expect(
-                said.casefold().endswith(query.target.strip().casefold()),  # some models read small letters only
-                f"The tokens of the answer {query.target!r} should decode to it; they decode to {said!r}.",
+                answer.casefold().endswith(query.target.strip().casefold()),  # some models read small letters only
+                f"The tokens of the answer {query.target!r} should decode to it; they decode to {answer!r}.",
             )
 
 
@@ -254,9 +254,9 @@ def loaded_again_it_is_the_same(loaded: Loaded) -> None:
     expect(all(torch.equal(one, other) for one, other in pairs), "Loaded again, it should have the same weights.")
 
 
-def _expect_close(found: torch.Tensor, expected: torch.Tensor, sentence: str) -> None:
-    expect(found.shape == expected.shape, f"{sentence}; their shapes are {[*found.shape]} and {[*expected.shape]}.")
-    apart = float((found - expected).abs().max() / expected.abs().max())
+def _expect_close(values: torch.Tensor, expected: torch.Tensor, sentence: str) -> None:
+    expect(values.shape == expected.shape, f"{sentence}; their shapes are {[*values.shape]} and {[*expected.shape]}.")
+    apart = float((values - expected).abs().max() / expected.abs().max())
     expect(apart <= CLOSE, f"{sentence}; they are {apart:.1e} of the largest apart.")
 
 

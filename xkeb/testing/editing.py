@@ -28,22 +28,22 @@ def one_change_for_each_edit(trial: Trial) -> None:
 
 
 def editing_leaves_the_model_as_it_was(trial: Trial) -> None:
-    before, learnt, after = trial.made.model
+    before, learnt, after = trial.outcome.model
     expect(
-        not (found := difference(before, learnt)),
-        f"`fit` should leave the model as it was, to the bit; it left {found}.",
+        not (traces := difference(before, learnt)),
+        f"`fit` should leave the model as it was, to the bit; it left {traces}.",
     )
     expect(
-        not (found := difference(learnt, after)),
-        f"`edit` should leave the model as it was, to the bit; it left {found}.",
+        not (traces := difference(learnt, after)),
+        f"`edit` should leave the model as it was, to the bit; it left {traces}.",
     )
 
 
 def nothing_global_is_left_behind(trial: Trial) -> None:
-    found = difference(*trial.made.settings)
-    expect(not found, f"An edit should leave the process as it was; it left another value for {found}.")
-    found = difference(*trial.again.generators)
-    expect(not found, f"An edit should draw from a `torch.Generator` of its own; it moved on {found}.")
+    traces = difference(*trial.outcome.settings)
+    expect(not traces, f"An edit should leave the process as it was; it left another value for {traces}.")
+    traces = difference(*trial.again.generators)
+    expect(not traces, f"An edit should draw from a `torch.Generator` of its own; it moved on {traces}.")
 
 
 def an_edit_that_fails_leaves_the_model_as_it_was(trial: Trial) -> None:
@@ -71,8 +71,8 @@ def an_edit_that_fails_leaves_the_model_as_it_was(trial: Trial) -> None:
         "An exception from inside the model should come out of `edit`; it was swallowed.",
     )
     expect(
-        not (found := difference(before, model_state(backbone))),
-        f"An `edit` that ends in an exception should leave the model as it was, to the bit; it left {found}.",
+        not (traces := difference(before, model_state(backbone))),
+        f"An `edit` that ends in an exception should leave the model as it was, to the bit; it left {traces}.",
     )
 
 
@@ -164,8 +164,8 @@ def _refused(trial: Trial, what: str, editor: Editor, edits: list[Edit]) -> bool
             f"it raised {one_line(error)}."
         ) from error
     finally:
-        found = difference(before, model_state(trial.backbone))
-        expect(not found, f"{what} should leave the model as it was, to the bit; it left {found}.")
+        traces = difference(before, model_state(trial.backbone))
+        expect(not traces, f"{what} should leave the model as it was, to the bit; it left {traces}.")
     return False
 
 

@@ -31,7 +31,7 @@ def run_all(what: str, checks: Iterable[Callable[[T], None]], subject: T) -> Non
             check(subject)
         except AssertionError as error:
             failed.append((str(error), error))
-        except Exception as error:  # of the code that is checked
+        except Exception as error:  # noqa: BLE001 - of the code that is checked
             failed.append((f"{_words(check)}: it should run, and raised {one_line(error)}.", error))
     if failed:
         lines = "\n".join(f"- {sentence}" for sentence, _ in failed)

@@ -25,8 +25,8 @@ class Sample:
 
     @property
     def language(self) -> Language:
-        found: Language = get_plugins().languages.get(self.code)
-        return found
+        language: Language = get_plugins().languages.get(self.code)
+        return language
 
     def segment(self, text: str) -> list[str]:
         return self.language.segment(text)
@@ -86,27 +86,27 @@ def a_text_is_cut_into_units(sample: Sample) -> None:
 
 def nothing_has_no_units(sample: Sample) -> None:
     for nothing in ("", "  \n", PUNCTUATION):
-        found = sample.segment(nothing)
-        expect(not found, f"Spaces and punctuation should have no units; {nothing!r} has {found!r}.")
+        units = sample.segment(nothing)
+        expect(not units, f"Spaces and punctuation should have no units; {nothing!r} has {units!r}.")
 
 
 def punctuation_and_space_make_no_difference(sample: Sample) -> None:
     units = sample.segment(sample.text)
     for other in (f"  {sample.text}\n", f"«{sample.text}»!", f"{sample.text} …", " \t ".join(sample.text.split(" "))):
-        found = sample.segment(other)
+        pieces = sample.segment(other)
         expect(
-            found == units,
-            f"Punctuation and space around words should make no difference; {other!r} gives {found!r}, not {units!r}.",
+            pieces == units,
+            f"Punctuation and space around words should make no difference; {other!r} gives {pieces!r}, not {units!r}.",
         )
 
 
 def forms_of_a_character_are_one(sample: Sample) -> None:
     units = sample.segment(sample.text)
     for form in ("NFC", "NFD", "NFKC"):
-        found = sample.segment(unicodedata.normalize(form, sample.text))
+        pieces = sample.segment(unicodedata.normalize(form, sample.text))
         expect(
-            found == units,
-            f"The forms of a character should be one (NFKC); the text in {form} gives {found!r}, not {units!r}.",
+            pieces == units,
+            f"The forms of a character should be one (NFKC); the text in {form} gives {pieces!r}, not {units!r}.",
         )
     wide = "".join(chr(ord(c) + 0xFEE0) if c.isalnum() else c for c in LATIN)
     expect(
@@ -116,14 +116,14 @@ def forms_of_a_character_are_one(sample: Sample) -> None:
 
 
 def case_makes_no_difference(sample: Sample) -> None:
-    found, expected = sample.segment(LATIN.lower()), sample.segment(LATIN)
-    expect(found == expected, f"Case should make no difference; {LATIN.lower()!r} gives {found!r}, not {expected!r}.")
+    pieces, expected = sample.segment(LATIN.lower()), sample.segment(LATIN)
+    expect(pieces == expected, f"Case should make no difference; {LATIN.lower()!r} gives {pieces!r}, not {expected!r}.")
 
 
 def what_is_cut_stays_cut(sample: Sample) -> None:
     units = sample.segment(sample.text)
-    found = sample.segment(sample.language.separator.join(units))
-    expect(found == units, f"Units joined again should be cut as before; {units!r} became {found!r}.")
+    pieces = sample.segment(sample.language.separator.join(units))
+    expect(pieces == units, f"Units joined again should be cut as before; {units!r} became {pieces!r}.")
 
 
 def different_texts_differ(sample: Sample) -> None:

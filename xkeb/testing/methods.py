@@ -36,4 +36,4 @@ def check_method(name: str, backbone: Backbone, **options: Any) -> None:
 
 def it_edits(trial: Trial) -> None:
     """It can be loaded, learns what it wants to learn, and edits."""
-    assert trial.made
+    assert trial.outcome

@@ -16,7 +16,7 @@ from xkeb.types import PROPERTIES
 
 
 @dataclass(frozen=True)
-class Asked:
+class TaskPlace:
     """A task, and where it is."""
 
     name: str
@@ -38,52 +38,52 @@ def check_task(name: str, *, data_dir: Path | str | None = None, include: Sequen
     Raises:
         AssertionError: a sentence for each check that failed.
     """
-    asked = Asked(name, Path(data_dir) if data_dir else None, [Path(folder) for folder in include])
-    run_all(f"Task {name!r}", [it_loads], asked)
-    run_all(f"Task {name!r}", CHECKS, asked)
+    place = TaskPlace(name, Path(data_dir) if data_dir else None, [Path(folder) for folder in include])
+    run_all(f"Task {name!r}", [it_loads], place)
+    run_all(f"Task {name!r}", CHECKS, place)
 
 
-def it_loads(asked: Asked) -> None:
+def it_loads(place: TaskPlace) -> None:
     try:
-        cases = list(asked.task)
+        cases = list(place.task)
     except RequestError as error:
         raise AssertionError(f"Its file and its data should be read. {error}") from error
-    expect(cases, f"It should have cases; all {len(asked.task.test.skipped)} records of its data are skipped.")
-    expect(list(asked.task) == cases, "Its cases should be the same each time they are iterated.")
+    expect(cases, f"It should have cases; all {len(place.task.test.skipped)} records of its data are skipped.")
+    expect(list(place.task) == cases, "Its cases should be the same each time they are iterated.")
 
 
-def its_languages_are_registered(asked: Asked) -> None:
-    for code in asked.task.pair.languages:
+def its_languages_are_registered(place: TaskPlace) -> None:
+    for code in place.task.pair.languages:
         expect(code in get_plugins().languages, f"Language {code!r} of its pair should be registered; it is not.")
 
 
-def every_case_asks_what_is_measured(asked: Asked) -> None:
-    pair = asked.task.pair
-    for case in asked.task:
-        found = {(probe.property, probe.language) for probe in case.probes}
+def every_case_asks_what_is_measured(place: TaskPlace) -> None:
+    pair = place.task.pair
+    for case in place.task:
+        cells = {(probe.property, probe.language) for probe in case.probes}
         expect(
-            ("reliability", pair.source) in found,
+            ("reliability", pair.source) in cells,
             f"Every case should ask the edit itself, in {pair.source}; case {case.id} does not.",
         )
         expect(
-            all(name in PROPERTIES and code in pair.languages for name, code in found),
+            all(name in PROPERTIES and code in pair.languages for name, code in cells),
             f"Probes should be of {', '.join(PROPERTIES)}, in the languages of {pair.name}; "
-            f"case {case.id} has {sorted(found)}.",
+            f"case {case.id} has {sorted(cells)}.",
         )
         expect(
-            {code for _, code in found} == set(pair.languages),
+            {code for _, code in cells} == set(pair.languages),
             f"Every case should ask in both languages of {pair.name}; case {case.id} does not.",
         )
 
 
-def every_case_is_whole(asked: Asked) -> None:
-    ids = [case.id for case in asked.task]
+def every_case_is_whole(place: TaskPlace) -> None:
+    ids = [case.id for case in place.task]
     expect(len(set(ids)) == len(ids), "Every case should have an id of its own; some share one.")
-    for case in asked.task:
+    for case in place.task:
         edit = case.edit
         expect(
-            edit.language == asked.task.pair.source,
-            f"Edits should be made in {asked.task.pair.source}; that of case {case.id} is in {edit.language}.",
+            edit.language == place.task.pair.source,
+            f"Edits should be made in {place.task.pair.source}; that of case {case.id} is in {edit.language}.",
         )
         texts = [edit.prompt, edit.target, *(text for probe in case.probes for text in (probe.prompt, probe.reference))]
         expect(
@@ -92,27 +92,27 @@ def every_case_is_whole(asked: Asked) -> None:
         )
 
 
-def what_is_skipped_has_a_reason(asked: Asked) -> None:
-    for skipped in asked.task.test.skipped:
+def what_is_skipped_has_a_reason(place: TaskPlace) -> None:
+    for skipped in place.task.test.skipped:
         expect(skipped.reason.strip(), f"What is skipped should have a reason; record {skipped.case_id} has none.")
 
 
-def its_data_is_identified(asked: Asked) -> None:
-    found = asked.task.test.sha256
-    expect(re.fullmatch(r"[0-9a-f]{64}", found), f"Its data should have a sha256; it has {found!r}.")
+def its_data_is_identified(place: TaskPlace) -> None:
+    sha256 = place.task.test.sha256
+    expect(re.fullmatch(r"[0-9a-f]{64}", sha256), f"Its data should have a sha256; it has {sha256!r}.")
 
 
-def its_training_facts_are_read_or_refused(asked: Asked) -> None:
+def its_training_facts_are_read_or_refused(place: TaskPlace) -> None:
     try:
-        training = asked.task.training.cases
+        training = place.task.training.cases
     except RequestError as error:
         expect(
             "\n" not in str(error),
             f"A data set without training facts should say so in one sentence, not {str(error)!r}.",
         )
         return
-    wrong = [case.id for case in training if case.edit.language != asked.task.pair.source]
-    expect(not wrong, f"Training facts should be in {asked.task.pair.source}; those of {wrong[:3]} are not.")
+    wrong = [case.id for case in training if case.edit.language != place.task.pair.source]
+    expect(not wrong, f"Training facts should be in {place.task.pair.source}; those of {wrong[:3]} are not.")
 
 
 CHECKS = (

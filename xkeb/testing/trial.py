@@ -85,7 +85,7 @@ class Trial:
         return dataclasses.replace(self, backbone=other, cases=self.cases[:1])
 
     @functools.cached_property
-    def made(self) -> Made:
+    def outcome(self) -> Made:
         return self._make()
 
     @functools.cached_property
@@ -106,7 +106,7 @@ class Trial:
 
     @property
     def changes(self) -> Sequence[Change]:
-        return self.made.changes
+        return self.outcome.changes
 
     def same(self, one: Any, other: Any, *, tolerance: float = 0.0) -> bool:
         """Whether two changes of a case do the same.
@@ -130,8 +130,8 @@ class Trial:
 
     def answers(self, change: Change) -> list[tuple[int, ...]]:
         """The ids that are predicted for every case's probes under a change."""
-        asked = [query for case in self.cases for query in case_queries(case, 0)]
-        return [answer.ids for answer in predict_edited(self.backbone, change, asked)]
+        queries = [query for case in self.cases for query in case_queries(case, 0)]
+        return [answer.ids for answer in predict_edited(self.backbone, change, queries)]
 
 
 def make_any_changes(editor: Editor, backbone: Backbone, edits: Sequence[Edit]) -> Sequence[Change]:

@@ -59,11 +59,11 @@ def cached_tensors(kind: str, key: Mapping[str, Any], make: Make) -> Tensors:
     path, text = artifact_path(kind, key), key_text(key)
     if store := _STORE.get():
         return store(path, make)
-    if (kept := _read(path, text)) is not None:
-        return kept
+    if (artifact := _read(path, text)) is not None:
+        return artifact
     with locked(path):
-        if (kept := _read(path, text)) is not None:  # another process made it in the meantime
-            return kept
+        if (artifact := _read(path, text)) is not None:  # another process made it in the meantime
+            return artifact
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in make().items()}
         with replacing(path) as temporary:
             save_file(tensors, temporary, {"key": text})

@@ -31,7 +31,7 @@ def load_yaml(text: str) -> Any:
     Raises:
         yaml.YAMLError: it is no YAML.
     """
-    return yaml.load(text, Loader)
+    return yaml.load(text, Loader)  # noqa: S506 - a SafeLoader
 
 
 def load_with_node(text: str) -> tuple[Any, yaml.Node | None]:

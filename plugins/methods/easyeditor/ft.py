@@ -43,15 +43,15 @@ class EasyEditorFineTuning(FineTuning):
         return [me._edit_one(backbone, edit) for edit in edits]
 
     def _edit_one(self, backbone: Backbone, edit: Edit) -> DenseChange:
-        asked = request(edit)
+        fact = request(edit)
         tokenizer = own_tokenizer(backbone) if self.tokens == "easyeditor" else given_tokenizer(backbone, [edit])
         path = backbone.layout.down(known(self.layer))
         own = [f"{path}.{name}" for name, _ in backbone.module(path).named_parameters()]
         with sandbox(backbone, own):
-            found = module("models.ft.ft_main").execute_ft(
-                backbone.model, tokenizer, [asked], self._hyper_parameters(backbone)
+            deltas = module("models.ft.ft_main").execute_ft(
+                backbone.model, tokenizer, [fact], self._hyper_parameters(backbone)
             )
-        return DenseChange({name: as_stored(backbone.module(path), delta) for name, delta in found.items()})
+        return DenseChange({name: as_stored(backbone.module(path), delta) for name, delta in deltas.items()})
 
     def _hyper_parameters(self, backbone: Backbone) -> Any:
         return module("models.ft.ft_hparams").FTHyperParams(

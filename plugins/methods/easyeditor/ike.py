@@ -64,7 +64,7 @@ class EasyEditorInContext(Editor):
 
     def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[ContextChange]:
         """One context for each edit; no weight is touched."""
-        asked = [request(edit) for edit in edits]
+        facts = [request(edit) for edit in edits]
         if self._facts is None:
             raise RequestError("IKE takes its demonstrations from training facts: call fit() first.")
         main = module("models.ike.ike_main")
@@ -79,7 +79,7 @@ class EasyEditorInContext(Editor):
                     one,
                     main.apply_ike_to_model(None, None, one, self._hyper_parameters(folder), train_ds=self._facts),
                 )
-                for one in asked
+                for one in facts
             ]
 
     def _write_index(self, folder: str) -> None:
@@ -102,7 +102,7 @@ class _Encoder:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.kept: dict[str, np.ndarray[Any, Any]] = {}
+        self.embeddings: dict[str, np.ndarray[Any, Any]] = {}
 
     def to(self, device: Any) -> _Encoder:
         """It stays where it is."""
@@ -113,13 +113,13 @@ class _Encoder:
         if isinstance(sentences, str):
             return self._embed([sentences])[0]
         texts = digest_texts(sentences)
-        if texts not in self.kept:
+        if texts not in self.embeddings:
             key = {"encoder": self.name, "texts": texts}
             vectors = cached_tensors(
                 "easyeditor-ike", key, lambda: {"vectors": torch.from_numpy(self._embed(sentences))}
             )
-            self.kept[texts] = vectors["vectors"].numpy()
-        return self.kept[texts]
+            self.embeddings[texts] = vectors["vectors"].numpy()
+        return self.embeddings[texts]
 
     def _embed(self, sentences: Sequence[str]) -> np.ndarray[Any, Any]:
         return encoder(self.name).encode(list(sentences), convert_to_numpy=True, show_progress_bar=False)
@@ -139,7 +139,7 @@ def _fact(case: Case) -> Fact | None:
     }
 
 
-def _context(asked: Fact, demonstrations: Sequence[str]) -> ContextChange:
+def _context(fact: Fact, demonstrations: Sequence[str]) -> ContextChange:
     """Demonstrations and the new fact, as its evaluation puts them before a question."""
     shown = "".join(demonstrations)
-    return ContextChange(f"{shown}New Fact: {asked['prompt']} {asked['target_new']}\nPrompt: ")
+    return ContextChange(f"{shown}New Fact: {fact['prompt']} {fact['target_new']}\nPrompt: ")

@@ -51,14 +51,14 @@ class EasyEditorKnowledgeNeurons(Editor):
         return [self._edit_one(backbone, edit) for edit in edits]
 
     def _edit_one(self, backbone: Backbone, edit: Edit) -> DenseChange:
-        asked = request(edit)
-        answer, said = (self.answer, None) if self.answer is not None else self._answer_now(backbone, edit)
+        fact = request(edit)
+        answer, ids = (self.answer, None) if self.answer is not None else self._answer_now(backbone, edit)
         if self.tokens == "easyeditor":
             tokenizer = own_tokenizer(backbone)
         else:
             tokenizer = given_tokenizer(backbone, [edit])
-            tokenizer.known[answer] = (
-                backbone.encode(edit.prompt, answer, edit.language).target_ids if said is None else said
+            tokenizer.ids_by_text[answer] = (
+                backbone.encode(edit.prompt, answer, edit.language).target_ids if ids is None else ids
             )
         parameters = module("models.kn.kn_hparams").KNHyperParams(
             lr_scale=1.0,
@@ -76,7 +76,7 @@ class EasyEditorKnowledgeNeurons(Editor):
         before = {f"{path}.weight": backbone.parameter(f"{path}.weight").data for path in paths}
         with sandbox(backbone, list(before)):
             module("models.kn.kn_main").apply_kn_to_model(
-                backbone.model, tokenizer, [{**asked, "ground_truth": answer}], parameters
+                backbone.model, tokenizer, [{**fact, "ground_truth": answer}], parameters
             )
             added = {
                 name: (now := backbone.parameter(name).data) - original.to(now) for name, original in before.items()
@@ -98,8 +98,8 @@ class EasyEditorKnowledgeNeurons(Editor):
         for _ in range(length):
             hidden = backbone.hidden(torch.tensor([ids], device=backbone.device))
             ids.append(int(backbone.logits(hidden[0, -1]).argmax()))
-        said = ids[-length:]
-        return str(backbone.tokenizer.decode(said)), tuple(said)
+        answer = ids[-length:]
+        return str(backbone.tokenizer.decode(answer)), tuple(answer)
 
 
 def _kind(backbone: Backbone) -> str:

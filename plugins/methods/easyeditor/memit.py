@@ -70,7 +70,7 @@ class EasyEditorMemit(Memit):
 
     def _run(self, backbone: Backbone, edits: Sequence[Edit]) -> LowRankChange:
         layers = known(self.layers)
-        asked = [request(edit, template=True) for edit in edits]
+        facts = [request(edit, template=True) for edit in edits]
         groups = self._prefixes(backbone)
         prefixes = [prefix for group in groups for prefix in group]
         tokenizer = (
@@ -90,14 +90,14 @@ class EasyEditorMemit(Memit):
                 layer_stats=statistics(moments),
             ),
         ):
-            found = main.execute_memit(backbone.model, tokenizer, asked, self._hyper_parameters(backbone))
+            factors = main.execute_memit(backbone.model, tokenizer, facts, self._hyper_parameters(backbone))
         return LowRankChange(
             {
                 name.removesuffix(".weight"): (
                     residual.float().to(backbone.device),
                     keys.T.float().to(backbone.device),
                 )
-                for name, (keys, residual) in found.items()
+                for name, (keys, residual) in factors.items()
             }
         )
 

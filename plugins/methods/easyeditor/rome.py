@@ -66,7 +66,7 @@ class EasyEditorRome(Rome):
     def _edit_one(
         self, backbone: Backbone, edit: Edit, prefixes: Sequence[str], moments: dict[str, torch.Tensor]
     ) -> LowRankChange:
-        asked = request(edit, template=True)
+        fact = request(edit, template=True)
         tokenizer = (
             own_tokenizer(backbone)
             if self.tokens == "easyeditor"
@@ -78,10 +78,10 @@ class EasyEditorRome(Rome):
             having(main, CONTEXT_TEMPLATES_CACHE=templates(prefixes)),
             having(compute_u, inv_mom2_cache={}, layer_stats=statistics(moments)),
         ):
-            found = main.execute_rome(backbone.model, tokenizer, asked, self._hyper_parameters(backbone))
+            factors = main.execute_rome(backbone.model, tokenizer, fact, self._hyper_parameters(backbone))
         # Its left vector is the key's side.
         return LowRankChange(
-            {name.removesuffix(".weight"): (v.unsqueeze(1), u.unsqueeze(0)) for name, (u, v) in found.items()}
+            {name.removesuffix(".weight"): (v.unsqueeze(1), u.unsqueeze(0)) for name, (u, v) in factors.items()}
         )
 
     def _hyper_parameters(self, backbone: Backbone) -> Any:

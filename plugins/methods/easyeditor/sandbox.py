@@ -27,14 +27,14 @@ def sandbox(backbone: Backbone, written: Sequence[str] = ()) -> Iterator[None]:
     Args:
         written: the parameters that may be written to.
     """
-    said = _Log()
+    log = _Log()
     with (
         _undone(backbone.model),
         _copies(backbone.model, set(written)),
         torch.enable_grad(),
         _on_device(backbone.device),
-        redirect_stdout(said),
-        redirect_stderr(said),
+        redirect_stdout(log),
+        redirect_stderr(log),
     ):
         yield
 

@@ -40,15 +40,15 @@ class Given:
 
     bos_token_id = unk_token_id = -1  # none of the given ids is to be dropped as special
 
-    def __init__(self, backbone: Backbone, known: Mapping[str, Sequence[int]]) -> None:
-        self.backbone, self.known = backbone, dict(known)
+    def __init__(self, backbone: Backbone, ids_by_text: Mapping[str, Sequence[int]]) -> None:
+        self.backbone, self.ids_by_text = backbone, dict(ids_by_text)
         self.eos_token_id = self.pad_token_id = backbone.pad_id
 
     def encode(self, text: str) -> list[int]:
         head = text.rstrip("".join(map(chr, range(FIRST, FIRST + SIZE))))
         digits = [ord(character) - FIRST for character in text[len(head) :]]
         ids = [high * SIZE + low for high, low in zip(digits[::2], digits[1::2], strict=True)]
-        return [*(self.known[head] if head in self.known else self.backbone.encode(head).ids), *ids]
+        return [*(self.ids_by_text[head] if head in self.ids_by_text else self.backbone.encode(head).ids), *ids]
 
     def decode(self, ids: Any) -> str:
         """Two characters an id, which `encode` reads back."""
@@ -82,10 +82,10 @@ def given_tokenizer(
     Raises:
         RequestError: one text would need two tokenisations.
     """
-    known: dict[str, tuple[int, ...]] = {}
+    ids_by_text: dict[str, tuple[int, ...]] = {}
 
     def learn(text: str, ids: tuple[int, ...]) -> None:
-        if known.setdefault(text, ids) != ids:
+        if ids_by_text.setdefault(text, ids) != ids:
             raise RequestError(f"EasyEdit's code asks for the tokens of {text!r} in two roles, in which they differ.")
 
     def learn_subject(edit: Edit, prefix: str, ids: tuple[int, ...]) -> None:
@@ -105,4 +105,4 @@ def given_tokenizer(
             essence = Edit(f"{edit.subject} is a", "", edit.language, edit.subject)  # where the drift is measured
             learn(essence.prompt, backbone.encode(essence.prompt).ids)
             learn_subject(essence, "", backbone.encode(essence.prompt).ids)
-    return Given(backbone, known)
+    return Given(backbone, ids_by_text)

@@ -44,8 +44,7 @@ def _sample_all(backbone: Backbone, lengths: Sequence[tuple[int, int]], seed: in
     generator = torch.Generator().manual_seed(seed)
     rows: list[torch.Tensor] = []
     for n_tokens, count in lengths:
-        for i in range(count):
-            rows.append(_sample(backbone, OPENINGS[i % len(OPENINGS)], n_tokens, generator))
+        rows += [_sample(backbone, OPENINGS[i % len(OPENINGS)], n_tokens, generator) for i in range(count)]
     return {f"{i:03d}": row for i, row in enumerate(rows)}
 
 

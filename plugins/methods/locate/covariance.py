@@ -115,15 +115,15 @@ def corpus_texts(name: str, cases: Sequence[Case] | None, samples: int, language
 
 def _training_questions(dataset: Dataset) -> list[list[str]]:
     """Of each language that a data set has training facts in, in the order of their codes."""
-    found = []
+    by_language = []
     for language in sorted(dataset.languages):
         try:
-            found.append(questions(dataset.training(language).cases))
+            by_language.append(questions(dataset.training(language).cases))
         except NotHereError:
             raise
         except RequestError:  # there are none in this language
             continue
-    return found
+    return by_language
 
 
 def corpus_file(name: str) -> Path | None:
@@ -154,7 +154,7 @@ def cholesky_factor(moment: torch.Tensor, samples: int) -> torch.Tensor:
 def check_corpus_hash(name: str, expected: str | None) -> str | None:
     """The hash of a corpus that is a text file."""
     path = corpus_file(name)
-    found = digest_file(path) if path else None
-    if expected is not None and found != expected:
-        raise RequestError(f"mom2_corpus {name!r} should have the sha256 {expected}, and has {found or 'none'}.")
-    return found
+    sha256 = digest_file(path) if path else None
+    if expected is not None and sha256 != expected:
+        raise RequestError(f"mom2_corpus {name!r} should have the sha256 {expected}, and has {sha256 or 'none'}.")
+    return sha256

@@ -222,15 +222,15 @@ class _Search:
         hidden = self._changed(deltas, rows)  # (b, S, D)
         device = hidden.device
         place = {row: k for k, row in enumerate(rows)}
-        asked = [(place[row], after, token) for row, after, token in self.targets if row in place]
-        at_rows, after, tokens = (torch.tensor(column, device=device) for column in zip(*asked, strict=True))
+        targets = [(place[row], after, token) for row, after, token in self.targets if row in place]
+        at_rows, after, tokens = (torch.tensor(column, device=device) for column in zip(*targets, strict=True))
         drift_rows = torch.tensor([place[self.drift[i]] for i in active], device=device)
         # One pass of the head, the costly part of a small model, for all that is looked at.
         logits = self.backbone.logits(torch.cat([hidden[at_rows, after], hidden[drift_rows, 0]])).float()
-        nll = F.cross_entropy(logits[: len(asked)], tokens, reduction="none")
-        drifted = logits[len(asked) :].log_softmax(-1)
+        nll = F.cross_entropy(logits[: len(targets)], tokens, reduction="none")
+        drifted = logits[len(targets) :].log_softmax(-1)
 
-        slots = torch.tensor([slot[int(self.owner[rows[row]])] for row, _, _ in asked], device=device)
+        slots = torch.tensor([slot[int(self.owner[rows[row]])] for row, _, _ in targets], device=device)
         counts = torch.bincount(slots, minlength=len(active))
         mean_nll = nll.new_zeros(len(active)).index_add(0, slots, nll) / counts
         now = torch.tensor(active, device=device)

@@ -18,8 +18,8 @@ def placeholder_prefixes(backbone: Backbone, lengths: Sequence[tuple[int, int]])
     for n_tokens, count in lengths:
         for i in range(count):
             text = OPENINGS[i % len(OPENINGS)]
-            wanted = len(backbone.encode(text).ids) + n_tokens - 1
-            while len(backbone.encode(text).ids) < wanted:
+            length = len(backbone.encode(text).ids) + n_tokens - 1
+            while len(backbone.encode(text).ids) < length:
                 text += " the"
             texts.append(f"{text}. ")
     return tuple(texts)

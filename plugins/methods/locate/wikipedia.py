@@ -28,8 +28,8 @@ def wikipedia(language: str, samples: int) -> list[str]:
     """
     key = _key(language, samples)
     # As bytes in a tensor: texts are kept like every other artifact, whole, and under all they depend on.
-    kept = cached_tensors("corpora", key, lambda: {"texts": _as_bytes(_stream(language, samples))})
-    return list(json.loads(bytes(kept["texts"].tolist())))
+    tensors = cached_tensors("corpora", key, lambda: {"texts": _as_bytes(_stream(language, samples))})
+    return list(json.loads(bytes(tensors["texts"].tolist())))
 
 
 def _key(language: str, samples: int) -> dict[str, Any]:
@@ -60,6 +60,6 @@ def _hub_answers() -> bool:
         return False
     try:
         HfApi().dataset_info(HUB_ID, timeout=PATIENCE)
-    except Exception:  # of whatever library the hub's client speaks through
+    except Exception:  # noqa: BLE001 - of whatever library the hub's client speaks through
         return False
     return True

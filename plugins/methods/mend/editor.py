@@ -102,7 +102,7 @@ class Mend(Editor):
     def fit(self, backbone: Backbone, cases: Sequence[Case]) -> None:
         """Trains the networks, or takes them from the cache."""
         me = self.configure(backbone.spec)
-        facts, held = hold_out(cases, known(me.validation))
+        facts, validation = hold_out(cases, known(me.validation))
         networks = me.untrained(backbone)
         check_memory(
             f"Training MEND's networks of rank {me.rank}",
@@ -111,7 +111,7 @@ class Mend(Editor):
             f"mend.rank={(me.rank or 2) // 2} takes about half.",
         )
         trainee = me._trainee(backbone, networks)
-        networks.load_state_dict(train("mend", me.key(backbone, cases), trainee, facts, held, me._schedule()))
+        networks.load_state_dict(train("mend", me.key(backbone, cases), trainee, facts, validation, me._schedule()))
         networks.zero_grad()  # the last step's, as large as the networks
         self._networks = networks.to(backbone.device).eval()
 
@@ -126,9 +126,9 @@ class Mend(Editor):
     def dry_run(self, session: DryRunSession, edits: Sequence[Edit]) -> list[LowRankChange]:
         me = self.configure(session.backbone.spec)
         with session.phase("fit"):
-            facts, held = hold_out(session.training, known(me.validation))
+            facts, validation = hold_out(session.training, known(me.validation))
             networks = me.untrained(session.backbone)
-            dry_run_training(session, me._trainee(session.backbone, networks), facts, held, me._schedule())
+            dry_run_training(session, me._trainee(session.backbone, networks), facts, validation, me._schedule())
             networks.zero_grad()
         me._networks = networks
         session.retained.append(me)

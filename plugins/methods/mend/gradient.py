@@ -18,8 +18,10 @@ Factors = list[list[tuple[torch.Tensor, torch.Tensor]]]
 
 def answer_positions(texts: Sequence[Encoded], device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Row, position whose logits predict it, and id of every answer token."""
-    asked = [(row, at - 1, text.ids[at]) for row, text in enumerate(texts) for at in range(text.target, len(text.ids))]
-    rows, positions, tokens = (torch.tensor(column, device=device) for column in zip(*asked, strict=True))
+    answers = [
+        (row, at - 1, text.ids[at]) for row, text in enumerate(texts) for at in range(text.target, len(text.ids))
+    ]
+    rows, positions, tokens = (torch.tensor(column, device=device) for column in zip(*answers, strict=True))
     return rows, positions, tokens
 
 

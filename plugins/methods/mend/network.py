@@ -82,13 +82,13 @@ class GradientTransform(nn.Module):
         if self.norm:
             both = (both - self.mean) / ((self.squares / (self.count - 1)).sqrt() + EPSILON)
         parts = [both] if len(self.columns) == 1 else list(both.split([self.d_in, self.d_out], -1))
-        done = []
+        outputs = []
         for part, column in zip(parts, self.columns, strict=True):
             assert isinstance(column, nn.ModuleList)
             for layer in column:
                 part = layer(part, mode)
-            done.append(part)
-        new_u, new_v = torch.cat(done, -1).split([self.d_in, self.d_out], -1)
+            outputs.append(part)
+        new_u, new_v = torch.cat(outputs, -1).split([self.d_in, self.d_out], -1)
         return new_u, new_v
 
 

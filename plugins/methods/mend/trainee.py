@@ -87,9 +87,9 @@ class MendTrainee:
         backbone, weights = self.backbone, self.losses
         edits = [case.edit for case in cases]
         changes = make_updates(backbone, self.module, self.layers, edits, observe=observe)
-        asked = [self._outer(case) for case in cases]
+        outer = [self._outer(case) for case in cases]
         unrelated = [self._probe(case, "locality") for case in cases]
-        texts = [*asked, *unrelated]
+        texts = [*outer, *unrelated]
         suffix = SuffixForward(backbone, min(self.layers), [text.ids[:-1] for text in texts])
         intervention = LowRankChange.batched(backbone, changes)
         intervention.select([*range(len(cases)), *range(len(cases))])
@@ -117,6 +117,6 @@ class MendTrainee:
         edit = case.edit
         return self.backbone.encode(edit.prompt, edit.target, edit.language)
 
-    def _probe(self, case: Case, wanted: Property) -> Encoded:
-        probe = case.probe(wanted)
+    def _probe(self, case: Case, name: Property) -> Encoded:
+        probe = case.probe(name)
         return self.backbone.encode(probe.prompt, probe.reference, probe.language)

@@ -31,9 +31,13 @@ def trained_parameters(model: nn.Module, frozen: Iterable[nn.Module]) -> nn.Para
 
     By name, with slashes: torch allows no dots in the names of a module's own parameters.
     """
-    kept = {id(parameter) for module in frozen for parameter in module.parameters()}
+    frozen_ids = {id(parameter) for module in frozen for parameter in module.parameters()}
     return nn.ParameterDict(
-        {name.replace(".", "/"): parameter for name, parameter in model.named_parameters() if id(parameter) not in kept}
+        {
+            name.replace(".", "/"): parameter
+            for name, parameter in model.named_parameters()
+            if id(parameter) not in frozen_ids
+        }
     )
 
 
@@ -65,17 +69,17 @@ class Artifact:
         Raises:
             RequestError: it is not in the cache, or another one stands there.
         """
-        found = cls(record["what"], cache_root() / record["file"], record["pretrained"])
-        if not found.path.is_file():
+        artifact = cls(record["what"], cache_root() / record["file"], record["pretrained"])
+        if not artifact.path.is_file():
             raise RequestError(
-                f"The saved change needs a trained {found.what} that is not in the cache ({found.path}): "
+                f"The saved change needs a trained {artifact.what} that is not in the cache ({artifact.path}): "
                 "fit the method again, with the same options and training facts."
             )
-        if found.sha256 != record["sha256"]:
+        if artifact.sha256 != record["sha256"]:
             raise RequestError(
-                f"{found.path} is another {found.what} than the one that the saved change was made with."
+                f"{artifact.path} is another {artifact.what} than the one that the saved change was made with."
             )
-        return found
+        return artifact
 
     @torch.no_grad()
     def load_into(self, model: nn.Module, pretrained: str) -> None:
@@ -95,7 +99,7 @@ def train_artifact(
     key: Mapping[str, Any],
     trainee: Trainee,
     facts: Sequence[Case],
-    held: Sequence[Case],
+    validation: Sequence[Case],
     schedule: Schedule,
     device: torch.device,
 ) -> Artifact:
@@ -103,7 +107,7 @@ def train_artifact(
 
     Args:
         key: everything the outcome depends on, the schedule aside; its ``pretrained`` is the network's hash.
-        held: facts to validate on.
+        validation: facts to validate on.
     """
     path = artifact_path(kind, whole_key(key, schedule))
     if not path.is_file():
@@ -111,7 +115,7 @@ def train_artifact(
         hint = "choose a smaller one, or leave its embeddings as they are (freeze_embeddings=true)."
         check_memory(f"Training the {trainee.what}", n_bytes, device, hint)
     with taking_gradients(trainee):
-        trainee.module.load_state_dict(train(kind, key, trainee, facts, held, schedule))
+        trainee.module.load_state_dict(train(kind, key, trainee, facts, validation, schedule))
     return Artifact(trainee.what, path, key["pretrained"])
 
 

@@ -68,18 +68,18 @@ class CounterfactualTrainee:
         """Mean over facts, of the mean over questions, of the mean negative log-likelihood of the target's tokens."""
         backbone = self.backbone
         rows: list[tuple[int, ...]] = []
-        wanted: list[tuple[int, int]] = []  # (row, position) of every target token
+        places: list[tuple[int, int]] = []  # (row, position) of every target token
         shares: list[float] = []
         for case in cases:
             inside = [probe.prompt for probe in case.probes if probe.property == "generality"]
             questions = list(dict.fromkeys([case.edit.prompt, *inside]))
             for question in questions:
                 text = backbone.encode(shown(case.edit) + question, case.edit.target, case.edit.language)
-                wanted += [(len(rows), at) for at in range(text.target, len(text.ids))]
+                places += [(len(rows), at) for at in range(text.target, len(text.ids))]
                 shares += [1 / (len(cases) * len(questions) * len(text.target_ids))] * len(text.target_ids)
                 rows.append(text.ids)
         ids = pad(rows, backbone.pad_id, backbone.device)
-        at_rows, at = (torch.tensor(axis, device=ids.device) for axis in zip(*wanted, strict=True))
+        at_rows, at = (torch.tensor(axis, device=ids.device) for axis in zip(*places, strict=True))
         hidden = backbone.hidden(ids[:, :-1])  # (B, T, D)
         logits = backbone.logits(hidden[at_rows, at - 1])
         nll = F.cross_entropy(logits, ids[at_rows, at], reduction="none")

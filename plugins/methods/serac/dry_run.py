@@ -35,11 +35,11 @@ def dry_run_networks(session: DryRunSession, training: NetworkTraining) -> Route
         session.retained += [encoder, model]
         scope = training.scope_trainee(encoder)
         with taking_gradients(scope):
-            dry_run_training(session, scope, training.facts, training.held, training.classifier_schedule)
+            dry_run_training(session, scope, training.facts, training.validation, training.classifier_schedule)
         del scope
         trainee = training.counterfactual_trainee(model)
         with taking_gradients(trainee):
-            dry_run_training(session, trainee, training.facts, training.held, training.schedule)
+            dry_run_training(session, trainee, training.facts, training.validation, training.schedule)
         del trainee
     with session.phase("evaluate"):
         probes = [(case, probe) for case in session.batch for probe in case.probes]

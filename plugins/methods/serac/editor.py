@@ -125,8 +125,8 @@ class Serac(Editor):
     def configure(self, spec: ModelSpec) -> Self:
         usual = USUAL | tuned_settings("serac", spec)
         for each in ("lr", "steps"):  # one that is given goes for both networks, unless the classifier's own is
-            given = getattr(self, each)
-            usual[f"classifier_{each}"] = given or usual.get(f"classifier_{each}", usual[each])
+            value = getattr(self, each)
+            usual[f"classifier_{each}"] = value or usual.get(f"classifier_{each}", usual[each])
         return self.filled(usual)
 
     def needs_training(self) -> bool:
@@ -159,7 +159,7 @@ class Serac(Editor):
 
     def networks(self, cases: Sequence[Case]) -> NetworkTraining:
         """How both networks are trained on some facts; of a configured editor."""
-        facts, held = hold_out(cases, known(self.validation))
+        facts, validation = hold_out(cases, known(self.validation))
         size = self.batch_size * known(self.accumulate)
 
         def schedule(steps: int) -> Schedule:
@@ -170,7 +170,7 @@ class Serac(Editor):
             counterfactual=known(self.counterfactual),
             measure=self.measure,
             facts=facts,
-            held=held,
+            validation=validation,
             batch_size=self.batch_size,
             freeze_embeddings=known(self.freeze_embeddings),
             classifier_lr=known(self.classifier_lr),

@@ -26,7 +26,7 @@ class NetworkTraining:
     counterfactual: str
     measure: Measure
     facts: Sequence[Case]
-    held: Sequence[Case]
+    validation: Sequence[Case]
     """Facts to validate on."""
     batch_size: int
     freeze_embeddings: bool
@@ -51,13 +51,15 @@ class NetworkTraining:
             "measure": dataclasses.asdict(self.measure),
         }
         trainee, schedule = self.scope_trainee(encoder), self.classifier_schedule
-        return train_artifact("serac-scope", key, trainee, self.facts, self.held, schedule, encoder.model.device)
+        return train_artifact("serac-scope", key, trainee, self.facts, self.validation, schedule, encoder.model.device)
 
     def learn_counterfactual(self, model: Backbone) -> Artifact:
         """Trains the counterfactual model, or takes it from the cache."""
         key = {**self._key(model.sha256), "lr": self.lr}
         trainee = self.counterfactual_trainee(model)
-        return train_artifact("serac-counterfactual", key, trainee, self.facts, self.held, self.schedule, model.device)
+        return train_artifact(
+            "serac-counterfactual", key, trainee, self.facts, self.validation, self.schedule, model.device
+        )
 
     def _key(self, pretrained: str) -> dict[str, Any]:
         """What both networks depend on, the schedule aside. Not the edited model: neither of them ever sees it."""
@@ -66,7 +68,7 @@ class NetworkTraining:
             "version": VERSION,
             "pretrained": pretrained,
             "facts": digest_facts(self.facts),
-            "held": digest_facts(self.held),
+            "held": digest_facts(self.validation),
             "batch_size": self.batch_size,
             "freeze_embeddings": self.freeze_embeddings,
         }

@@ -64,7 +64,7 @@ class Encoder:
         self.longest = min(tokenizer.model_max_length, model.config.max_position_embeddings)
 
     def __call__(self, texts: Sequence[str]) -> torch.Tensor:
-        """[n, d]"""
+        """The embedding of each text, [n, d]."""
         batch = self.tokenizer(
             list(texts), padding=True, truncation=True, max_length=self.longest, return_tensors="pt"
         ).to(self.model.device)

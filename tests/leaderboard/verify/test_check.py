@@ -255,7 +255,7 @@ def test_no_change_of_a_result_crashes_the_check_and_each_that_matters_is_named(
     finished_runs: Runs, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     folder = finished_runs.folder("rome")
-    whole = {"result": read_result(folder), "cases": read_cases(folder)}
+    whole: Json = {"result": read_result(folder), "cases": read_cases(folder)}
     *path, last = data.draw(st.sampled_from([place for place in places(whole) if len(place) > 1]))
     found = whole
     for part in path:

@@ -77,7 +77,16 @@ def drop_a_shard(folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
 
 
-@pytest.mark.parametrize("spoil", [drop_weights, drop_a_shard])
+def drop_the_configuration(folder: Path) -> None:
+    (folder / "config.json").unlink()
+
+
+def drop_the_tokenizer(folder: Path) -> None:
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).unlink()
+
+
+@pytest.mark.parametrize("spoil", [drop_weights, drop_a_shard, drop_the_configuration, drop_the_tokenizer])
 def test_half_a_snapshot_is_not_taken_for_a_whole_one(offline: Hub, tiny_folders: dict[str, Path], spoil: Any) -> None:
     kept = offline.keep(tiny_folders["llama"])
     assert cached_folder(REPOSITORY, COMMIT) == kept

@@ -100,8 +100,8 @@ def test_subjects_of_real_records_end_where_they_end(
 def check_subject(tokenizer: SentencePieceTokenizer, prompt: str, end: int) -> None:
     encoded = tokenization.encode(tokenizer, prompt)
     last = tokenization.last_token(encoded, end)
-    held = tokenizer.decode(encoded.ids[: last + 1], skip_special_tokens=True)
-    before = tokenizer.decode(encoded.ids[:last], skip_special_tokens=True)
+    held = str(tokenizer.decode(list(encoded.ids[: last + 1]), skip_special_tokens=True))
+    before = str(tokenizer.decode(list(encoded.ids[:last]), skip_special_tokens=True))
     assert held.startswith(prompt[:end])
     assert not before.startswith(prompt[:end])
 
@@ -133,7 +133,7 @@ def test_an_answer_takes_the_space_of_its_language_only(tokenizer: SentencePiece
     for language, prompt, answer in (("en", "The capital of France is", "Paris"), ("zh", "法国的首都是", "巴黎")):
         separator = get_plugins().languages.get(language).separator
         encoded = tokenization.encode(tokenizer, prompt, answer, separator)
-        assert tokenizer.decode(encoded.target_ids).strip() == answer
+        assert str(tokenizer.decode(list(encoded.target_ids))).strip() == answer
         pieces = tokenizer.convert_ids_to_tokens(list(encoded.target_ids))
         assert pieces[0].startswith("▁") == (language == "en")
 

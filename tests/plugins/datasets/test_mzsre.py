@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from click.testing import CliRunner
@@ -19,7 +19,7 @@ from xkeb.tasks.task import expand_groups, load_definitions, load_task
 from xkeb.types import LanguagePair, Skipped
 from xkeb.utils.hashing import digest_file
 
-MZSRE: ParallelRecords = get_plugins().datasets.get("mzsre")
+MZSRE = cast(ParallelRecords, get_plugins().datasets.get("mzsre"))
 DE_RU = LanguagePair("de", "ru")
 UPSTREAM = {"cs": "cz", "nl": "du"}
 """What upstream calls a language, where it isn't its ISO code."""

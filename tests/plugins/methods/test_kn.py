@@ -1,169 +1,44 @@
-"""KN against a plain one written here: the whole model, one text a pass, a loop for every layer, step and token."""
+"""KN against a plain one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from plain_kn import (
+    EDITS,
+    JOINERS,
+    NEURONS,
+    THRESHOLD,
+    check,
+    edited,
+    error,
+    found_by,
+    greedy,
+    naive_neurons,
+    naive_scores,
+    naive_weights,
+    probability,
+    seen,
+    split,
+)
 from transformers import Phi3Config, Phi3ForCausalLM
 from transformers.pytorch_utils import Conv1D
 
 import xkeb
-from xkeb.editing.changes import LowRankChange
 from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
 from xkeb.types import Edit
 from xkeb_plugins.methods import kn
 from xkeb_plugins.methods.locate.context_templates import context_prefixes
 
-EDITS = (
-    Edit("Which city is the capital of Japan?", "Sapporo", "en"),
-    Edit("法国的首都是哪座城市？", "波尔多", "zh"),
-    Edit("Mount Everest, which is the highest mountain on earth, stands in", "Peru", "en"),
-)
-NEURONS = ("gate", "key")
-GATES = {"LlamaForCausalLM": "mlp.gate_proj", "Gemma3ForCausalLM": "mlp.gate_proj", "GPT2LMHeadModel": "mlp.c_fc"}
-JOINERS = {"en": " ", "zh": ""}
-THRESHOLD = 0.2
-
 
 @pytest.fixture(autouse=True)
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing that an earlier test or run sampled."""
     monkeypatch.setenv("XKEB_CACHE", str(tmp_path / "cache"))
-
-
-# A plain KN ----------------------------------------------------------------------------------------------------------
-
-
-def layers(backbone: Backbone) -> list[torch.nn.Module]:
-    decoder = backbone.model.get_decoder()
-    return list(decoder.h if hasattr(decoder, "h") else decoder.layers)
-
-
-@contextmanager
-def seen(backbone: Backbone, layer: int, neurons: str, new: torch.Tensor | None) -> Iterator[list[torch.Tensor]]:
-    """Yields the last position's activations of a layer; puts `new` in their place, if given."""
-    found: list[torch.Tensor] = []
-
-    def replaced(values: torch.Tensor) -> torch.Tensor:
-        found.append(values[0, -1].detach().clone())
-        if new is None:
-            return values
-        return torch.cat([values[:, :-1], new.view(1, 1, -1)], 1)
-
-    block = layers(backbone)[layer]
-    if neurons == "gate":
-        module = block.get_submodule(GATES[type(backbone.model).__name__])
-        handle = module.register_forward_hook(lambda _, inputs, output: replaced(output))
-    else:
-        module = block.mlp.c_proj if hasattr(block.mlp, "c_proj") else block.mlp.down_proj
-        handle = module.register_forward_pre_hook(lambda _, inputs: (replaced(inputs[0]),))
-    try:
-        yield found
-    finally:
-        handle.remove()
-
-
-def probability(backbone: Backbone, ids: Sequence[int], token: int) -> torch.Tensor:
-    return backbone.model(torch.tensor([list(ids)]), use_cache=False).logits[0, -1].softmax(-1)[token]
-
-
-def naive_scores(backbone: Backbone, ids: Sequence[int], token: int, neurons: str, steps: int) -> torch.Tensor:
-    """[n_layers, d] attribution of a token's probability after `ids`."""
-    rows = []
-    for layer in range(len(layers(backbone))):
-        with torch.no_grad(), seen(backbone, layer, neurons, None) as found:
-            probability(backbone, ids, token)
-        w = found[0]
-        gradient = torch.zeros_like(w)
-        for k in range(steps):
-            alpha = k / (steps - 1) if steps > 1 else 0.0
-            new = (alpha * w).requires_grad_(True)
-            with seen(backbone, layer, neurons, new):
-                gradient += torch.autograd.grad(probability(backbone, ids, token), new)[0]
-        rows.append(w * gradient / steps)
-    return torch.stack(rows)
-
-
-def split(backbone: Backbone, prompt: str, answer: str, language: str) -> tuple[list[int], list[int]]:
-    """Ids of a prompt and of the answer that follows it."""
-    question = prompt + JOINERS[language]
-    batch = backbone.tokenizer(question + answer, return_offsets_mapping=True)
-    first = next(i for i, (start, end) in enumerate(batch["offset_mapping"]) if end > max(start, len(question)))
-    return batch["input_ids"][:first], batch["input_ids"][first:]
-
-
-@torch.no_grad()
-def greedy(backbone: Backbone, ids: Sequence[int], count: int) -> list[int]:
-    ids = list(ids)
-    for _ in range(count):
-        ids.append(int(backbone.model(torch.tensor([ids]), use_cache=False).logits[0, -1].argmax()))
-    return ids[len(ids) - count :]
-
-
-def naive_neurons(
-    backbone: Backbone, ids: list[int], answer: Sequence[int], neurons: str, steps: int
-) -> set[tuple[int, int]]:
-    """(layer, index) of the neurons of an answer, each token of which is asked for after the model's own."""
-    said = greedy(backbone, ids, len(answer))
-    scores = [naive_scores(backbone, ids + said[:i], token, neurons, steps) for i, token in enumerate(answer)]
-    mean = sum(scores) / len(scores)
-    assert isinstance(mean, torch.Tensor)
-    bound = THRESHOLD * float(mean.max())
-    return {(i, j) for i, row in enumerate(mean.tolist()) for j, value in enumerate(row) if value > bound}
-
-
-def naive_weights(
-    backbone: Backbone, found: set[tuple[int, int]], minus: Sequence[int], plus: Sequence[int]
-) -> dict[int, torch.Tensor]:
-    """What is added to each layer's down-projection, [d_out, d_in]."""
-    embeddings = backbone.model.get_input_embeddings().weight.detach()
-    deltas: dict[int, torch.Tensor] = {}
-    for layer, column in found:
-        delta = deltas.setdefault(
-            layer, torch.zeros(backbone.layout.hidden_size, backbone.layout.intermediate_size, dtype=torch.float64)
-        )
-        for token in minus:
-            delta[:, column] -= embeddings[token]
-        for token in plus:
-            delta[:, column] += embeddings[token]
-    return deltas
-
-
-# What the method gives -----------------------------------------------------------------------------------------------
-
-
-def edited(backbone: Backbone, edits: Sequence[Edit] = EDITS, **options: Any) -> list[LowRankChange]:
-    changes = xkeb.load_editor("kn", **options).edit(backbone, edits)
-    assert all(isinstance(change, LowRankChange) for change in changes)
-    return changes
-
-
-def found_by(backbone: Backbone, change: LowRankChange) -> set[tuple[int, int]]:
-    paths = {backbone.layout.down(layer): layer for layer in range(backbone.n_layers)}
-    pairs = set()
-    for path, (left, right) in change.factors.items():
-        assert left.shape[1] == right.shape[0] == 1 and set(right.unique().tolist()) <= {0.0, 1.0}
-        pairs |= {(paths[path], int(column)) for column in right[0].nonzero()}
-    return pairs
-
-
-def check(backbone: Backbone, change: LowRankChange, expected: dict[int, torch.Tensor]) -> None:
-    deltas = change.deltas()
-    assert sorted(deltas) == sorted(f"{backbone.layout.down(layer)}.weight" for layer in expected)
-    for layer, delta in expected.items():
-        torch.testing.assert_close(
-            deltas[f"{backbone.layout.down(layer)}.weight"].double(), delta, rtol=1e-5, atol=1e-6
-        )
-
-
-def error(mine: torch.Tensor, theirs: torch.Tensor) -> float:
-    return float((mine - theirs).norm() / theirs.norm())
 
 
 # Finding -------------------------------------------------------------------------------------------------------------
@@ -180,8 +55,8 @@ def test_attributions_are_those_of_whole_passes(tiny: Backbone, neurons: str, st
         texts += [(tuple(ids + said[:i]), token) for i in range(3) for token in (said[i], target[i % len(target)])]
     scores = kn.attributions(tiny, texts, kn.find_site(tiny, neurons), steps)
     assert scores.shape == (len(texts), tiny.n_layers, tiny.layout.intermediate_size)
-    for (ids, token), mine in zip(texts, scores, strict=True):
-        theirs = naive_scores(tiny, ids, token, neurons, steps)
+    for (asked, token), mine in zip(texts, scores, strict=True):
+        theirs = naive_scores(tiny, asked, token, neurons, steps)
         assert theirs.abs().amax(1).all()  # every layer has a say
         for layer in range(tiny.n_layers):
             assert error(mine[layer], theirs[layer]) < 1e-4
@@ -244,7 +119,7 @@ def test_as_easyedit_has_the_tokens(tiny: Backbone, neurons: str) -> None:
             ids = tokenizer(text)["input_ids"]
             now += greedy(tiny, ids, 1)
             scores.append(naive_scores(tiny, ids, now[-1], neurons, 3))
-            text += tokenizer.decode(now[-1])
+            text += str(tokenizer.decode(now[-1]))
         mean = torch.stack(scores).mean(0)
         found = {(int(i), int(j)) for i, j in (mean > THRESHOLD * mean.max()).nonzero()}
         assert found_by(tiny, change) == found
@@ -300,7 +175,7 @@ def test_a_target_that_is_answered_already_changes_nothing(tiny: Backbone) -> No
             ids = list(tiny.encode(probe.prompt, "x", probe.language).ids[:-1])
             for count in (1, 2, 3):
                 said = greedy(tiny, ids, count)
-                text = tiny.tokenizer.decode(said, clean_up_tokenization_spaces=False)
+                text = str(tiny.tokenizer.decode(said, clean_up_tokenization_spaces=False))
                 text = text.removeprefix(JOINERS[probe.language])
                 if text and split(tiny, probe.prompt, text, probe.language) == (ids, said):
                     known.append(Edit(probe.prompt, text, probe.language))

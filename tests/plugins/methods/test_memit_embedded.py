@@ -12,6 +12,7 @@ from xkeb.models.backbone import Backbone
 from xkeb.models.prediction import predict
 from xkeb.registry.manager import get_plugins
 from xkeb.types import Prediction
+from xkeb_plugins.methods.memit import Memit
 from xkeb_plugins.metrics.overlap import f1
 
 CACHE = os.environ.get("XKEB_CACHE")
@@ -33,6 +34,7 @@ def test_it_writes_a_handful_of_facts_together(gemma: Backbone, usual_cache: Non
     cases = list(task)[:FACTS]
     editor = xkeb.load_editor("memit", mom2_corpus="task", context_templates=("In short. ",))
     editor.fit(gemma, list(task.training.cases)[:150])
+    assert isinstance(editor, Memit)
     change = editor.edit_together(gemma, [case.edit for case in cases])
     asked = [query for case in cases for query in case_queries(case, 0)]
     before, after = predict(gemma, asked), predict_edited(gemma, change, asked)

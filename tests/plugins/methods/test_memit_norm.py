@@ -40,12 +40,12 @@ def test_what_a_block_adds_is_its_mlp_through_the_norm(tiny: Backbone) -> None:
 def test_what_is_written_through_a_norm_comes_nearest(gemma3: Backbone) -> None:
     path = gemma3.layout.after_mlp(2)
     assert path
-    norm = gemma3.module(path)
+    norm, weight = gemma3.module(path), gemma3.parameter(f"{path}.weight")
     generator = torch.Generator().manual_seed(0)
-    original = norm.weight.clone()
+    original = weight.clone()
     for spread in (0.0, 0.5, 3.0):  # weights all alike, unlike, and some negative
         with torch.no_grad():
-            norm.weight.copy_(spread * torch.randn(32, generator=generator))
+            weight.copy_(spread * torch.randn(32, generator=generator))
         try:
             outputs = 3 * torch.randn(8, 32, generator=generator)
             wanted = torch.tensor([0.0, 0.01, 0.3, 1, 3, 10, 30, 100])[:, None] * torch.randn(
@@ -61,7 +61,7 @@ def test_what_is_written_through_a_norm_comes_nearest(gemma3: Backbone) -> None:
                 assert (output + change).norm() == pytest.approx(float(output.norm()), rel=1e-6)
         finally:
             with torch.no_grad():
-                norm.weight.copy_(original)
+                weight.copy_(original)
 
 
 def test_a_reachable_change_is_reached(gemma3: Backbone) -> None:

@@ -13,6 +13,7 @@ from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
 from xkeb.testing.small import small_tokenizer
 from xkeb.types import Case
+from xkeb_plugins.methods.memit import Memit
 
 pytestmark = pytest.mark.usefixtures("fresh_cache")
 
@@ -23,11 +24,13 @@ def test_the_defaults_are_those_of_the_paper(llama: Backbone) -> None:
     )
     deep = Backbone("deep", LlamaForCausalLM(config), small_tokenizer(), "0" * 64)
     editor = xkeb.load_editor("memit").configure(deep.spec)
+    assert isinstance(editor, Memit)
     assert editor.layers == (4, 5, 6, 7, 8)
     assert (editor.mom2_update_weight, editor.contexts) == (15000, ((10, 5),))
     assert (editor.steps, editor.lr, editor.kl_factor, editor.weight_decay) == (25, 0.5, 0.0625, 1e-3)
     assert (editor.clamp, editor.stop_loss) == (4, 5e-2)
-    assert xkeb.load_editor("memit").configure(llama.spec).layers == (1, 2)  # of six
+    shallow = xkeb.load_editor("memit").configure(llama.spec)
+    assert isinstance(shallow, Memit) and shallow.layers == (1, 2)  # of six
 
 
 @pytest.mark.parametrize("layers", [(), (-1, 2), (2, 2), (3, 1), (1, 6), (99,)])

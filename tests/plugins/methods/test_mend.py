@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,11 +19,19 @@ from xkeb.models.layout import as_stored, widths
 from xkeb.types import Case, Edit, Probe
 from xkeb_plugins.methods.mend.editor import Mend
 from xkeb_plugins.methods.mend.gradient import gradient_factors
-from xkeb_plugins.methods.mend.network import GradientTransform, Hypernetworks, Shape
+from xkeb_plugins.methods.mend.network import GradientTransform, Hypernetworks, ResidualLayer, Shape
 from xkeb_plugins.methods.mend.trainee import MendTrainee
 from xkeb_plugins.methods.mend.updates import edited_paths, make_updates
 
-SMALL = {"rank": 6, "steps": 4, "validate_every": 2, "batch_size": 4, "validation": 3, "lr": 1e-3, "lr_lr": 1e-3}
+SMALL: dict[str, Any] = {
+    "rank": 6,
+    "steps": 4,
+    "validate_every": 2,
+    "batch_size": 4,
+    "validation": 3,
+    "lr": 1e-3,
+    "lr_lr": 1e-3,
+}
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +110,10 @@ def test_transform_against_the_formula() -> None:
                     (v[row] - seen_v.mean(0)) / (seen_v.std(0) + 1e-7),
                 ]
             )
-            for layer in transform.columns[0]:  # type: ignore[union-attr]
+            (column,) = transform.columns
+            assert isinstance(column, torch.nn.ModuleList)
+            for layer in column:
+                assert isinstance(layer, ResidualLayer)
                 pre = layer.u @ (layer.v @ z) + layer.bias
                 z = z + torch.relu(layer.scale[mode] * pre + layer.shift[mode])
             assert torch.allclose(torch.cat([new_u[row], new_v[row]]), z, atol=1e-5)

@@ -38,7 +38,7 @@ def known(backbone: Backbone, count: int) -> list[Edit]:
             ids = list(backbone.encode(probe.prompt, "x", probe.language).ids[:-1])
             for _ in range(2):
                 ids.append(int(backbone.model(torch.tensor([ids]), use_cache=False).logits[0, -1].argmax()))
-                text = backbone.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+                text = str(backbone.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
                 answer = text.removeprefix(probe.prompt).removeprefix("" if probe.language == "zh" else " ")
                 if answer and list(backbone.encode(probe.prompt, answer, probe.language).ids) == ids:
                     found.append(Edit(probe.prompt, answer, probe.language))

@@ -134,6 +134,13 @@ def test_parallel_training_of_a_task_has_both_languages() -> None:
         assert fact.edit.questions["en"] == fact.edit.prompt and fact.edit.translations["en"] == fact.edit.target
 
 
+def test_facts_without_the_probes_that_it_requires_are_kept_from_it(llama: Backbone) -> None:
+    editor = watcher(Sight.SOURCE_EDIT, Sight.SOURCE_TRAINING, learning=True)
+    type(editor).requires = frozenset({"generality"})
+    prepare(editor, llama, [Case("bare", EDIT, ()), FACT])
+    assert editor.facts == [Case("fact", BARE, FACT.probes)]
+
+
 def test_who_needs_no_training_gets_none(llama: Backbone) -> None:
     editor = watcher(Sight.SOURCE_EDIT, Sight.SOURCE_TRAINING)
     prepare(editor, llama, [FACT])

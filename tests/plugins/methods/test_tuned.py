@@ -78,12 +78,13 @@ def test_each_tuned_option_is_one_of_the_method_s_that_may_be_left_open(method: 
 @pytest.mark.parametrize("method", FILES)
 def test_what_is_given_goes_before_what_was_tuned(embedded: dict[str, ModelSpec], method: str) -> None:
     gemma = embedded["gemma3-270m"]
-    given: dict[str, Any] = {
+    options: dict[str, dict[str, Any]] = {
         "memit": {"mom2_update_weight": 7.0},
         "mend": {"rank": 3},
         "rome": {"mom2_adjustment": False},
         "serac": {"accumulate": 2},
-    }[method]
+    }
+    given = options[method]
     found = options_of(xkeb.load_editor(method, **given).configure(gemma))
     assert {option: found[option] for option in given} == given
     others = {option: value for option, value in tuned_settings(method, gemma).items() if option not in given}

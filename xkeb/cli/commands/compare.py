@@ -35,30 +35,30 @@ def command(a: Path, b: Path, cases: int, as_json: bool) -> None:
     """
     from xkeb.results.compare import compare_results
 
-    found = compare_results(a, b, cases=cases)
+    comparison = compare_results(a, b, cases=cases)
     if as_json:
-        click.echo(json.dumps(_as_data(found), ensure_ascii=False, indent=2, allow_nan=False))
+        click.echo(json.dumps(_as_data(comparison), ensure_ascii=False, indent=2, allow_nan=False))
         return
-    for warning in found.warnings:
+    for warning in comparison.warnings:
         click.echo(f"xkeb: warning: {warning}", err=True)
-    _show(found)
+    _show(comparison)
 
 
-def _as_data(found: Comparison) -> dict[str, Any]:
+def _as_data(comparison: Comparison) -> dict[str, Any]:
     from xkeb.results.compare import INTERVAL, TEST
 
     return {
-        "a": _side(found.a),
-        "b": _side(found.b),
-        "warnings": list(found.warnings),
-        "shared_cases": found.shared,
-        "only_a": found.only_a,
-        "only_b": found.only_b,
-        "metrics": list(found.metrics),
+        "a": _side(comparison.a),
+        "b": _side(comparison.b),
+        "warnings": list(comparison.warnings),
+        "shared_cases": comparison.shared,
+        "only_a": comparison.only_a,
+        "only_b": comparison.only_b,
+        "metrics": list(comparison.metrics),
         "interval": INTERVAL,
         "test": TEST,
-        "rows": [asdict(row) for row in found.rows],
-        "cases": [{**asdict(case), "edit": case.edit.model_dump()} for case in found.cases],
+        "rows": [asdict(row) for row in comparison.rows],
+        "cases": [{**asdict(case), "edit": case.edit.model_dump()} for case in comparison.cases],
     }
 
 
@@ -70,21 +70,21 @@ def _side(side: Side) -> dict[str, Any]:
     return {"path": printable(str(side.path)), **parts, "protocol": result.protocol, "cases": len(side.cases)}
 
 
-def _show(found: Comparison) -> None:
+def _show(comparison: Comparison) -> None:
     from xkeb.cli.output import make_console, make_table
     from xkeb.results.compare import INTERVAL, TEST
     from xkeb.results.untrusted import printable
 
     out = make_console()
-    for name, side in (("A", found.a), ("B", found.b)):
+    for name, side in (("A", comparison.a), ("B", comparison.b)):
         text = f"{name}: {side.path} ({side.result.title}, {len(side.cases):,} cases)"
         out.print(printable(text), markup=False, soft_wrap=True)
-    only = f"{found.only_a:,} only in A, {found.only_b:,} only in B"
-    out.print(f"{found.shared:,} cases in both, {only}.\n", markup=False)
+    only = f"{comparison.only_a:,} only in A, {comparison.only_b:,} only in B"
+    out.print(f"{comparison.shared:,} cases in both, {only}.\n", markup=False)
     left, right = ("Property", "Language", "Metric"), ("Pairs", "A", "B", "B - A", "95% interval", "p")
     numbers = (*right, "Better", "Same", "Worse")
     rows = make_table(None, (*left, *numbers), out, right=numbers)
-    for row in found.rows:
+    for row in comparison.rows:
         low, high = row.ci95
         rows.add_row(
             row.property, printable(row.language), printable(row.metric), f"{row.pairs:,}", f"{row.a:.2f}", f"{row.b:.2f}",
@@ -94,8 +94,8 @@ def _show(found: Comparison) -> None:
     out.print(rows)
     out.print(f"Interval: {INTERVAL}.", style="dim", soft_wrap=True, markup=False)
     out.print(f"p: {TEST} (*); not corrected for the number of rows.", style="dim", soft_wrap=True, markup=False)
-    for case in found.cases:
-        _show_case(out, case, found.metrics[0])
+    for case in comparison.cases:
+        _show_case(out, case, comparison.metrics[0])
 
 
 def _show_case(out: Console, case: Changed, metric: str) -> None:

@@ -124,7 +124,7 @@ def _described(name: str, data_dir: Path | None) -> dict[str, Any]:
 
     try:
         return _describe(get_plugins().datasets.get(name), name, data_dir)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever a plugin raises
         problem = f"can't be read: {one_line(error)}"
         return {"name": name, "languages": [], "files": [], "looked_in": [], "problem": problem}
 

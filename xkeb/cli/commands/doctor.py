@@ -39,9 +39,9 @@ def command() -> None:
     """Look over the installation: versions, devices, plugins, folders, data. Exit status 1 if something is wrong."""
     marks = {"ok": "ok   ", "note": "note ", "wrong": "WRONG"}
     wrong = 0
-    for kind, what, found in findings():
+    for kind, what, detail in findings():
         wrong += kind == "wrong"
-        click.echo(f"{marks[kind]}  {what}: {found}")
+        click.echo(f"{marks[kind]}  {what}: {detail}")
     sys.exit(1 if wrong else 0)
 
 
@@ -131,7 +131,7 @@ def _files(name: str, dataset: Dataset) -> Finding:
             folders.append(str(dataset.find(file).parent))
         except NotHereError as error:
             lacks.append(str(error))
-    found = f"{len(folders)} of {len(files)} files"
+    share = f"{len(folders)} of {len(files)} files"
     if lacks:
-        return "note", name, f"{found}. {lacks[0]}"
-    return "ok", name, f"{found} in {', '.join(dict.fromkeys(folders))}"
+        return "note", name, f"{share}. {lacks[0]}"
+    return "ok", name, f"{share} in {', '.join(dict.fromkeys(folders))}"

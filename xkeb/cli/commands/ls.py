@@ -51,7 +51,7 @@ def _described(entry: Any, describe: Callable[[Any], Row]) -> Row:
     """Or what is wrong with it: one plugin's mistake must not hide all the others."""
     try:
         return describe(entry)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever a plugin raises
         return {"description": f"can't be read: {one_line(error)}"}
 
 
@@ -99,8 +99,8 @@ def command(kind: str | None, as_json: bool) -> None:
     """List tasks, methods, models, languages, pairs, metrics, data sets, executors, observers or plugins; all without KIND."""
     kinds = [kind] if kind else list(KINDS)
     if as_json:
-        found: Any = KINDS[kind]() if kind else {name: KINDS[name]() for name in kinds}
-        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+        listing: Any = KINDS[kind]() if kind else {name: KINDS[name]() for name in kinds}
+        click.echo(json.dumps(listing, ensure_ascii=False, indent=2))
         return
     from rich.markup import escape
 

@@ -84,8 +84,8 @@ def _owner(kind: str, name: str) -> str | None:
     if kind == "task":
         from xkeb.tasks.task import load_definitions
 
-        known = load_definitions()
-        return str(known[name].path) if name in known else None
+        definitions = load_definitions()
+        return str(definitions[name].path) if name in definitions else None
     plugins = get_plugins()
     registries: dict[str, Registry[Any]] = {
         "method": plugins.methods,
@@ -108,7 +108,7 @@ def write(kind: str, name: str, folder: Path) -> list[Path]:
 
     from xkeb.tasks.task import shipped_task
 
-    environment = Environment(
+    environment = Environment(  # noqa: S701 - it writes Python and Markdown, not HTML
         loader=PackageLoader("xkeb", "templates"), undefined=StrictUndefined, keep_trailing_newline=True
     )
     title = "".join(part.capitalize() for part in re.split("[-_]", name))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from xkeb.cli.options import data_dir_option, device_options, include_option, split_names
+
+if TYPE_CHECKING:
+    from xkeb.evaluation.job import Job
 
 
 @click.command("train")
@@ -60,9 +64,14 @@ def command(**options: Any) -> None:
         with ProgressDisplay() as display:
             trained = train_jobs(jobs, config, display)
     except JobError as error:
+        _show(error.results)
         for job, problem in error.failed:
             click.echo(f"xkeb: {job.name}: {problem}", err=True)
         sys.exit(2 if error.wrong_request else 1)
+    _show(trained)
+    click.echo(f"Kept in {cache_root()}")
+
+
+def _show(trained: Sequence[tuple[Job, int, float]]) -> None:
     for job, facts, seconds in trained:
         click.echo(f"{job.name}: {facts} facts, {seconds:.0f} s")
-    click.echo(f"Kept in {cache_root()}")

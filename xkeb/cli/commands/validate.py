@@ -31,9 +31,9 @@ def command(files: tuple[Path, ...]) -> None:
             definitions = read_definitions(path)
             if path.parent not in beside:
                 beside[path.parent] = _in_folder(path.parent)
-            known = {**beside[path.parent], **shipped}
+            catalogue = {**beside[path.parent], **shipped}
             for definition in definitions:
-                check_members(definition, known)
+                check_members(definition, catalogue)
         except XkebError as error:
             wrong += 1
             click.echo(f"xkeb: {error}", err=True)
@@ -46,12 +46,12 @@ def _in_folder(folder: Path) -> dict[str, Definition]:
     """The tasks and groups of a folder, as far as they are right: a group may name them."""
     from xkeb.tasks.config import read_definitions
 
-    known: dict[str, Definition] = {}
+    definitions: dict[str, Definition] = {}
     for path in sorted(folder.glob("*.yaml")):
         with contextlib.suppress(XkebError):
             for definition in read_definitions(path):
-                known.setdefault(definition.name, definition)
-    return known
+                definitions.setdefault(definition.name, definition)
+    return definitions
 
 
 def _named(definitions: Sequence[Definition]) -> str:

@@ -69,7 +69,7 @@ def train_jobs(jobs: Sequence[Job], config: RunConfig, observer: RunObserver) ->
 
     trained, failed = _for_each(jobs, config, observer, train_job)
     if failed:
-        raise JobError(failed, [])
+        raise JobError(failed, trained)
     return trained
 
 
@@ -77,7 +77,7 @@ def _for_each(
     jobs: Sequence[Job], config: RunConfig, observer: RunObserver, act: Callable[[Job, Backbone, float], T]
 ) -> tuple[list[T], Failed]:
     """What `act` gives for each job, and the jobs that failed."""
-    done: list[T] = []
+    results: list[T] = []
     failed: Failed = []
     for _, group in itertools.groupby(jobs, key=lambda job: job.model):
         members = list(group)
@@ -85,7 +85,7 @@ def _for_each(
         started = time.perf_counter()
         try:
             backbone = _load(members[0], config, observer)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - raised below, for each job of the model
             backbone = detach_traceback(error)
         load_seconds = time.perf_counter() - started
         for job in members:
@@ -93,14 +93,14 @@ def _for_each(
             try:
                 if isinstance(backbone, Exception):
                     raise backbone
-                done.append(act(job, backbone, load_seconds))
+                results.append(act(job, backbone, load_seconds))
                 load_seconds = 0.0
-            except Exception as error:  # whatever a plugin raises costs its own job, not the night's run
+            except Exception as error:  # noqa: BLE001 - whatever a plugin raises costs its own job, not the night's run
                 failed.append((job, detach_traceback(error)))
                 observer.job_failed(*failed[-1])
         del backbone
         gc.collect()
-    return done, failed
+    return results, failed
 
 
 def _load(job: Job, config: RunConfig, observer: RunObserver) -> Backbone:

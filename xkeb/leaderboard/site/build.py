@@ -89,15 +89,15 @@ def build_site(results: Iterable[Path], output: Path, *, with_published: bool = 
         RequestError: a folder is missing, `output` holds something else or the results, or there is nothing to show.
     """
     folders = list(results)
-    found = find_results(folders)
+    findings = find_results(folders)
     printed = list(published_entries()) if with_published else []
-    if not printed and not found.entries:
-        broken = f" ({len(found.broken)} can't be read)" if found.broken else ""
+    if not printed and not findings.entries:
+        broken = f" ({len(findings.broken)} can't be read)" if findings.broken else ""
         raise RequestError(f"There is no result to show{broken}.")
-    read = [entry.folder for entry in found.entries if entry.folder is not None]
-    _clear(output, [*folders, *read, *(one.path for one in found.broken)])
+    read = [entry.folder for entry in findings.entries if entry.folder is not None]
+    _clear(output, [*folders, *read, *(one.path for one in findings.broken)])
     site = Site(output)
-    entries = [*printed, *found.entries, *baselines(found.entries)]
+    entries = [*printed, *findings.entries, *baselines(findings.entries)]
     _copy_static(site)
     names = {kind: _names(entries, kind) for kind in ("task", "model", "method")}
     site.templates.globals["pages"] = names
@@ -108,7 +108,7 @@ def build_site(results: Iterable[Path], output: Path, *, with_published: bool = 
         entries,
         "all",
         partial(_overview_charts, entries),
-        broken=found.broken,
+        broken=findings.broken,
         summaries=[view for badge in ("published", "reproduced") if (view := summarize(entries, badge)) is not None],
     )
     for kind in ("task", "model", "method"):
@@ -119,14 +119,14 @@ def build_site(results: Iterable[Path], output: Path, *, with_published: bool = 
                 site, f"{kind}s/{page}.html", "listing.html", members, f"{kind}-{page}", pictures, kind=kind, name=name
             )
     counterparts = {entry.cell: entry for entry in printed}
-    for entry in found.entries:
+    for entry in findings.entries:
         _result(site, entry, counterparts.get(entry.cell))
     site.page("about.html", "about.html", printed=published())
     site.page("submit.html", "submit.html")
-    return Built(output / "index.html", len(printed), len(found.entries), found.broken)
+    return Built(output / "index.html", len(printed), len(findings.entries), findings.broken)
 
 
-def _clear(output: Path, kept: Iterable[Path]) -> None:
+def _clear(output: Path, sources: Iterable[Path]) -> None:
     """An empty folder with the marker.
 
     Raises:
@@ -140,7 +140,7 @@ def _clear(output: Path, kept: Iterable[Path]) -> None:
             raise RequestError(
                 f"{output} holds something that is no leaderboard; choose an empty folder with --output."
             )
-        for path in kept:
+        for path in sources:
             if path.resolve().is_relative_to(place):
                 raise RequestError(f"{output} holds the results in {path}; choose another folder with --output.")
         if place.exists():

@@ -31,44 +31,44 @@ class Pages:
 def write_cases(entry: Entry, folder: Path) -> Pages:
     """Writes ``cases.js`` and gives what the page itself holds. A journal that is missing or damaged is said to be so."""
     assert entry.result is not None and entry.folder is not None
-    wanted = set(entry.result.case_ids)
+    case_ids = set(entry.result.case_ids)
     first: list[dict[str, Any]] = []
     n, problem = 0, None
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "cases.js").open("wb") as out:
         out.write(b"xkebCases([")
         try:
-            for case in _read(entry.folder / CASES, wanted):
+            for case in _read(entry.folder / CASES, case_ids):
                 if n < FIRST:
                     first.append(case)
                 out.write((b",\n" if n else b"\n") + to_json(case))
                 n += 1
         except ValidationError as error:
-            problem = f"has a damaged cases.jsonl, after {n} of its {len(wanted)} cases: {next(sentences(error))}"
+            problem = f"has a damaged cases.jsonl, after {n} of its {len(case_ids)} cases: {next(sentences(error))}"
         except UnreadableError as error:
-            problem = f"has a damaged cases.jsonl, after {n} of its {len(wanted)} cases: {error}"
+            problem = f"has a damaged cases.jsonl, after {n} of its {len(case_ids)} cases: {error}"
         out.write(b"\n]);\n")
     if not (entry.folder / CASES).is_file():
         problem = "has no cases.jsonl beside it"
-    elif problem is None and n != len(wanted):
-        problem = f"is of {len(wanted)} cases, of which {n} are in its cases.jsonl"
+    elif problem is None and n != len(case_ids):
+        problem = f"is of {len(case_ids)} cases, of which {n} are in its cases.jsonl"
     return Pages(first, n, problem)
 
 
-def _read(path: Path, wanted: set[str]) -> Iterator[dict[str, Any]]:
+def _read(path: Path, case_ids: set[str]) -> Iterator[dict[str, Any]]:
     """The cases that count, as the page shows them; each once.
 
     Raises:
         UnreadableError: the file, or a line of it.
         ValidationError: a line is no case.
     """
-    left = set(wanted)
+    rest = set(case_ids)
     for number, value in load_lines(path):
         if isinstance(value, UnreadableError):
             raise UnreadableError(f"line {number} {value}")
         record = CaseRecord.model_validate(value, context=ANY_NAME)
-        if record.case_id in left and record.status == "ok":
-            left.discard(record.case_id)
+        if record.case_id in rest and record.status == "ok":
+            rest.discard(record.case_id)
             yield _shown(record)
 
 

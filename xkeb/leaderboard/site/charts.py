@@ -281,8 +281,8 @@ def _logarithmic(title: str, labelled: Sequence[float], values: Sequence[float])
 
 
 def _badges(entries: Iterable[Entry]) -> list[Badge]:
-    found = {entry.badge for entry in entries}
-    return [badge for badge in BADGES if badge in found]
+    badges = {entry.badge for entry in entries}
+    return [badge for badge in BADGES if badge in badges]
 
 
 def _one_decimal(value: float | None) -> str:

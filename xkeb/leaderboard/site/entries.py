@@ -202,10 +202,10 @@ def slug(*parts: str) -> str:
     return "--".join(re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-")[:60] or "x" for part in parts)
 
 
-def unused(name: str, taken: Container[str]) -> str:
+def unused(name: str, names: Container[str]) -> str:
     """The name, with a number where it is taken."""
-    count, found = 1, name
-    while found in taken:
+    count, candidate = 1, name
+    while candidate in names:
         count += 1
-        found = f"{name}-{count}"
-    return found
+        candidate = f"{name}-{count}"
+    return candidate

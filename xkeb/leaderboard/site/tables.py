@@ -73,11 +73,11 @@ def boards(entries: Sequence[Entry], prefix: str) -> list[Board]:
     groups: dict[tuple[str, ...], list[Entry]] = {}
     for entry in entries:
         groups.setdefault(tuple(sorted({entry.source, entry.target})), []).append(entry)
-    found: dict[str, Board] = {}
+    tables: dict[str, Board] = {}
     for languages, members in sorted(groups.items()):
-        name = unused(f"{prefix}--{slug('-'.join(languages))}", found)
-        found[name] = board(members, languages, name)
-    return list(found.values())
+        name = unused(f"{prefix}--{slug('-'.join(languages))}", tables)
+        tables[name] = board(members, languages, name)
+    return list(tables.values())
 
 
 def board(entries: Sequence[Entry], languages: Sequence[str], name: str) -> Board:
@@ -95,10 +95,10 @@ def board(entries: Sequence[Entry], languages: Sequence[str], name: str) -> Boar
     for protocol in {entry.protocol for entry in ordered}:
         able = [i for i, entry in enumerate(ordered) if entry.badge != "baseline" and entry.protocol == protocol]
         for k in range(len(columns)):
-            for i, found in zip(able, mark([shown[i][k].f1 for i in able]), strict=True):
-                shown[i][k] = replace(shown[i][k], mark=found)
-    told = [entry.train_size if len(sizes.get(entry.cell, ())) > 1 else None for entry in ordered]
-    return Board(name, languages, columns, [Row(*row) for row in zip(ordered, shown, told, strict=True)])
+            for i, sign in zip(able, mark([shown[i][k].f1 for i in able]), strict=True):
+                shown[i][k] = replace(shown[i][k], mark=sign)
+    train_sizes = [entry.train_size if len(sizes.get(entry.cell, ())) > 1 else None for entry in ordered]
+    return Board(name, languages, columns, [Row(*row) for row in zip(ordered, shown, train_sizes, strict=True)])
 
 
 def _show(entry: Entry, column: Cell, printed: Mapping[tuple[str, str, str, str], Entry]) -> Shown:
@@ -128,7 +128,7 @@ def _mark(score: AnyScore | None, best: AnyScore | None) -> str:
 
 def records(board: Board) -> list[dict[str, Any]]:
     """The table as data: a record a row, with every metric."""
-    found = []
+    rows = []
     for row in board.rows:
         entry = row.entry
         scores = {
@@ -138,7 +138,7 @@ def records(board: Board) -> list[dict[str, Any]]:
             }
             for (name, code), place in zip(board.columns, row.places, strict=True)
         }
-        found.append(
+        rows.append(
             {
                 "badge": entry.badge,
                 "task": entry.task,
@@ -159,7 +159,7 @@ def records(board: Board) -> list[dict[str, Any]]:
                 },
             }
         )
-    return found
+    return rows
 
 
 def as_json(board: Board) -> str:

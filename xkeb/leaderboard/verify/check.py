@@ -35,27 +35,27 @@ def check_result(path: Path, sources: Sources | None = None) -> Report:
     Args:
         sources: where the data is looked for; give the same for many results.
     """
-    found = read_stored(path)
-    problems = list(found.problems)
+    submission = read_stored(path)
+    problems = list(submission.problems)
     notes: list[str] = []
     tally = Tally()
-    if found.result is not None:
-        problems += _check(found, found.result, sources or Sources(), tally, notes)
+    if submission.result is not None:
+        problems += _check(submission, submission.result, sources or Sources(), tally, notes)
     sentences = tuple(f"{problem}." for problem in dict.fromkeys(problems))
-    summary = "" if sentences or found.result is None else _summary(found.result, tally, notes)
+    summary = "" if sentences or submission.result is None else _summary(submission.result, tally, notes)
     return Report(path, sentences, summary)
 
 
-def _check(found: StoredResult, result: Result, sources: Sources, tally: Tally, notes: list[str]) -> Iterator[str]:
+def _check(submission: StoredResult, result: Result, sources: Sources, tally: Tally, notes: list[str]) -> Iterator[str]:
     yield from sources.check_task(result)
     yield from _check_settings(result)
-    yield from _check_bookkeeping(found, result)
-    for case in found.cases.values():
+    yield from _check_bookkeeping(submission, result)
+    for case in submission.cases.values():
         where = f"case {quoted(case.case_id)}"
         yield from (f"{where}: {problem}" for problem in _check_case(case, result))
         yield from (f"{where}: {problem}" for problem in check_answers(case, result.metrics, tally))
     named = dict.fromkeys(result.case_ids)
-    ran = [found.cases[case_id] for case_id in named if case_id in found.cases]
+    ran = [submission.cases[case_id] for case_id in named if case_id in submission.cases]
     if len(ran) == len(named):  # the means of some of them would be other ones
         yield from check_means(result, ran, tally)
     loaded, problem, note = sources.find(result)
@@ -63,25 +63,25 @@ def _check(found: StoredResult, result: Result, sources: Sources, tally: Tally, 
     if problem:
         yield problem
     if loaded is not None:
-        yield from check_cases(result, found.cases, loaded)
+        yield from check_cases(result, submission.cases, loaded)
         problem, note = selection(result, loaded)
         notes += [note] if note else []
         if problem:
             yield problem
-    ran_here = {case.case_id for case in found.cases.values() if case.status == "ok"}
-    if left := len(ran_here - set(result.case_ids)):
-        notes.append(f"{left:,} more in {CASES}, which the result leaves out")
+    ran_here = {case.case_id for case in submission.cases.values() if case.status == "ok"}
+    if surplus := len(ran_here - set(result.case_ids)):
+        notes.append(f"{surplus:,} more in {CASES}, which the result leaves out")
     if tally.unknown:
         notes.append(f"not recomputed: {', '.join(sorted(tally.unknown))}")
 
 
-def _check_bookkeeping(found: StoredResult, result: Result) -> Iterator[str]:
+def _check_bookkeeping(submission: StoredResult, result: Result) -> Iterator[str]:
     """Whether each case is there, once, and is counted."""
     for case_id, number in Counter(result.case_ids).items():
-        case = found.cases.get(case_id)
+        case = submission.cases.get(case_id)
         if number > 1:
             yield f"case {quoted(case_id)}: stands {number} times in case_ids"
-        if case is None and found.whole:
+        if case is None and submission.whole:
             yield f"case {quoted(case_id)}: is missing from {CASES}"
         elif case is not None and case.status != "ok":
             yield f"case {quoted(case_id)}: was skipped, and stands in case_ids"
@@ -93,12 +93,12 @@ def _check_bookkeeping(found: StoredResult, result: Result) -> Iterator[str]:
             yield f"case {quoted(case_id)}: stands in case_ids and in skipped"
     refused = 0
     for skip in result.skipped:
-        case = found.cases.get(skip.case_id)
+        case = submission.cases.get(skip.case_id)
         if case is not None and (case.status, case.reason) != ("skipped", skip.reason):
             yield f"case {quoted(skip.case_id)}: is skipped for another reason than in {CASES}"
         refused += case is not None
     stated, counted = result.task.dataset.n_cases, len(result.case_ids) + refused
-    if stated != counted and found.whole:
+    if stated != counted and submission.whole:
         yield f"task.dataset.n_cases is {stated:,}, and {counted:,} cases were run or refused"
 
 
@@ -115,13 +115,13 @@ def _check_case(case: CaseRecord, result: Result) -> Iterator[str]:
     source, target = result.task.source, result.task.target
     if case.edit.language != source:
         yield f"is edited in {quoted(case.edit.language)}, and the task's source is {quoted(source)}"
-    asked = Counter((probe.property, probe.language) for probe in case.probes)
+    counts = Counter((probe.property, probe.language) for probe in case.probes)
     for name in PROPERTIES:
         for code in (source,) if name == "reliability" else (source, target):
-            number = asked.pop((name, code), 0)
+            number = counts.pop((name, code), 0)
             if number != 1:
                 yield f"has {number} probes of {name} in {quoted(code)}; there should be one"
-    for name, code in asked:
+    for name, code in counts:
         yield f"has a probe of {name} in {quoted(code)}, which the task doesn't ask"
     for probe in case.probes:
         if probe.property == "reliability" and (probe.prompt, probe.reference) != (case.edit.prompt, case.edit.target):
@@ -135,5 +135,5 @@ def _check_settings(result: Result) -> Iterator[str]:
 
 
 def _summary(result: Result, tally: Tally, notes: Sequence[str]) -> str:
-    done = f"{len(result.case_ids):,} cases, {tally.scores:,} scores and {tally.means:,} means recomputed"
-    return "; ".join([f"{inline(result.title)}: {done}", *notes])
+    totals = f"{len(result.case_ids):,} cases, {tally.scores:,} scores and {tally.means:,} means recomputed"
+    return "; ".join([f"{inline(result.title)}: {totals}", *notes])

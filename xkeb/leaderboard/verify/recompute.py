@@ -74,18 +74,18 @@ def _recomputed(probe: ProbeRecord, key: str, tally: Tally) -> dict[str, float]:
     new = Prediction(probe.after, tuple(probe.tokens.after))
     judged_by = Probe(probe.property, probe.language, probe.prompt, probe.reference).judged_by
     expected = old if judged_by == "before" else gold
-    known, metrics = get_plugins().languages, get_plugins().metrics
-    found = {}
+    languages, metrics = get_plugins().languages, get_plugins().metrics
+    values = {}
     for name in getattr(probe, key):
         if name not in metrics or not metrics.entry(name).builtin:
             tally.unknown.add(f"metric {quoted(name)}")
-        elif probe.language not in known:
+        elif probe.language not in languages:
             tally.unknown.add(f"language {quoted(probe.language)}")
         else:
             measure = metrics.get(name)
-            found[name] = measure(new if key == "scores" else old, expected, known.get(probe.language))
-    tally.scores += len(found)
-    return found
+            values[name] = measure(new if key == "scores" else old, expected, languages.get(probe.language))
+    tally.scores += len(values)
+    return values
 
 
 def _other_bags(probe: ProbeRecord, tally: Tally) -> Iterator[str]:
@@ -105,16 +105,16 @@ def check_means(result: Result, cases: Sequence[CaseRecord], tally: Tally) -> It
     """
     resampled = not _same_versions(result.environment)
     for key in KEYS:
-        stated, found = _flat(getattr(result, key)), _flat(mean_scores(cases, key))
-        for place in sorted(stated.keys() | found.keys()):
+        stated, means = _flat(getattr(result, key)), _flat(mean_scores(cases, key))
+        for place in sorted(stated.keys() | means.keys()):
             where = f"{key}.{'.'.join(map(inline, place))}"
-            if place not in found:
+            if place not in means:
                 yield f"{where} is stated, and no case has it"
             elif place not in stated:
-                yield f"{where} is missing, and {found[place].n} cases have it"
+                yield f"{where} is missing, and {means[place].n} cases have it"
             else:
                 tally.means += 1
-                yield from _compare(where, stated[place], found[place], resampled)
+                yield from _compare(where, stated[place], means[place], resampled)
     ran = [case.seconds for case in cases if case.seconds]
     for name in ("edit", "evaluate"):
         total, seconds = getattr(result.timing, f"{name}_seconds"), sum(getattr(second, name) for second in ran)
@@ -135,17 +135,17 @@ def _flat(scores: Mapping[Any, Any] | Scores) -> dict[tuple[str, str, str], Any]
     }
 
 
-def _compare(where: str, stated: Score, found: Score, resampled: bool) -> Iterator[str]:
+def _compare(where: str, stated: Score, truth: Score, resampled: bool) -> Iterator[str]:
     """One cell of a table, as stated and as computed."""
-    values = {"mean": (stated.mean, found.mean, CLOSE), "stderr": (stated.stderr, found.stderr, CLOSE)}
+    values = {"mean": (stated.mean, truth.mean, CLOSE), "stderr": (stated.stderr, truth.stderr, CLOSE)}
     # a resample's mean moves in steps of one case
-    slack = CLOSE + (RESAMPLING * found.stderr + 100 / found.n if resampled and found.stderr else 0)
-    values |= {f"ci95.{i}": (stated.ci95[i], found.ci95[i], slack) for i in (0, 1)}
-    for name, (said, computed, tolerance) in values.items():
-        if not math.isclose(said, computed, rel_tol=0, abs_tol=tolerance):
-            yield f"{where}.{name} is stated as {said:.6f}, and is {computed:.6f} by its cases"
-    if stated.n != found.n:
-        yield f"{where}.n is stated as {stated.n}, and is {found.n} by its cases"
+    slack = CLOSE + (RESAMPLING * truth.stderr + 100 / truth.n if resampled and truth.stderr else 0)
+    values |= {f"ci95.{i}": (stated.ci95[i], truth.ci95[i], slack) for i in (0, 1)}
+    for name, (claim, computed, tolerance) in values.items():
+        if not math.isclose(claim, computed, rel_tol=0, abs_tol=tolerance):
+            yield f"{where}.{name} is stated as {claim:.6f}, and is {computed:.6f} by its cases"
+    if stated.n != truth.n:
+        yield f"{where}.n is stated as {stated.n}, and is {truth.n} by its cases"
 
 
 def _same_versions(environment: Mapping[str, Any]) -> bool:

@@ -33,9 +33,9 @@ class Sources:
         stated = {"version": task.version, "dataset": task.dataset.name, "pair": f"{task.source}-{task.target}"}
         here = {"version": content.version, "dataset": content.dataset_name, "pair": content.pair}
         for key, value in stated.items():
-            known = here[key]
-            if value != known:
-                yield f"task {quoted(task.name)} has the {key} {quoted(known)} here, not {quoted(value)}"
+            fact = here[key]
+            if value != fact:
+                yield f"task {quoted(task.name)} has the {key} {quoted(fact)} here, not {quoted(value)}"
 
     def find(self, result: Result) -> tuple[Split | None, str | None, str | None]:
         """The data behind a result.
@@ -59,8 +59,8 @@ class Sources:
             return None, None, f"its data has the hash registered for {name}, and is not here to compare the cases with"
         if loaded is None and not registered:
             return None, None, f"the data set {name} is not here and has no registered hash to compare its own with"
-        known = sorted(registered | ({loaded.sha256} if loaded else set()))
-        hashes = " or ".join(f"{sha256[:12]}…" for sha256 in known)
+        candidates = sorted(registered | ({loaded.sha256} if loaded else set()))
+        hashes = " or ".join(f"{sha256[:12]}…" for sha256 in candidates)
         return None, f"its data hash is foreign: {name} is {hashes}, not {stated.sha256[:12]}…", None
 
     def _load(self, dataset: Dataset, result: Result) -> Split | None:
@@ -79,14 +79,14 @@ class Sources:
 
 def check_cases(result: Result, cases: Mapping[str, CaseRecord], loaded: Split) -> Iterator[str]:
     """Where the cases or the skipped records of a result are not those of its data."""
-    known = {case.id: case for case in loaded.cases}
+    by_id = {case.id: case for case in loaded.cases}
     reasons = {skip.case_id: skip.reason for skip in loaded.skipped}
     for case_id, case in cases.items():
         if case_id in reasons:
             yield f"case {quoted(case_id)}: the data's record can't be run: {reasons[case_id]}"
-        elif case_id not in known:
+        elif case_id not in by_id:
             yield f"case {quoted(case_id)}: there is no such case in the data"
-        elif difference := _difference(case, known[case_id]):
+        elif difference := _difference(case, by_id[case_id]):
             yield f"case {quoted(case_id)}: {difference}"
     stated = {skip.case_id: skip.reason for skip in result.skipped}
     for case_id in sorted(reasons.keys() - stated.keys()):
@@ -95,16 +95,16 @@ def check_cases(result: Result, cases: Mapping[str, CaseRecord], loaded: Split) 
         yield f"case {quoted(case_id)}: is skipped, and nothing in the data or in {len(cases):,} lines says why"
 
 
-def _difference(case: CaseRecord, known: Case) -> str | None:
-    edit = known.edit
+def _difference(case: CaseRecord, original: Case) -> str | None:
+    edit = original.edit
     for name, value in case.edit.model_dump().items():
         if value != getattr(edit, name):
             return f"edit.{name} is {quoted(value)}, and {quoted(getattr(edit, name))} in the data"
     if case.status == "skipped":
         return None
-    if len(case.probes) != len(known.probes):
-        return f"has {len(case.probes)} probes, and {len(known.probes)} in the data"
-    for i, (probe, expected) in enumerate(zip(case.probes, known.probes, strict=True)):
+    if len(case.probes) != len(original.probes):
+        return f"has {len(case.probes)} probes, and {len(original.probes)} in the data"
+    for i, (probe, expected) in enumerate(zip(case.probes, original.probes, strict=True)):
         for name in ("property", "language", "prompt", "reference"):
             value = getattr(probe, name)
             if value != getattr(expected, name):
@@ -115,14 +115,14 @@ def _difference(case: CaseRecord, known: Case) -> str | None:
 def selection(result: Result, loaded: Split) -> tuple[str | None, str | None]:
     """Which of the data's cases a result rests on: a problem, where nobody asked to leave out the others, or a note."""
     skipped = {skip.case_id for skip in result.skipped}
-    asked = {*result.case_ids, *(case.id for case in loaded.cases if case.id in skipped)}
+    case_ids = {*result.case_ids, *(case.id for case in loaded.cases if case.id in skipped)}
     order = [case.id for case in loaded.cases]
-    if len(asked) == len(order):
+    if len(case_ids) == len(order):
         return None, None
-    note = f"the first {len(asked):,} of the data's {len(order):,} cases"
-    first = asked == set(order[: len(asked)])
+    note = f"the first {len(case_ids):,} of the data's {len(order):,} cases"
+    first = case_ids == set(order[: len(case_ids)])
     if not first:
-        note = f"{len(asked):,} of the data's {len(order):,} cases, not the first of them"
+        note = f"{len(case_ids):,} of the data's {len(order):,} cases, not the first of them"
     if result.selection == "all" or (result.selection == "first" and not first):
         return f"rests on {note}, and says that it is of {result.selection} cases", None
     return None, note

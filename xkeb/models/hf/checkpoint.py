@@ -65,8 +65,8 @@ def find_checkpoint(folder: Path) -> Checkpoint:
             return Checkpoint(folder, tuple(folder / shard for shard in shards))
         if (folder / name).is_file():
             return Checkpoint(folder, (folder / name,))
-    found = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
-    raise RequestError(f"Model folder {folder} holds no weights: expected {' or '.join(INDEXED)}; found {found}.")
+    listing = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
+    raise RequestError(f"Model folder {folder} holds no weights: expected {' or '.join(INDEXED)}; found {listing}.")
 
 
 def read_json(path: Path) -> dict[str, Any]:

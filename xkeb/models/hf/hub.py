@@ -9,7 +9,7 @@ from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from xkeb.errors import RequestError, one_line
-from xkeb.models.hf.checkpoint import WEIGHT_PATTERNS, find_checkpoint
+from xkeb.models.hf.checkpoint import SETTINGS, TOKENIZER, WEIGHT_PATTERNS, find_checkpoint
 
 TEXTS = ("*.json", "*.model", "*.txt")
 COMMIT = re.compile("[0-9a-f]{40}")
@@ -47,12 +47,18 @@ def hub_folder(repository: str, revision: str | None, weights: str | None = None
 
 
 def cached_folder(repository: str, revision: str | None, weights: str | None = None) -> Path | None:
-    """Where a repository's files were put when they were fetched; None where they weren't, or not all of them."""
+    """Where a repository's files were put when they were fetched; None where some of what a model needs is missing."""
     try:
         folder = Path(snapshot_download(repository, revision=revision, local_files_only=True))
         if weights is None:
             find_checkpoint(folder)
-        return folder if weights is None or any(folder.glob(weights)) else None
+        elif not any(folder.glob(weights)):
+            return None
+        gguf = (weights or "").endswith(".gguf")  # which holds all three
+        lacks = not gguf and not (
+            (folder / SETTINGS).is_file() and any((folder / name).is_file() for name in TOKENIZER)
+        )
+        return None if lacks else folder
     except (LocalEntryNotFoundError, OSError, ValueError, RequestError):
         return None
 

@@ -46,7 +46,6 @@ def load_folder(
     device: torch.device,
     dtype: torch.dtype,
     *,
-    gguf_file: str | None = None,
     device_map: DeviceMap | None = None,
 ) -> Backbone:
     """A backbone from a local folder with a config, a tokenizer and weights, or with a GGUF file that holds all three.
@@ -55,7 +54,7 @@ def load_folder(
         RequestError: there is no such folder, it holds no weights or not all of them, or not a causal language model; or
             there is no room for it.
     """
-    folder = resolve_folder(name, folder, gguf_file)
+    folder = resolve_folder(name, folder)
     skeleton = folder_skeleton(folder)
     devices = Placement(device, device_map).devices(skeleton.model, dtype)
     model: Any
@@ -139,8 +138,8 @@ def _convert(name: str, sha256: str, place: Callable[[Path], None], folder: Path
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         gguf = Path(temporary) / "model.gguf"
         place(gguf)
-        if (found := digest_file(gguf)) != sha256:
-            raise RequestError(f"The GGUF file of {name!r} has sha256 {found}; expected {sha256}.")
+        if (gguf_hash := digest_file(gguf)) != sha256:
+            raise RequestError(f"The GGUF file of {name!r} has sha256 {gguf_hash}; expected {sha256}.")
         optional_import("gguf", "embedded", f"Reading the GGUF file of {name!r}")
         try:
             with show_progress_bars(True):
@@ -155,14 +154,14 @@ def _convert(name: str, sha256: str, place: Callable[[Path], None], folder: Path
             plain = type(model)(config)
         plain.load_state_dict(model.state_dict(), assign=True)
         plain.tie_weights()
-        done = Path(temporary) / "done"
-        plain.save_pretrained(done)
-        tokenizer.save_pretrained(done)
-        weights = sorted(done.glob("*.safetensors"))
-        hashes = {"sha256": weights_hash(weights, remember=False), "settings": settings_hash(done)}
-        (done / CONVERTED).write_text(json.dumps({"gguf_sha256": sha256, **hashes}))
+        output = Path(temporary) / "done"
+        plain.save_pretrained(output)
+        tokenizer.save_pretrained(output)
+        weights = sorted(output.glob("*.safetensors"))
+        hashes = {"sha256": weights_hash(weights, remember=False), "settings": settings_hash(output)}
+        (output / CONVERTED).write_text(json.dumps({"gguf_sha256": sha256, **hashes}))
         shutil.rmtree(folder, ignore_errors=True)
-        done.replace(folder)
+        output.replace(folder)
 
 
 def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:

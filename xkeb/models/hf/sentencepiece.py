@@ -169,8 +169,8 @@ def load_sentencepiece(folder: Path, **defaults: Any) -> SentencePieceTokenizer:
     """
     if not (folder / FILE).is_file():
         raise RequestError(f"{folder} holds no {FILE}, the SentencePiece model of its tokenizer.")
-    said = [read_json(path) for name in SETTINGS if (path := folder / name).is_file()]
-    settings = {key: _token(value) for key, value in collections.ChainMap(*said).items() if key in TAKEN}
+    contents = [read_json(path) for name in SETTINGS if (path := folder / name).is_file()]
+    settings = {key: _token(value) for key, value in collections.ChainMap(*contents).items() if key in TAKEN}
     return SentencePieceTokenizer(str(folder / FILE), **defaults | settings)
 
 

@@ -109,9 +109,14 @@ def test_it_restores_after_an_exception_inside(llama: Backbone, editor: Any, cas
     outer, asked = installed_intervention(llama), case_queries(cases[0], 0)
     untouched = predict(llama, asked)
     (change,) = editor.edit(llama, [cases[0].edit])
-    with pytest.raises(ZeroDivisionError), change.applied(llama):
-        assert predict(llama, asked) != untouched
-        raise ZeroDivisionError
+
+    def fail_inside() -> None:
+        with change.applied(llama):
+            assert predict(llama, asked) != untouched
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_inside()
     assert installed_intervention(llama) is outer
     assert predict(llama, asked) == untouched
 

@@ -103,7 +103,7 @@ def test_what_was_learnt_otherwise_is_never_used(
     other: str,
 ) -> None:
     fitted(llama, training, options)
-    changed = {
+    others: dict[str, dict[str, Any]] = {
         "lr": {"lr": 2e-3},
         "seed": {"seed": 1},
         "classifier": {"classifier": str(make_bert(tmp_path / "bert", seed=2))},
@@ -111,7 +111,8 @@ def test_what_was_learnt_otherwise_is_never_used(
         "square": {"square": False},
         "freeze_embeddings": {"freeze_embeddings": True},
         "batch_size": {"batch_size": 2, "accumulate": 4},
-    }.get(other, {})
+    }
+    changed = others.get(other, {})
     with reporting_to((heard := Heard()).progress):
         fitted(llama, training[1:] if other == "facts" else training, {**options, **changed})
     learnt = {name for name, _ in heard.steps}

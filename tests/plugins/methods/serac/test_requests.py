@@ -32,9 +32,9 @@ def test_networks_that_are_not_there_are_refused_with_some_that_are(
         with pytest.raises(RequestError, match=r"^The scope classifier .* all-MiniLM-L6-v2") as refused:
             fitted(llama, training, given)
         assert "\n" not in str(refused.value)
-    for given in ("JackFram/llama-160m", "no/such/folder"):
+    for model in ("JackFram/llama-160m", "no/such/folder"):
         with pytest.raises(RequestError, match=r"^The counterfactual model .* gemma3-270m or smollm2-135m") as refused:
-            fitted(llama, training, {**options, "counterfactual": given})
+            fitted(llama, training, {**options, "counterfactual": model})
         assert "\n" not in str(refused.value)
 
 

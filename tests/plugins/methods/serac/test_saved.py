@@ -77,7 +77,11 @@ def test_a_saved_change_wants_the_networks_that_training_began_with(
 
 
 def test_a_change_of_an_unknown_method_is_refused(tmp_path: Path) -> None:
-    for kind, match in (("method:no-such", "no-such"), ("method:rome", "no change of a known kind")):
+    for kind, match in (
+        ("method:no-such", "no-such"),
+        ("method:rome", "Rome saves no changes of its own kind"),
+        ("no-such", "no change of a known kind"),
+    ):
         save_change(tmp_path, kind, {}, {})
         with pytest.raises(RequestError, match=match):
             load_change(tmp_path)

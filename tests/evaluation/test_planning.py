@@ -1,0 +1,117 @@
+"""`xkeb.evaluation.planning`: what is known before anything is loaded."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xkeb.errors import NotHereError
+from xkeb.evaluation.config import RunConfig
+from xkeb.evaluation.planning import plan_run
+from xkeb.tasks import task as tasks
+from xkeb.tasks.config import Definition, read_definitions
+
+pytest_plugins = ("command_line",)
+
+MINI = Path(__file__).parents[2] / "plugins" / "datasets" / "bizsre_mini"
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder that is looked into alone; its test file is there, its training file isn't."""
+    monkeypatch.delenv("XKEB_DATA_DIR", raising=False)
+    folder = tmp_path / "data" / "bizsre"
+    folder.mkdir(parents=True)
+    shutil.copy(MINI / "bizsre_mini_test.json", folder / "bizsre_test.json")
+    return tmp_path / "data"
+
+
+def rome_on_gemma(data: Path) -> RunConfig:
+    return RunConfig(["bizsre_en2zh"], ["gemma3-270m"], ["rome"], limit=1, data_dir=data, output=data / "results")
+
+
+@pytest.fixture
+def nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xkeb.evaluation.executors.local.load_backbone", lambda *_, **__: pytest.fail("it is loaded"))
+
+
+@pytest.mark.usefixtures("nothing_loaded")
+def test_that_a_tuned_method_learns_shows_before_weights_are_loaded(data: Path) -> None:
+    """What ROME needs depends on the model: its skeleton says so."""
+    with pytest.raises(NotHereError, match=r"lacks zsre_mend_train_10000\.json"):
+        plan_run(rome_on_gemma(data))
+    plan = plan_run(rome_on_gemma(data), "estimate")
+    assert plan.jobs[0].needs_training
+    (absent,) = plan.absent
+    assert "lacks zsre_mend_train_10000.json" in absent
+
+
+@pytest.mark.usefixtures("nothing_loaded")
+def test_a_run_whose_tuned_method_lacks_its_training_file_is_refused_at_once(
+    xkeb_cli: Callable[..., Any], data: Path, tmp_path: Path
+) -> None:
+    outcome = xkeb_cli(
+        "run", "--tasks", "bizsre_en2zh", "--model", "gemma3-270m", "--methods", "ft,rome", "--data-dir", data,
+        "--output", tmp_path / "results",
+    )  # fmt: skip
+    assert (outcome.status, outcome.out) == (2, "")
+    assert outcome.err.startswith("xkeb: Data set 'bizsre' lacks zsre_mend_train_10000.json: looked in ")
+    assert not (tmp_path / "results").exists()
+
+
+def test_the_plan_says_what_a_tuned_method_learns_from(
+    xkeb_cli: Callable[..., Any], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(MINI / "bizsre_mini_train.json", data / "bizsre" / "zsre_mend_train_10000.json")
+    facts = len(plan_run(rome_on_gemma(data)).jobs[0].training())
+    monkeypatch.setattr("xkeb.evaluation.api.execute", lambda *_: [])
+    outcome = xkeb_cli(
+        "run", "--tasks", "bizsre_en2zh", "--model", "gemma3-270m", "--methods", "ft,rome", "--data-dir", data,
+        "--output", tmp_path / "results",
+    )  # fmt: skip
+    assert outcome.status == 0, outcome.err
+    ft, rome = (next(line for line in outcome.out.splitlines() if f" {name} " in line) for name in ("ft", "rome"))
+    assert f"{facts} training facts" in rome
+    assert "training facts" not in ft
+
+
+def test_planning_many_tasks_reads_each_file_once(
+    tiny_folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """mzsre is two groups of many tasks, all of them of a few files."""
+    read: Counter[Path] = Counter()
+    original = read_definitions
+
+    def counting(path: Path) -> list[Definition]:
+        read[path.resolve()] += 1
+        return original(path)
+
+    monkeypatch.delenv("XKEB_DATA_DIR", raising=False)
+    monkeypatch.setattr(tasks, "read_definitions", counting)
+    config = RunConfig(
+        ["mzsre_en2x", "mzsre_x2en"],
+        ["hf"],
+        ["ft"],
+        model_args={"path": str(tiny_folders["llama"])},
+        data_dir=tmp_path,
+        output=tmp_path / "results",
+    )
+    plan = plan_run(config, "estimate")
+    assert len(plan.jobs) > 15
+    assert any("mzsre" in path.name or path.parent.name == "mzsre" for path in read)
+    assert set(read.values()) == {1}
+
+
+@pytest.mark.parametrize("purpose", ["estimate", "train"])
+def test_only_a_run_makes_its_output_folder(tiny_folders: dict[str, Path], tmp_path: Path, purpose: Any) -> None:
+    path = {"path": str(tiny_folders["llama"])}
+    config = RunConfig(["bizsre_mini_en2zh"], ["hf"], ["mend"], model_args=path, output=tmp_path / "results")
+    plan_run(config, purpose)
+    assert not (tmp_path / "results").exists()
+    plan_run(config)
+    assert (tmp_path / "results").is_dir() and not list((tmp_path / "results").iterdir())
