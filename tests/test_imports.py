@@ -24,7 +24,9 @@ def copy(tmp_path: Path) -> Path:
 
 
 def lint(folder: Path) -> subprocess.CompletedProcess[str]:
-    code = "import sys; sys.path.insert(0, '.'); from importlinter.cli import lint_imports_command; lint_imports_command()"
+    code = (
+        "import sys; sys.path.insert(0, '.'); from importlinter.cli import lint_imports_command; lint_imports_command()"
+    )
     return subprocess.run(
         [sys.executable, "-P", "-c", code, "--no-cache"], cwd=folder, capture_output=True, text=True, check=False
     )
@@ -52,7 +54,9 @@ def test_the_contract_fails_where_a_wrong_import_is_put_in(copy: Path, module: s
     text = path.read_text(encoding="utf-8")
     marker = "from __future__ import annotations\n"
     assert marker in text
-    guarded = f"{marker}\nfrom typing import TYPE_CHECKING as CHECKING\n\nif CHECKING:\n    {line}\n"  # type-only ones count
+    guarded = (
+        f"{marker}\nfrom typing import TYPE_CHECKING as CHECKING\n\nif CHECKING:\n    {line}\n"  # type-only ones count
+    )
     path.write_text(text.replace(marker, guarded, 1), encoding="utf-8")
     done = lint(copy)
     assert done.returncode == 1, done.stdout

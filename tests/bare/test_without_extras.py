@@ -9,7 +9,18 @@ from pathlib import Path
 
 import pytest
 
-HIDDEN = ("datasets", "gdown", "gguf", "peft", "plotly", "pooch", "requests", "sentence_transformers", "sentencepiece", "wandb")
+HIDDEN = (
+    "datasets",
+    "gdown",
+    "gguf",
+    "peft",
+    "plotly",
+    "pooch",
+    "requests",
+    "sentence_transformers",
+    "sentencepiece",
+    "wandb",
+)
 """Packages that only an extra brings."""
 
 PRELUDE = f"""
@@ -73,7 +84,9 @@ def test_a_part_whose_extra_is_missing_says_how_to_get_it(
     arguments: tuple[str, ...], package: str, extra: str, tmp_path: Path
 ) -> None:
     if "--model" in arguments:
-        made = run("from pathlib import Path; from xkeb.testing.small import save_small; save_small(Path('x'))", tmp_path)
+        made = run(
+            "from pathlib import Path; from xkeb.testing.small import save_small; save_small(Path('x'))", tmp_path
+        )
         assert made.returncode == 0, made.stderr
     done = run(command(*arguments), tmp_path)
     assert done.returncode == 2, done.stdout + done.stderr

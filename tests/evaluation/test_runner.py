@@ -9,11 +9,14 @@ import pytest
 from small_jobs import FT, TASK, lines, make_config, run_jobs
 
 import xkeb
+from xkeb.editing.editor import prepare
 from xkeb.evaluation import probing
+from xkeb.evaluation.planning import plan_run
 from xkeb.models.backbone import Backbone
 from xkeb.models.prediction import predict
 from xkeb.registry.manager import get_plugins
 from xkeb.types import DEFAULT_METRICS, Query
+from xkeb_plugins.methods.memit import Memit
 
 pytest_plugins = ("small_jobs",)
 pytestmark = pytest.mark.usefixtures("cache_of_this_module")
@@ -70,6 +73,19 @@ def test_a_result_is_the_mean_of_its_cases(tiny_folders: dict[str, Path], llama:
     assert written["model"]["sha256"] == llama.sha256 and written["model"]["dtype"] == "float32"
     assert written["method"]["name"] == "ft" and written["method"]["params"]["lr"] == 0.05
     assert written["method"]["params"]["layer"] == 4  # the one that was used, though none was asked for
+
+
+def test_a_jobs_editor_keeps_nothing_of_what_was_learned(
+    tiny_folders: dict[str, Path], llama: Backbone, tmp_path: Path
+) -> None:
+    """A run of many jobs would otherwise hold what all of them learned: gigabytes each, for MEMIT on a 7B model."""
+    config = make_config(tiny_folders, tmp_path, ["memit"], limit=1, method_args={"memit.steps": 1})
+    (job,) = plan_run(config).jobs
+    assert isinstance(job.editor, Memit)
+    run_jobs(llama, config, [job])
+    assert job.editor._questions is None and not job.editor._factors
+    learned = prepare(job.editor, llama, job.training())
+    assert isinstance(learned, Memit) and learned._questions and learned._factors  # there is something to keep
 
 
 def test_answers_and_scores_do_not_depend_on_the_batch_size(
