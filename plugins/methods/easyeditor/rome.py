@@ -52,15 +52,15 @@ class EasyEditorRome(Rome):
         """One rank-one change of a down-projection for each edit, one after the other."""
         me = self.configure(backbone.spec)
         prefixes = me.prefixes(backbone)
-        moments = me._moments(backbone)
+        moments = me._moments(backbone, sorted({edit.language for edit in edits}))
         return [me._edit_one(backbone, edit, prefixes, moments) for edit in edits]
 
-    def _moments(self, backbone: Backbone) -> dict[str, torch.Tensor]:
+    def _moments(self, backbone: Backbone, languages: Sequence[str]) -> dict[str, torch.Tensor]:
         """The second moment of the edited layer's keys, by module path."""
         if not self.mom2_adjustment:
             return {}
         layer = known(self.layer)
-        texts = corpus_texts(self.mom2_corpus, self._questions, self.mom2_samples)
+        texts = corpus_texts(self.mom2_corpus, self._questions, self.mom2_samples, languages)
         return {backbone.layout.down(layer): key_covariance(backbone, [layer], texts)[layer]}
 
     def _edit_one(

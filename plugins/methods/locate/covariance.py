@@ -83,7 +83,7 @@ def questions(cases: Iterable[Case]) -> list[str]:
     return list(texts)
 
 
-def corpus_texts(name: str, cases: Sequence[Case] | None, samples: int, languages: Sequence[str] = ()) -> list[str]:
+def corpus_texts(name: str, cases: Sequence[Case] | None, samples: int, languages: Sequence[str]) -> list[str]:
     """The texts that statistics are taken over.
 
     Args:

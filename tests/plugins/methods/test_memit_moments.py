@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 import torch
+from easyeditor_runs import SETTINGS, installed
+from easyeditor_runs import error as relative_error
 from huggingface_hub import constants
 from plain_memit import (
     EDITS,
@@ -32,7 +34,7 @@ from xkeb.editing.changes import LowRankChange
 from xkeb.editing.editor import options_of
 from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
-from xkeb.types import Case
+from xkeb.types import Case, Edit
 from xkeb.utils.hashing import digest_file
 from xkeb_plugins.methods.locate import wikipedia
 from xkeb_plugins.methods.locate.covariance import key_covariance, questions
@@ -176,6 +178,15 @@ def test_wikipedia_is_taken_in_the_language_of_the_edit(llama: Backbone, dump: P
     for one, other in zip(again.edit(llama, EDITS[:2]), changes, strict=True):
         assert isinstance(one, LowRankChange) and isinstance(other, LowRankChange)
         assert all(torch.equal(delta, other.deltas()[name]) for name, delta in one.deltas().items())
+
+
+@installed
+@pytest.mark.parametrize("edit", EDITS[:2], ids=["en", "zh"])
+def test_easyeditors_rome_takes_wikipedia_in_the_language_of_the_edit(llama: Backbone, dump: Path, edit: Edit) -> None:
+    options = {**SETTINGS["rome-covariance"], "mom2_corpus": "wikipedia", "mom2_samples": 50}
+    (ours,) = xkeb.load_editor("rome", **options).edit(llama, [edit])
+    (its,) = xkeb.load_editor("easyeditor-rome", tokens="xkeb", **options).edit(llama, [edit])
+    assert relative_error(ours, its) < 1e-3
 
 
 def test_a_dump_that_is_not_there_is_refused(llama: Backbone, dump: Path) -> None:
