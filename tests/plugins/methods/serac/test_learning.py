@@ -22,10 +22,10 @@ from xkeb.utils.progress import reporting_to
 
 
 def test_training_lowers_the_loss_and_tells_scope(
-    llama: Backbone, training: list[Case], thorough: dict[str, Any], empty_cache: Path
+    llama: Backbone, training: list[Case], thorough: dict[str, Any], fresh_cache: Path
 ) -> None:
     editor = fitted(llama, training, thorough)
-    for path in artifacts(empty_cache).values():
+    for path in artifacts(fresh_cache).values():
         first, *rest = log_of(path)
         assert first["step"] == 0
         assert min(line["loss"] for line in rest) < 0.9 * first["loss"]
@@ -42,37 +42,37 @@ def test_training_lowers_the_loss_and_tells_scope(
 
 
 def test_only_what_is_trained_is_kept(
-    llama: Backbone, training: list[Case], options: dict[str, Any], empty_cache: Path
+    llama: Backbone, training: list[Case], options: dict[str, Any], fresh_cache: Path
 ) -> None:
     pretrained = AutoModelForCausalLM.from_pretrained(options["counterfactual"])
     names = {name.replace(".", "/") for name, _ in pretrained.named_parameters()}
     editor = fitted(llama, training, {**options, "freeze_embeddings": True})
-    kept = load_file(artifacts(empty_cache)["serac-counterfactual"])
+    kept = load_file(artifacts(fresh_cache)["serac-counterfactual"])
     assert names - set(kept) == {"model/embed_tokens/weight", "lm_head/weight"}
     trained = dict(editor._router.counterfactual.model.named_parameters())
     for name, before in pretrained.named_parameters():
         same = torch.equal(trained[name], before)
         assert same == (name.replace(".", "/") not in kept), name
     words = "embeddings/word_embeddings/weight"
-    assert words not in load_file(artifacts(empty_cache)["serac-scope"])
-    for path in empty_cache.glob("serac-*/*.safetensors"):
+    assert words not in load_file(artifacts(fresh_cache)["serac-scope"])
+    for path in fresh_cache.glob("serac-*/*.safetensors"):
         path.unlink()
     fitted(llama, training, options)
-    assert set(load_file(artifacts(empty_cache)["serac-counterfactual"])) == names
-    assert words in load_file(artifacts(empty_cache)["serac-scope"])
+    assert set(load_file(artifacts(fresh_cache)["serac-counterfactual"])) == names
+    assert words in load_file(artifacts(fresh_cache)["serac-scope"])
 
 
-def test_it_is_learnt_once(llama: Backbone, training: list[Case], options: dict[str, Any], empty_cache: Path) -> None:
+def test_it_is_learnt_once(llama: Backbone, training: list[Case], options: dict[str, Any], fresh_cache: Path) -> None:
     with reporting_to((first := Heard()).progress):
         fitted(llama, training, options)
     assert first.steps == [(name, i) for name in ("scope classifier", "counterfactual model") for i in range(1, 7)]
     with reporting_to((again := Heard()).progress):
         editor = fitted(llama, training, options)
     assert again.steps == []
-    kept = load_file(artifacts(empty_cache)["serac-counterfactual"])
+    kept = load_file(artifacts(fresh_cache)["serac-counterfactual"])
     model = editor._router.counterfactual.model
     assert all(torch.equal(model.get_parameter(name.replace("/", ".")), value) for name, value in kept.items())
-    kept = load_file(artifacts(empty_cache)["serac-scope"])
+    kept = load_file(artifacts(fresh_cache)["serac-scope"])
     model = editor._router.encoder.model
     assert all(torch.equal(model.get_parameter(name.replace("/", ".")), value) for name, value in kept.items())
 
@@ -82,7 +82,7 @@ def test_the_edited_model_does_not_matter(
     tiny_folders: Mapping[str, Path],
     training: list[Case],
     options: dict[str, Any],
-    empty_cache: Path,
+    fresh_cache: Path,
 ) -> None:
     fitted(llama, training, options)
     gpt2 = xkeb.load_backbone("hf", path=str(tiny_folders["gpt2"]), device="cpu", dtype="bfloat16")
@@ -122,10 +122,10 @@ def test_what_was_learnt_otherwise_is_never_used(
 
 
 def test_a_foreign_file_is_not_taken_for_an_artifact(
-    llama: Backbone, training: list[Case], options: dict[str, Any], empty_cache: Path
+    llama: Backbone, training: list[Case], options: dict[str, Any], fresh_cache: Path
 ) -> None:
     fitted(llama, training, options)
-    path = artifacts(empty_cache)["serac-scope"]
+    path = artifacts(fresh_cache)["serac-scope"]
     right = path.read_bytes()
     save_file({name: torch.zeros_like(value) for name, value in load_file(path).items()}, path, {"key": "another"})
     fitted(llama, training, options)
@@ -151,20 +151,20 @@ def test_the_same_seed_gives_the_same_artifacts(
 
 @pytest.mark.parametrize("stop", [("scope classifier", 3), ("counterfactual model", 5)])
 def test_a_training_that_was_cut_short_goes_on_as_if_it_had_not(
-    llama: Backbone, training: list[Case], options: dict[str, Any], empty_cache: Path, stop: tuple[str, int]
+    llama: Backbone, training: list[Case], options: dict[str, Any], fresh_cache: Path, stop: tuple[str, int]
 ) -> None:
     fitted(llama, training, {**options, "seed": 7})
-    for path in artifacts(empty_cache).values():  # else the state that is kept would be the one it begins with
+    for path in artifacts(fresh_cache).values():  # else the state that is kept would be the one it begins with
         assert min(log_of(path), key=lambda line: line["loss"])["step"] > stop[1]
-    expected = {kind: path.read_bytes() for kind, path in artifacts(empty_cache).items()}
-    for path in artifacts(empty_cache).values():
+    expected = {kind: path.read_bytes() for kind, path in artifacts(fresh_cache).items()}
+    for path in artifacts(fresh_cache).values():
         path.unlink()
     with reporting_to(Heard(stop).progress), pytest.raises(KeyboardInterrupt):
         fitted(llama, training, {**options, "seed": 7})
     with reporting_to((rest := Heard()).progress):
         fitted(llama, training, {**options, "seed": 7})
     assert rest.steps[0] == (stop[0], stop[1])  # after the checkpoint, two steps apart
-    assert {kind: path.read_bytes() for kind, path in artifacts(empty_cache).items()} == expected
+    assert {kind: path.read_bytes() for kind, path in artifacts(fresh_cache).items()} == expected
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_a_loss_that_is_no_number_stops_it(
     llama: Backbone,
     training: list[Case],
     options: dict[str, Any],
-    empty_cache: Path,
+    fresh_cache: Path,
     rates: dict[str, float],
     what: str,
 ) -> None:

@@ -23,7 +23,7 @@ from xkeb_plugins.methods.serac.change import MemoryChange
 
 @pytest.fixture
 def saved(
-    llama: Backbone, training: list[Case], cases: list[Case], options: dict[str, Any], empty_cache: Path, tmp_path: Path
+    llama: Backbone, training: list[Case], cases: list[Case], options: dict[str, Any], fresh_cache: Path, tmp_path: Path
 ) -> tuple[Path, list[Prediction]]:
     """A saved change, and what it answers."""
     (change,) = fitted(llama, training, options).edit(llama, [cases[0].edit])
@@ -51,9 +51,9 @@ def test_what_is_saved_is_loaded(llama: Backbone, cases: list[Case], saved: tupl
 
 @pytest.mark.parametrize("kind", ["serac-scope", "serac-counterfactual"])
 def test_a_saved_change_wants_its_own_networks(
-    saved: tuple[Path, list[Prediction]], empty_cache: Path, kind: str
+    saved: tuple[Path, list[Prediction]], fresh_cache: Path, kind: str
 ) -> None:
-    path = artifacts(empty_cache)[kind]
+    path = artifacts(fresh_cache)[kind]
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
     save_file({name: value + 1 for name, value in load_file(path).items()}, path, metadata)
@@ -65,7 +65,7 @@ def test_a_saved_change_wants_its_own_networks(
 
 
 def test_a_saved_change_wants_the_networks_that_training_began_with(
-    llama: Backbone, training: list[Case], cases: list[Case], options: dict[str, Any], empty_cache: Path, tmp_path: Path
+    llama: Backbone, training: list[Case], cases: list[Case], options: dict[str, Any], fresh_cache: Path, tmp_path: Path
 ) -> None:
     folder = make_bert(tmp_path / "bert", seed=3)
     (change,) = fitted(llama, training, {**options, "classifier": str(folder)}).edit(llama, [cases[0].edit])
