@@ -302,7 +302,7 @@ def test_a_pair_in_another_language_is_refused(root: Path) -> None:
 def test_a_training_fact_is_a_case_with_the_probes_it_has(root: Path) -> None:
     write(root, [FACT, FACT | {"rephrase": "", "loc_ans": " "}], "train.json")
     whole, bare = DATA.training("en", root).cases
-    assert whole.edit == Edit("Where is Bo?", "Oslo", "en", "Bo", {"en": "Oslo"})
+    assert whole.edit == Edit("Where is Bo?", "Oslo", "en", "Bo")  # nothing of the other language
     assert whole.probes == (
         Probe("generality", "en", "Bo is where?", "Oslo"),
         Probe("locality", "en", "who is it", "him"),
@@ -331,7 +331,7 @@ def test_null_is_a_field_that_is_not_there(root: Path) -> None:
     nothing = dict.fromkeys(["subject", "rephrase", "loc", "loc_ans", "answers"])
     write(root, [FACT | nothing, FACT], "train.json")
     bare, whole = DATA.training("en", root).cases
-    assert (bare.edit, bare.probes) == (Edit("Where is Bo?", "Oslo", "en", translations={"en": "Oslo"}), ())
+    assert (bare.edit, bare.probes) == (Edit("Where is Bo?", "Oslo", "en"), ())
     assert (whole.edit.subject, len(whole.probes)) == ("Bo", 2)
     path = write(root, [FACT, FACT | {"alt": None}], "train.json")
     with pytest.raises(RequestError) as caught:
