@@ -32,7 +32,7 @@ bare: .venv-bare/installed
 check: .venv/installed build/typing
 	$(BIN)/ruff check $(PACKAGES)
 	$(BIN)/ruff format --check $(PACKAGES)
-	$(BIN)/lint-imports --quiet
+	$(BIN)/lint-imports
 	$(BIN)/mypy -p xkeb -p xkeb_plugins -p xkeb_tasks
 	$(BIN)/mypy tests benchmarks
 	$(BIN)/xkeb validate tasks/*.yaml tasks/mzsre/*.yaml
