@@ -1,53 +1,43 @@
 """Seconds a case, the share of the card's peak that this is, and peak memory of all seven methods on a random-weight model in
-the shape of LLaMA-2-7B or Baichuan2-7B.
+the shape of LLaMA-2-7B or Baichuan2-7B (`random_7b`).
 
-What is measured does not depend on what the weights are. The tokenizer is trained on the shipped questions, so texts are a
-little longer in tokens than with the published ones. SERAC's and IKE's own models are random, too, in the defaults' shape.
-Operations are counted in a dry run of the heaviest batch (`xkeb.estimation.estimator`), with every step that a method may
-make; seconds are of the steps that it made, which with random weights is nearly always all of them.
+SERAC's and IKE's own models are random, too, in the defaults' shape. Operations and bytes are counted in a dry run of the
+heaviest batch (`xkeb.estimation.estimator`), with every step that a method may make; seconds are of the steps that it made,
+which with random weights is nearly always all of them.
 
-    python benchmarks/speed/gpu_7b.py [--shape llama2|baichuan2] [--limit 8] [--data-dir DIR]
+    python benchmarks/speed/gpu_7b.py [--shape llama2|baichuan2] [--limit 32] [--data-dir DIR] [--profile]
     python benchmarks/speed/gpu_7b.py --layers 4 --width 64 --vocabulary 2000 --device cpu --limit 2    # a small one
 """
 
 from __future__ import annotations
 
 import gc
+import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import click
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import (
-    BertConfig,
-    BertModel,
-    BertTokenizer,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-)
 
 import xkeb
+from xkeb.editing.editor import make_changes, prepare
 from xkeb.estimation.estimator import Cost, Estimator
+from xkeb.evaluation.batches import auto_batch
 from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.executors.local import run_jobs
 from xkeb.evaluation.job import Job
 from xkeb.evaluation.planning import plan_run
-from xkeb.models.backbone import Backbone
 from xkeb.models.device import pick_device, pick_dtype
-from xkeb.models.skeleton import Skeleton
-from xkeb.registry.manager import get_plugins
+from xkeb.models.loader import load_backbone
 from xkeb.results.schema import Result
-from xkeb.utils.hashing import digest
 from xkeb.utils.progress_bars import show_progress_bars
 
-SHAPES = {"llama2": 55296, "baichuan2": 125696}
-"""Vocabularies; the rest is the same."""
-NAME = "random-7b"
+sys.path.append(str(Path(__file__).parents[1]))
+
+from random_7b import NAME, SHAPES, Random7B, register_random_7b, write_counterfactual, write_encoder
+
 TEST_SET = 1037
 """Cases of one direction."""
 SHORT: dict[str, dict[str, Any]] = {
@@ -57,127 +47,62 @@ SHORT: dict[str, dict[str, Any]] = {
 """Trainings are cut short: their memory is that of a whole one, their seconds a step are told apart from the edits'."""
 
 
-@dataclass(frozen=True)
-class Random:
-    """A random LLaMA; the fields are its ``--model-args``."""
-
-    vocabulary: int = 55296
-    layers: int = 32
-    width: int = 4096
-    tokenizer: ClassVar[PreTrainedTokenizerFast]
-
-    def skeleton(self) -> Skeleton:
-        return Skeleton(self._model(torch.device("meta"), torch.float32))
-
-    def load(self, device: torch.device, dtype: torch.dtype) -> Backbone:
-        model = self._model(device, dtype)
-        return Backbone(NAME, model, self.tokenizer, digest([self.vocabulary, self.layers, self.width, str(dtype)]))
-
-    def _model(self, device: torch.device, dtype: torch.dtype) -> LlamaForCausalLM:
-        heads = max(1, self.width // 128)
-        config = LlamaConfig(
-            vocab_size=self.vocabulary,
-            hidden_size=self.width,
-            intermediate_size=round(self.width * 2.6875),
-            num_hidden_layers=self.layers,
-            num_attention_heads=heads,
-            num_key_value_heads=heads,
-            tie_word_embeddings=False,
-        )
-        torch.manual_seed(0)
-        before = torch.get_default_dtype()
-        torch.set_default_dtype(dtype)
-        try:
-            with device:
-                return LlamaForCausalLM(config)
-        finally:
-            torch.set_default_dtype(before)
-
-
-def texts(tasks: list[str], data_dir: Path | None) -> Iterator[str]:
-    for name in tasks:
-        for case in xkeb.load_task(name, data_dir=data_dir):
-            yield from (case.edit.prompt, case.edit.target, *(probe.prompt for probe in case.probes))
-
-
-def train_tokenizer(sentences: Iterator[str], size: int) -> PreTrainedTokenizerFast:
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=min(size, 8000), special_tokens=["<s>", "</s>"], initial_alphabet=alphabet, show_progress=False
-    )
-    tokenizer.train_from_iterator(sentences, trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
-
-
-def write_encoder(folder: Path, small: bool) -> str:
-    """A sentence encoder and scope classifier in the shape of a distilled BERT."""
-    folder.mkdir()
-    words = sorted({*"abcdefghijklmnopqrstuvwxyz0123456789", *map(chr, range(0x4E00, 0x5E00))})
-    (folder / "vocab.txt").write_text(
-        "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words, *(f"##{word}" for word in words)]),
-        encoding="utf-8",
-    )
-    BertTokenizer(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
-    width, layers = (32, 2) if small else (768, 6)
-    config = BertConfig(
-        vocab_size=30_522,
-        hidden_size=width,
-        intermediate_size=2 * width if small else 4 * width,
-        num_attention_heads=2 if small else 12,
-        num_hidden_layers=layers,
-    )
-    BertModel(config).save_pretrained(folder)
-    return str(folder)
-
-
-def write_counterfactual(folder: Path, tokenizer: PreTrainedTokenizerFast, small: bool) -> str:
-    """SERAC's counterfactual model in the shape of llama-160m: 12 layers of width 768."""
-    width, layers = (32, 2) if small else (768, 12)
-    config = LlamaConfig(
-        vocab_size=32_000,
-        hidden_size=width,
-        intermediate_size=4 * width,
-        num_hidden_layers=layers,
-        num_attention_heads=max(2, width // 64),
-        tie_word_embeddings=False,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return str(folder)
-
-
 def counted(job: Job, device: torch.device, dtype: torch.dtype) -> Cost:
     """What there is to do."""
     assert job.skeleton is not None
-    estimator = Estimator(job.skeleton, dtype, Random.tokenizer, str(device), name=NAME)
+    estimator = Estimator(job.skeleton, dtype, Random7B.tokenizer, str(device), name=NAME)
     return estimator.cost(job.editor, job.cases, job.training() if job.needs_training else ())
 
 
-def row(result: Result, cost: Cost, peak: float) -> str:
+def row(result: Result, cost: Cost | None, peak: float) -> str:
     """Of the seconds of editing and evaluating; the answers before them are made once for all methods."""
     timing, count = result.timing, len(result.case_ids)
     edit, evaluate = timing.edit_seconds / count, timing.evaluate_seconds / count
     learn = timing.wall_seconds - timing.edit_seconds - timing.evaluate_seconds
     cells = [result.method.name, f"{edit:.2f}", f"{evaluate:.2f}", f"{learn:.0f}"]
-    if cost.unknown:
+    if cost is None or cost.unknown:
         cells += ["?", "?"]
     else:
         work = sum(cost.works[part].flops for part in ("edit", "evaluate")) / 1e12
         cells += [f"{work:.3g}", f"{100 * work / (edit + evaluate) / peak:.0f}"]
-    cells += [f"{TEST_SET * (edit + evaluate) / 60:.1f}", f"{timing.peak_memory_bytes / 1e9:.1f}"]
+    estimated = "?" if cost is None or cost.unknown else f"{cost.peak / 1e9:.1f}"
+    cells += [f"{TEST_SET * (edit + evaluate) / 60:.1f}", f"{timing.peak_memory_bytes / 1e9:.1f}", estimated]
     return f"| {' | '.join(cells)} |"
+
+
+def profile(job: Job, config: RunConfig, device: torch.device) -> None:
+    """Where the seconds of one batch's edit go: the share in which the card is at work, calls, the costliest kernels."""
+    gc.collect()
+    backbone = load_backbone(NAME, device=config.device, dtype=config.dtype, **job.model_args)
+    editor = prepare(job.editor, backbone, job.training() if job.needs_training else ())
+    edits = [case.edit for case in job.cases[: config.batch_size or auto_batch(device)]]
+    make_changes(editor, backbone, edits)  # warm
+    torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    make_changes(editor, backbone, edits)
+    torch.cuda.synchronize(device)
+    seconds = time.perf_counter() - start
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as watched:
+        make_changes(editor, backbone, edits)
+        torch.cuda.synchronize(device)
+    kernels = sorted(watched.key_averages(), key=lambda kernel: -kernel.self_device_time_total)
+    busy = sum(kernel.self_device_time_total for kernel in kernels) / 1e6
+    calls = sum(kernel.count for kernel in kernels if kernel.self_device_time_total)
+    click.echo(
+        f"  {job.method}: {len(edits)} edits in {seconds:.3f} s; the card is at work for {busy:.3f} s in {calls} calls"
+    )
+    for kernel in kernels[:12]:
+        milliseconds = kernel.self_device_time_total / 1e3
+        click.echo(f"    {milliseconds:9.1f} ms {kernel.count:7d} x {kernel.key[:100]}")
 
 
 @click.command()
 @click.option("--shape", type=click.Choice(list(SHAPES)), default="llama2", show_default=True)
 @click.option("--methods", default="ft,serac,ike,mend,kn,rome,memit", show_default=True)
 @click.option("--task", default="bizsre_mini_en2zh", show_default=True)
-@click.option("--limit", default=8, show_default=True)
-@click.option("--train-size", default=200, show_default=True)
+@click.option("--limit", default=32, show_default=True)
+@click.option("--batch-size", type=int, help="Cases at a time.  [default: as `xkeb run`]")
+@click.option("--train-size", default=3000, show_default=True)
 @click.option("--data-dir", type=Path)
 @click.option("--device", default="auto", show_default=True)
 @click.option("--dtype", default="bfloat16", show_default=True)
@@ -185,11 +110,14 @@ def row(result: Result, cost: Cost, peak: float) -> str:
 @click.option("--width", default=4096, show_default=True)
 @click.option("--vocabulary", type=int, help="[default: the shape's]")
 @click.option("--peak", default=989.0, show_default=True, help="TFLOP/s of the device in this precision; an H100's.")
+@click.option("--count/--no-count", default=True, help="Count operations and bytes, which takes a minute a method.")
+@click.option("--profile", "profiled", is_flag=True, help="Then say where the seconds of a batch's edit go, on a card.")
 def main(
     shape: str,
     methods: str,
     task: str,
     limit: int,
+    batch_size: int | None,
     train_size: int,
     data_dir: Path | None,
     device: str,
@@ -198,20 +126,21 @@ def main(
     width: int,
     vocabulary: int | None,
     peak: float,
+    count: bool,
+    profiled: bool,
 ) -> None:
     place = pick_device(device)
     size = vocabulary or SHAPES[shape]
     small = width < 1024
-    Random.tokenizer = train_tokenizer(texts([task], data_dir), size)
-    get_plugins().models.register(__name__, NAME, Random)
+    register_random_7b(task, data_dir, size)
     name = torch.cuda.get_device_name(place) if place.type == "cuda" else "CPU"
     click.echo(f"{shape}: {layers} layers, width {width}, vocabulary {size:,}, {dtype}, {name}")
     columns = ["method", "edit, s a case", "evaluate, s a case", "the rest, s", "TFLOP a case", "% of the peak"]
-    columns += [f"{TEST_SET:,} cases, min", "peak memory, GB"]
+    columns += [f"{TEST_SET:,} cases, min", "peak memory, GB", "estimated"]
     click.echo(f"\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     with tempfile.TemporaryDirectory() as folder, show_progress_bars(False):
         encoder = write_encoder(Path(folder) / "encoder", small)
-        model = write_counterfactual(Path(folder) / "counterfactual", Random.tokenizer, small)
+        model = write_counterfactual(Path(folder) / "counterfactual", small)
         chosen = {**SHORT, "ike": {"encoder": encoder}}
         chosen["serac"] = {**SHORT["serac"], "classifier": encoder, "counterfactual": model}
         for method in methods.split(","):
@@ -227,6 +156,7 @@ def main(
                 model_args={"vocabulary": size, "layers": layers, "width": width},
                 method_args=options,
                 limit=limit,
+                batch_size=batch_size,
                 train_size=train_size,
                 device=device,
                 dtype=dtype,
@@ -236,11 +166,13 @@ def main(
             try:
                 (job,) = plan_run(config).jobs
                 (result,) = run_jobs([job], config)
-                cost = counted(job, place, pick_dtype(dtype, place))
+                cost = counted(job, place, pick_dtype(dtype, place)) if count else None
             except xkeb.XkebError as error:  # one method that fails doesn't cost the others' numbers
                 click.echo(f"| {method} | {' '.join(str(error).split())} |{' |' * (len(columns) - 2)}")
             else:
                 click.echo(row(result, cost, peak))
+                if profiled:
+                    profile(job, config, place)
 
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ sys.path.extend([str(Path(__file__).parents[1]), str(Path(__file__).parents[1] /
 
 from agreement import Agreement
 from easyeditor_pairs import NEAREST, PAIRS, Options
+from random_7b import NAME, register_random_7b
 
 T = TypeVar("T")
 
@@ -229,7 +230,7 @@ class Setting:
 
 @click.command()
 @click.option("--data-dir", type=Path)
-@click.option("--model", default="smollm2-135m", show_default=True)
+@click.option("--model", default="smollm2-135m", show_default=True, help="``random-7b`` is made on the spot.")
 @click.option("--task", default="bizsre_en2zh", show_default=True)
 @click.option(
     "--methods",
@@ -248,6 +249,8 @@ class Setting:
 @click.option("--memory-of", type=click.Choice(["ours", "its"]), hidden=True)
 def main(methods: str, memory: bool, memory_of: str | None, **options: Any) -> None:
     setting = Setting(**options)
+    if setting.model == NAME:
+        register_random_7b(setting.task, setting.data_dir)
     if memory_of:
         ours, its, cases = setting.sides(methods)
         work = (lambda: ours.run(cases[: setting.batch])) if memory_of == "ours" else (lambda: its.run(cases[0]))

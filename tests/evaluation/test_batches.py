@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from running_out import run_out, state
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -16,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import xkeb
 from xkeb.editing.changes import Change
 from xkeb.editing.editor import make_changes, prepare
+from xkeb.evaluation.batches import FEWEST, MOST, auto_batch
 from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.events import RunObserver
 from xkeb.evaluation.executors.local import run_jobs
@@ -194,3 +196,16 @@ def test_wherever_memory_runs_out_the_model_is_as_it_was_and_answers_the_same(
         assert isinstance(found, OutOfMemory) or found == expected
     assert short or method == "ike"  # predictions alone are halved where they are made
     assert ask() == expected and state(llama) == before and llama.intervention is None
+
+
+@pytest.mark.parametrize(("gib", "cases"), [(8, FEWEST), (24, 12), (80, MOST)])
+def test_a_card_edits_as_many_cases_at_once_as_its_memory_suggests(
+    gib: int, cases: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Card:
+        total_memory = gib * 2**30
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: Card)
+    assert auto_batch(torch.device("cuda", 0)) == cases
+    assert auto_batch(torch.device("cpu")) == FEWEST

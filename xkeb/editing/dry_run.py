@@ -35,6 +35,10 @@ class DryRunSession(Protocol):
         """Another model, without its weights."""
         ...
 
+    def paused(self) -> AbstractContextManager[None]:
+        """Inside, nothing is counted, and new tensors are real: for what a run doesn't do, such as building a `Skeleton`."""
+        ...
+
     def phase(self, name: str) -> AbstractContextManager[None]:
         """Inside, work and memory are counted for this phase: ``fit``, ``edit`` or ``evaluate``."""
         ...

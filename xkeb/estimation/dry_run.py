@@ -96,6 +96,10 @@ class DryRun:
             stack.enter_context(self.meter)
             yield
 
+    def paused(self) -> AbstractContextManager[None]:
+        """Inside, nothing is counted, and new tensors are real."""
+        return _disable_current_modes()
+
     def phase(self, name: str) -> AbstractContextManager[None]:
         """Of a run: ``before``, ``fit``, ``edit`` or ``evaluate``."""
         return self.meter.phase(name)

@@ -21,8 +21,7 @@ from xkeb.errors import RequestError
 from xkeb.estimation.dry_run import DryRun
 from xkeb.estimation.meter import Work
 from xkeb.estimation.speed import Speed
-from xkeb.evaluation.batches import chunks
-from xkeb.evaluation.config import AUTO_BATCH
+from xkeb.evaluation.batches import auto_batch, chunks
 from xkeb.evaluation.probing import predict_after, predict_before
 from xkeb.models.backbone import Backbone
 from xkeb.models.skeleton import Skeleton
@@ -41,14 +40,15 @@ class Workload:
     """Of those that are edited together, likewise."""
 
     @classmethod
-    def of(cls, backbone: Backbone, cases: Sequence[Case], batch: int) -> Workload:
-        """The heaviest of the groups in which a run takes its cases."""
+    def of(cls, backbone: Backbone, cases: Sequence[Case], batch: int | None, device: torch.device) -> Workload:
+        """The heaviest of the groups in which a run on that device takes its cases."""
         sizes = {case.id: _size(backbone, case) for case in cases}
 
         def heaviest(groups: Iterator[Sequence[Case]]) -> Sequence[Case]:
             return max(groups, key=lambda group: sum(sizes[case.id] for case in group))
 
-        return cls(len(cases), heaviest(chunks(cases, 2 * AUTO_BATCH)), heaviest(chunks(cases, batch)))
+        auto = auto_batch(device)
+        return cls(len(cases), heaviest(chunks(cases, 2 * auto)), heaviest(chunks(cases, batch or auto)))
 
 
 def _size(backbone: Backbone, case: Case) -> int:
@@ -131,7 +131,7 @@ class Estimator:
         weights = session.meter.live
         with session.open():
             possible = supported_cases(me, session.backbone, cases)
-            before = Workload.of(session.backbone, cases, batch or AUTO_BATCH)
+            before = Workload.of(session.backbone, cases, batch, self.device)
             with session.phase("before"):
                 predict_before(session.backbone, before.before)
             works = {"before": session.meter.works["before"] * (1 / len(before.before))}
@@ -140,7 +140,7 @@ class Estimator:
             if not possible:
                 unknown = "it refuses every case"
             else:
-                load = Workload.of(session.backbone, possible, batch or AUTO_BATCH)
+                load = Workload.of(session.backbone, possible, batch, self.device)
                 try:
                     learned, changes = _dry_run(session, me, load.batch)
                 except RequestError as error:

@@ -5,11 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
+import torch
+
 from xkeb.evaluation.events import RunObserver
 from xkeb.models.oom import OutOfMemory, OutOfMemoryError, attempt
 from xkeb.types import Case
 
 T = TypeVar("T")
+
+FEWEST, MOST = 8, 32
+BYTES_OF_A_CARD = 2**31
+"""For each case. The most that a method keeps, a matrix of a 7B model with its gradient and moments, takes a third of it."""
+
+
+def auto_batch(device: torch.device) -> int:
+    """Cases edited together when ``--batch-size`` is ``auto``, as long as memory lasts.
+
+    On a CPU more of them gain nothing. A card waits for the calls of kernels where they are few; how many it takes depends on
+    its memory. An editor divides a batch itself where its backward pass would keep too much (`Backbone.activation_budget`).
+    """
+    if device.type != "cuda" or not torch.cuda.is_available():
+        return FEWEST
+    memory = torch.cuda.get_device_properties(device).total_memory
+    return max(FEWEST, min(MOST, memory // BYTES_OF_A_CARD))
 
 
 def chunks(cases: Sequence[Case], size: int) -> Iterator[Sequence[Case]]:

@@ -10,9 +10,6 @@ from typing import Any, Literal
 from xkeb.errors import RequestError
 from xkeb.types import DEFAULT_METRICS
 
-AUTO_BATCH = 8
-"""Cases edited together when ``--batch-size`` is ``auto``."""
-
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:

@@ -6,8 +6,8 @@ import copy
 from collections.abc import Sequence
 
 from xkeb.editing.editor import Editor, make_changes, options_of, prepare, why_unsupported
-from xkeb.evaluation.batches import chunks, run_in_batches
-from xkeb.evaluation.config import AUTO_BATCH, RunConfig
+from xkeb.evaluation.batches import auto_batch, chunks, run_in_batches
+from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.events import RunObserver
 from xkeb.evaluation.job import Job
 from xkeb.evaluation.probing import predict_after, predict_before
@@ -70,7 +70,7 @@ class JobRunner:
             observer.phase_started("edit", done=len(job.cases) - len(missing), total=len(job.cases))
             batches = run_in_batches(
                 self._skip_unsupported(missing, journal),
-                self.config.batch_size or AUTO_BATCH,
+                self.config.batch_size or auto_batch(self.backbone.device),
                 self._edit_and_ask,
                 observer,
                 fixed=self.config.batch_size is not None,
@@ -99,7 +99,7 @@ class JobRunner:
             missing = [case for case in job.cases if case.id not in journal]
             if missing:
                 self.observer.phase_started("before", done=len(job.cases) - len(missing), total=len(job.cases))
-            for cases in chunks(missing, 2 * AUTO_BATCH):
+            for cases in chunks(missing, 2 * auto_batch(self.backbone.device)):
                 with self.timer.phase("before"):
                     answered = predict_before(self.backbone, cases, config.protocol)
                 for case, answers in zip(cases, answered, strict=True):

@@ -113,6 +113,8 @@ class Trial:
 
         Args:
             tolerance: of a change of weights, the largest norm of the difference, in norms of the change.
+
+        One that was loaded stands on the CPU until it is applied.
         """
         if type(one) is not type(other):
             return False
@@ -120,7 +122,10 @@ class Trial:
             return bool(one.text == other.text)
         if not isinstance(one, WeightChange):
             return self.answers(one) == self.answers(other)
-        first, second = one.deltas(), other.deltas()
+        first = one.deltas()
+        second = {
+            name: delta.to(first[name].device) if name in first else delta for name, delta in other.deltas().items()
+        }
         return first.keys() == second.keys() and all(
             torch.equal(delta, second[name])
             if not tolerance

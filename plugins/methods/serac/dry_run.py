@@ -52,7 +52,8 @@ def dry_run_networks(session: DryRunSession, training: NetworkTraining) -> Route
 
 def _counterfactual(name: str, session: DryRunSession) -> Backbone:
     registered = name in get_plugins().models
-    skeleton = find_skeleton(make_loader(name) if registered else make_loader("hf", path=name))
+    with session.paused():
+        skeleton = find_skeleton(make_loader(name) if registered else make_loader("hf", path=name))
     if skeleton is None or skeleton.missing:
         raise RequestError(f"the counterfactual model {name!r} isn't on this machine")
     return session.load(skeleton, torch.float32)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from short_options import PAPER, short_options
 
 import xkeb
 from xkeb.editing.editor import load_editor, prepare, supported_cases
@@ -19,20 +20,6 @@ from xkeb.testing.methods import CHECKS
 from xkeb.testing.trial import Trial
 from xkeb.types import Case
 from xkeb_plugins.metrics.overlap import f1
-
-ONE_PREFIX = {"steps": 3, "context_templates": ("In short. ",)}
-FEW_PREFIXES = {"contexts": ((3, 2),)}
-SHORT: dict[str, dict[str, Any]] = {
-    "easyeditor-ft": {"steps": 3},
-    "easyeditor-memit": ONE_PREFIX,
-    "easyeditor-rome": ONE_PREFIX,
-    "memit": FEW_PREFIXES,
-    "mend": {"rank": 6, "steps": 2, "batch_size": 4, "validate_every": 1, "validation": 3},
-    "rome": FEW_PREFIXES,
-    "serac": {"steps": 2, "batch_size": 4, "accumulate": 1, "validate_every": 1, "validation": 3},
-}
-"""Few steps, for methods that train networks or sample, and for EasyEdit's code, which takes its time."""
-PAPER = [name for name in get_plugins().methods if getattr(get_plugins().methods.get(name), "in_paper", False)]
 
 
 @pytest.fixture(scope="module", params=list(get_plugins().methods))
@@ -47,8 +34,7 @@ def backbone(request: pytest.FixtureRequest, tiny_folders: dict[str, Path]) -> B
 
 @pytest.fixture(scope="module")
 def options(method: str, tiny_folders: dict[str, Path], tiny_bert: Path) -> dict[str, Any]:
-    networks = {"classifier": str(tiny_bert), "counterfactual": str(tiny_folders["gpt2"])} if method == "serac" else {}
-    return {**SHORT.get(method, {}), **networks}
+    return short_options(method, tiny_bert, tiny_folders["gpt2"])
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,32 @@
+"""Options with which a test tries every method: few steps, and networks made on the spot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from xkeb.registry.manager import get_plugins
+
+ONE_PREFIX = {"steps": 3, "context_templates": ("In short. ",)}
+FEW_PREFIXES = {"contexts": ((3, 2),)}
+SHORT: dict[str, dict[str, Any]] = {
+    "easyeditor-ft": {"steps": 3},
+    "easyeditor-memit": ONE_PREFIX,
+    "easyeditor-rome": ONE_PREFIX,
+    "memit": FEW_PREFIXES,
+    "mend": {"rank": 6, "steps": 2, "batch_size": 4, "validate_every": 1, "validation": 3},
+    "rome": FEW_PREFIXES,
+    "serac": {"steps": 2, "batch_size": 4, "accumulate": 1, "validate_every": 1, "validation": 3},
+}
+"""Few steps, for methods that train networks or sample, and for EasyEdit's code, which takes its time."""
+PAPER = [name for name in get_plugins().methods if getattr(get_plugins().methods.get(name), "in_paper", False)]
+
+
+def short_options(method: str, encoder: Path, model: Path) -> dict[str, Any]:
+    """
+    Args:
+        encoder: a folder with a BERT, SERAC's classifier.
+        model: a folder with a language model, SERAC's counterfactual one.
+    """
+    networks = {"classifier": str(encoder), "counterfactual": str(model)} if method == "serac" else {}
+    return {**SHORT.get(method, {}), **networks}
