@@ -33,6 +33,10 @@ class Sight(StrEnum):
     """A translation that the method makes or fetches by itself."""
 
 
+Scorer = Literal["growing", "growing_without_bos", "in_context"]
+"""How the paper's released code asks a method: from growing prompts, from these without the first token of a target (SERAC), or
+once, in a context (IKE)."""
+
 REPLACEMENT = "\ufffd"
 """What a piece of a multi-byte character decodes to."""
 
@@ -86,6 +90,14 @@ class Edit:
 
 
 @dataclass(frozen=True, slots=True)
+class Texts:
+    """A question and its gold answer, letter for letter as a data set's file has them."""
+
+    prompt: str
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
 class Probe:
     """One question to the model before and after the edit."""
 
@@ -94,6 +106,9 @@ class Probe:
     prompt: str
     reference: str
     """The gold answer: it gives the number of tokens to predict and the prefixes they are predicted from."""
+    raw: Texts | None = None
+    """What the file has, where reading it changed something: a prefix was taken off, or white space. Of no concern to any
+    protocol but the paper's."""
 
     @builtins.property  # `property` is a field here
     def judged_by(self) -> Literal["reference", "before"]:
@@ -140,6 +155,8 @@ class Query:
     language: str
     row: int = 0
     """Which change it is asked under, where several are at work at once."""
+    property: Property = "reliability"
+    """What it measures: the paper's protocol asks for portability in another way."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from xkeb.editing.editor import Editor
 from xkeb.errors import RequestError, one_line, optional_import
 from xkeb.models.backbone import Backbone
 from xkeb.registry.manager import get_plugins
-from xkeb.types import Case, Edit, Sight
+from xkeb.types import Case, Edit, Scorer, Sight
 from xkeb.utils.artifacts import cached_tensors
 from xkeb.utils.hashing import digest_texts
 from xkeb.utils.progress_bars import show_progress_bars
@@ -37,6 +37,7 @@ class InContext(Editor):
     """
 
     in_paper: ClassVar[bool] = True
+    released_scorer: ClassVar[Scorer] = "in_context"
     sees: ClassVar[frozenset[Sight]] = frozenset({Sight.SOURCE_EDIT, Sight.SOURCE_TRAINING})
 
     k: int = 16
@@ -54,21 +55,36 @@ class InContext(Editor):
     def needs_training(self) -> bool:
         return self.k > 0
 
+    @staticmethod
+    def joiner(edit: Edit) -> str:
+        """Between a question and its answer in the edit's language."""
+        return get_plugins().languages.get(edit.language).separator
+
+    def demonstrations(self, cases: Sequence[Case]) -> list[str]:
+        """What training facts become; the nearest are shown."""
+        return demonstrations(cases)
+
+    def query(self, edit: Edit) -> str:
+        """What demonstrations are compared with."""
+        return f"{fact(edit.prompt, edit.target, edit.language)}{edit.prompt}\n\n"
+
     def fit(self, backbone: Backbone, cases: Sequence[Case]) -> None:
         """Embeds the training facts; kept under the hash of their text, for every backbone alike."""
-        self._demonstrations = demonstrations(cases)
+        self._demonstrations = self.demonstrations(cases)
         key = {"encoder": self.encoder, "texts": digest_texts(self._demonstrations)}
         self._index = cached_tensors("ike", key, lambda: {"index": self._embed(self._demonstrations)})["index"]
 
     def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[ContextChange]:
         """One context for each edit; no weight is touched."""
         shown = self._nearest(edits)
-        return [ContextChange(self.context(edit, text)) for edit, text in zip(edits, shown, strict=True)]
+        return [
+            ContextChange(self.context(edit, text), self.before(edit)) for edit, text in zip(edits, shown, strict=True)
+        ]
 
     def dry_run(self, session: DryRunSession, edits: Sequence[Edit]) -> list[ContextChange]:
         """Contexts without weights, for what they need: which demonstrations are near can't be known, so that some of all
         lengths are shown. The encoder and its index stand on the host."""
-        texts = sorted(demonstrations(session.training), key=len, reverse=True) if self.k else []
+        texts = sorted(self.demonstrations(session.training), key=len, reverse=True) if self.k else []
         if self.k and session.on_host:
             with session.phase("fit"):
                 self._dry_run_index(session, texts)
@@ -88,15 +104,25 @@ class InContext(Editor):
         """What stands before a question."""
         return shown + fact(edit.prompt, edit.target, edit.language)
 
+    def before(self, edit: Edit) -> str | dict[str, str] | None:
+        """What stands before a question when the answer is given that locality compares with."""
+        return None
+
     def _nearest(self, edits: Sequence[Edit]) -> list[str]:
         """For each edit its demonstrations, the most similar first."""
+        return ["".join(self._demonstrations[i] for i in row) for row in self._ranked(edits)]
+
+    def _ranked(self, edits: Sequence[Edit]) -> list[list[int]]:
+        """For each edit the indices of the `k` nearest texts of the index, the most similar first."""
         if self.k == 0:
-            return [""] * len(edits)
+            return [[] for _ in edits]
         if self._index is None:
             raise RequestError("IKE takes its demonstrations from training facts: call fit() first, or set k=0.")
-        queries = self._embed([f"{fact(edit.prompt, edit.target, edit.language)}{edit.prompt}\n\n" for edit in edits])
-        best = (queries @ self._index.T).topk(min(self.k, len(self._demonstrations)), dim=-1).indices
-        return ["".join(self._demonstrations[i] for i in row) for row in best.tolist()]
+        queries = self._embed([self.query(edit) for edit in edits])
+        best: list[list[int]] = (
+            (queries @ self._index.T).topk(min(self.k, len(self._demonstrations)), dim=-1).indices.tolist()
+        )
+        return best
 
     def _embed(self, texts: Sequence[str]) -> torch.Tensor:
         """[n, d] unit vectors."""
@@ -104,21 +130,6 @@ class InContext(Editor):
             list(texts), convert_to_tensor=True, normalize_embeddings=True, show_progress_bar=False
         )
         return vectors.float().cpu()
-
-
-@dataclass
-class PublishedInContext(InContext):
-    """IKE as in the released code: the fact is shown with the answer of the language that is asked in.
-
-    So a model edited in English has the Chinese answer before its eyes when it is asked in Chinese. Kept to reproduce
-    the published table, under a name of its own.
-    """
-
-    in_paper: ClassVar[bool] = False
-    sees: ClassVar[frozenset[Sight]] = InContext.sees | {Sight.TARGET_ANSWER}
-
-    def context(self, edit: Edit, shown: str) -> str | dict[str, str]:
-        return {code: shown + fact(edit.prompt, answer, edit.language) for code, answer in edit.translations.items()}
 
 
 def fact(question: str, answer: str, language: str) -> str:

@@ -17,7 +17,7 @@ from xkeb.data.parallel import ParallelRecords
 from xkeb.data.records import read_records
 from xkeb.errors import RequestError
 from xkeb.registry.manager import get_plugins
-from xkeb.types import Edit, LanguagePair, Probe, Skipped
+from xkeb.types import Edit, LanguagePair, Probe, Skipped, Texts
 from xkeb.utils.hashing import digest_file
 
 Record = dict[str, Any]
@@ -97,12 +97,13 @@ def test_a_record_is_one_edit_and_seven_probes(root: Path, pair: LanguagePair) -
         questions={"en": "Where does Ada live?", "zh": "艾达住在哪里？"},
         aliases=(RECORD[pair.target]["subject"],),
     )
+    raw = {"en": Texts("nq question: what is red", RECORD["en"]["loc_ans"]), "zh": None}
     asked = [Probe("reliability", pair.source, side["src"], side["alt"])]
     for code in pair.languages:
         other = RECORD[code]
         asked += [
             Probe("generality", code, other["rephrase"], other["alt"]),
-            Probe("locality", code, {"en": "what is red", "zh": "红色是什么"}[code], other["loc_ans"]),
+            Probe("locality", code, {"en": "what is red", "zh": "红色是什么"}[code], other["loc_ans"], raw[code]),
             Probe("portability", code, other["portability"]["New Question"], other["portability"]["New Answer"]),
         ]
     assert list(case.probes) == asked

@@ -19,7 +19,7 @@ from xkeb.data.records import (
     training_case,
 )
 from xkeb.errors import NotHereError, RequestError
-from xkeb.types import Case, Edit, LanguagePair, Probe, Skipped
+from xkeb.types import PROPERTIES, Case, Edit, LanguagePair, Skipped
 from xkeb.utils.hashing import digest_file
 
 
@@ -220,14 +220,9 @@ def _case(case_id: str, pair: LanguagePair, sides: Mapping[str, ParallelRecord])
         questions={code: sides[code].src for code in pair.languages},
         aliases=tuple(side.subject for code, side in sides.items() if code != pair.source and side.subject),
     )
-    probes = [Probe("reliability", pair.source, source.src, source.alt)]
+    probes = [source.probe("reliability", pair.source)]
     for code in pair.languages:
-        side = sides[code]
-        probes += [
-            Probe("generality", code, side.rephrase, side.alt),
-            Probe("locality", code, side.locality, side.loc_ans),
-            Probe("portability", code, side.portability.question, side.portability.answer),
-        ]
+        probes += [sides[code].probe(name, code) for name in PROPERTIES if name != "reliability"]
     return Case(case_id, edit, tuple(probes))
 
 

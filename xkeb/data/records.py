@@ -11,13 +11,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, TypeAdapter, ValidationError
 
 from xkeb.errors import RequestError
-from xkeb.types import Case, Edit, Probe
+from xkeb.types import Case, Edit, Probe, Property, Texts
 
 LOCALITY_PREFIX = "nq question: "
 """Stands before every English locality question upstream, and before no other language's."""
+
+
+PLACES: Mapping[Property, tuple[str, str]] = {
+    "reliability": ("src", "alt"),
+    "generality": ("rephrase", "alt"),
+    "locality": ("loc", "loc_ans"),
+}
+"""The fields of a property's question and answer."""
 
 
 class Portability(BaseModel):
@@ -36,10 +44,21 @@ class ParallelRecord(BaseModel):
     loc: str
     loc_ans: str
     portability: Portability
+    _file: Mapping[str, Any] = PrivateAttr(default_factory=dict)
 
     @property
     def locality(self) -> str:
         return self.loc.removeprefix(LOCALITY_PREFIX.strip()).strip()
+
+    def probe(self, name: Property, language: str) -> Probe:
+        """The question of that property, with its raw texts where they are others."""
+        if name == "portability":
+            return Probe(name, language, self.portability.question, self.portability.answer)
+        question, answer = PLACES[name]
+        prompt = self.locality if name == "locality" else str(getattr(self, question))
+        reference = str(getattr(self, answer))
+        raw = Texts(str(self._file.get(question, prompt)), str(self._file.get(answer, reference)))
+        return Probe(name, language, prompt, reference, raw if raw != Texts(prompt, reference) else None)
 
     def empty(self) -> str | None:
         """The first field without which the record can't be asked."""
@@ -83,9 +102,15 @@ def read_test(
     """
     names = {code: (keys or {}).get(code, code) for code in languages}
     return [
-        {code: _parse(ParallelRecord, path, i, record.get(name), name) for code, name in names.items()}
+        {code: _parse_side(path, i, record.get(name), name) for code, name in names.items()}
         for i, record in enumerate(read_records(path))
     ]
+
+
+def _parse_side(path: Path, index: int, value: Any, name: str) -> ParallelRecord:
+    side: ParallelRecord = _parse(ParallelRecord, path, index, value, name)
+    side._file = value
+    return side
 
 
 def read_training(path: Path) -> list[TrainingRecord]:

@@ -167,12 +167,14 @@ class DenseChange(WeightChange):
 class ContextChange:
     """Text before every prompt; no weight is touched."""
 
-    def __init__(self, text: str | Mapping[str, str]) -> None:
+    def __init__(self, text: str | Mapping[str, str], before: str | Mapping[str, str] | None = None) -> None:
         """
         Args:
             text: the context, or one for each language that may be asked in.
+            before: likewise, under which the answers are given that locality compares with; None: no context.
         """
         self.text = text if isinstance(text, str) else dict(text)
+        self.before = None if before is None else ContextChange(before)
 
     def context(self, language: str) -> str:
         """What stands before a prompt in `language`."""
@@ -194,11 +196,12 @@ class ContextChange:
         return _ContextIntervention(changes)
 
     def save(self, folder: Path | str) -> None:
-        save_change(folder, type(self).__name__, {}, {"text": self.text})
+        before = {} if self.before is None else {"before": self.before.text}
+        save_change(folder, type(self).__name__, {}, {"text": self.text, **before})
 
     @classmethod
     def from_saved(cls, tensors: Mapping[str, torch.Tensor], data: Mapping[str, Any]) -> Self:
-        return cls(data["text"])
+        return cls(data["text"], data.get("before"))
 
 
 class _LowRankIntervention(Intervention):

@@ -17,7 +17,7 @@ from xkeb.models.backbone import Backbone
 from xkeb.models.spec import ModelSpec
 from xkeb.registry.manager import get_plugins
 from xkeb.registry.options import build_with_options
-from xkeb.types import Case, Edit, Property, Sight
+from xkeb.types import Case, Edit, Property, Scorer, Sight
 
 T = TypeVar("T")
 
@@ -30,6 +30,8 @@ class Editor:
 
     in_paper: ClassVar[bool] = False
     """Whether a run that names no methods runs it, since the paper does."""
+    released_scorer: ClassVar[Scorer] = "growing"
+    """How the paper's released code asks a method of this kind (``--protocol paper``)."""
     sees: ClassVar[frozenset[Sight]] = frozenset({Sight.SOURCE_EDIT})
     """What it may look at; the suite hands it nothing else."""
     requires: ClassVar[frozenset[Property]] = frozenset()

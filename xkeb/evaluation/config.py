@@ -58,7 +58,9 @@ class RunConfig:
     method_args: Mapping[str, Any] = field(default_factory=dict)
     """``{"METHOD.layer": 5}``"""
     metrics: Sequence[str] = DEFAULT_METRICS
-    protocol: Literal["teacher_forcing"] = "teacher_forcing"
+    protocol: str = "teacher_forcing"
+    protocol_args: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the protocol."""
     limit: int | None = None
     train_size: int | None = None
     """The first so many training facts; None for all."""

@@ -36,7 +36,7 @@ class Job:
     cases: Sequence[Case]
     selection: Literal["all", "first", "named"]
     folder: Path
-    """Where its files go; the method's name is the last part."""
+    """Where its files go; its last part is the method's name, with another protocol's behind it."""
     skeleton: Skeleton | None
     """Of the model; None where its loader knows none."""
     train_size: int | None = None

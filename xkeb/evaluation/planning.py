@@ -11,6 +11,7 @@ from xkeb.editing.editor import Editor, editor_class, load_editor
 from xkeb.errors import NotHereError, RequestError, unknown
 from xkeb.evaluation.config import ModelChoice, RunConfig, check_folder_name
 from xkeb.evaluation.job import Job
+from xkeb.evaluation.protocols import load_protocol
 from xkeb.models.device import pick_device, pick_dtype
 from xkeb.models.loader import BackboneLoader, SuggestingLoader, display_name, find_skeleton, make_loader
 from xkeb.models.skeleton import Skeleton
@@ -56,6 +57,7 @@ def plan_run(config: RunConfig, purpose: Purpose = "run") -> Plan:
 class _Planner:
     def __init__(self, config: RunConfig, purpose: Purpose) -> None:
         self.config, self.purpose = config, purpose
+        self.protocol = load_protocol(config.protocol, config.protocol_args)
         self.absent: list[str] = []
 
     def plan(self) -> Plan:
@@ -68,6 +70,8 @@ class _Planner:
             load_task(name, data_dir=config.data_dir, definitions=definitions)
             for name in expand_groups(config.tasks, definitions)
         ]
+        for task in tasks:
+            self.protocol.check_task(task)
         cases = {task.name: self._select(task) for task in tasks}
         options = _options_by_method(config.method_args)
         models = self._models()
@@ -113,7 +117,7 @@ class _Planner:
             editor=editor,
             cases=cases,
             selection=self.config.selection,
-            folder=self.config.output / task.name / model.name / method,
+            folder=self.config.output / task.name / model.name / self.protocol.folder(method),
             skeleton=model.skeleton,
             train_size=self.config.train_size,
         )

@@ -2,38 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
 from xkeb.editing.changes import Change, batched
+from xkeb.evaluation.protocols import Protocol, TeacherForcingProtocol
 from xkeb.models.backbone import Backbone
-from xkeb.models.interventions import Intervention
-from xkeb.models.prediction import predict
 from xkeb.types import Case, Prediction, Query
 
-Predict = Callable[[Backbone, Sequence[Query], Intervention | None], list[Prediction]]
-
-PROTOCOLS: dict[str, Predict] = {"teacher_forcing": predict}
-"""How questions are answered, by the name of ``--protocol``."""
+USUAL = TeacherForcingProtocol()
 
 
-def case_queries(case: Case, row: int = 0) -> list[Query]:
+def case_queries(case: Case, row: int = 0, protocol: Protocol = USUAL) -> list[Query]:
     """The questions of a case, asked under change `row`."""
-    return [Query(probe.prompt, probe.reference, probe.language, row) for probe in case.probes]
+    return [protocol.query(case, probe, row) for probe in case.probes]
 
 
-def predict_before(
-    backbone: Backbone, cases: Sequence[Case], protocol: str = "teacher_forcing"
-) -> list[list[Prediction]]:
+def predict_before(backbone: Backbone, cases: Sequence[Case], protocol: Protocol = USUAL) -> list[list[Prediction]]:
     """Each case's answers by the model as it is."""
-    answers = iter(PROTOCOLS[protocol](backbone, [query for case in cases for query in case_queries(case)], None))
+    asked = [query for case in cases for query in case_queries(case, 0, protocol)]
+    answers = iter(protocol.predict(backbone, asked))
     return [[next(answers) for _ in case.probes] for case in cases]
 
 
 def predict_after(
-    backbone: Backbone, changes: Sequence[Change], cases: Sequence[Case], protocol: str = "teacher_forcing"
+    backbone: Backbone, changes: Sequence[Change], cases: Sequence[Case], protocol: Protocol = USUAL
 ) -> list[list[Prediction]]:
     """Each case's answers under its own change: all in one batch where the changes can be applied row by row."""
-    questions = [case_queries(case, row) for row, case in enumerate(cases)]
+    return _predict_under(
+        backbone, changes, [case_queries(case, row, protocol) for row, case in enumerate(cases)], protocol
+    )
+
+
+def predict_reference_state(
+    backbone: Backbone, changes: Sequence[Change], cases: Sequence[Case], protocol: Protocol = USUAL
+) -> list[Mapping[int, Prediction]]:
+    """The answers that locality compares with, where a change says what they are given under (`ContextChange.before`).
+
+    Returns:
+        for each case, by the index of a probe; empty where it is the model as it is.
+    """
+    own = [(i, before) for i, change in enumerate(changes) if (before := getattr(change, "before", None)) is not None]
+    answers: list[Mapping[int, Prediction]] = [{} for _ in changes]
+    places = [[k for k, probe in enumerate(cases[i].probes) if probe.judged_by == "before"] for i, _ in own]
+    questions = [
+        [protocol.query(cases[i], cases[i].probes[k], row) for k in ks]
+        for row, ((i, _), ks) in enumerate(zip(own, places, strict=True))
+    ]
+    if own:
+        predicted = _predict_under(backbone, [before for _, before in own], questions, protocol)
+        for (i, _), ks, given in zip(own, places, predicted, strict=True):
+            answers[i] = dict(zip(ks, given, strict=True))
+    return answers
+
+
+def predict_edited(
+    backbone: Backbone, change: Change, queries: Sequence[Query], protocol: Protocol = USUAL
+) -> list[Prediction]:
+    """The answers under one change, applied to the model itself."""
+    with change.applied(backbone):
+        return protocol.predict(backbone, queries)
+
+
+def _predict_under(
+    backbone: Backbone, changes: Sequence[Change], questions: Sequence[Sequence[Query]], protocol: Protocol
+) -> list[list[Prediction]]:
     intervention = batched(backbone, changes)
     if intervention is None:
         return [
@@ -41,14 +73,5 @@ def predict_after(
             for change, queries in zip(changes, questions, strict=True)
         ]
     with intervention.applied(backbone):
-        flat = [query for queries in questions for query in queries]
-        answers = iter(PROTOCOLS[protocol](backbone, flat, intervention))
+        answers = iter(protocol.predict(backbone, [query for queries in questions for query in queries], intervention))
     return [[next(answers) for _ in queries] for queries in questions]
-
-
-def predict_edited(
-    backbone: Backbone, change: Change, queries: Sequence[Query], protocol: str = "teacher_forcing"
-) -> list[Prediction]:
-    """The answers under one change, applied to the model itself."""
-    with change.applied(backbone):
-        return PROTOCOLS[protocol](backbone, queries, None)

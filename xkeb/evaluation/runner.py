@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from xkeb.editing.editor import Editor, make_changes, options_of, prepare, why_unsupported
 from xkeb.evaluation.batches import auto_batch, chunks, run_in_batches
 from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.events import RunObserver
 from xkeb.evaluation.job import Job
-from xkeb.evaluation.probing import predict_after, predict_before
+from xkeb.evaluation.probing import predict_after, predict_before, predict_reference_state
+from xkeb.evaluation.protocols import load_protocol
 from xkeb.evaluation.scoring import score_case, skipped_case
 from xkeb.evaluation.settings import baseline_settings, run_settings
 from xkeb.evaluation.timing import PhaseTimer
@@ -19,7 +21,6 @@ from xkeb.models.memory import retain_freed_memory
 from xkeb.results.environment import describe_environment, peak_memory, today
 from xkeb.results.journal import Journal
 from xkeb.results.schema import (
-    BASELINE,
     CASES,
     AnswerRecord,
     BaselineRecord,
@@ -41,6 +42,15 @@ Answers = list[Prediction]
 """To the probes of one case, in their order."""
 
 
+@dataclass(frozen=True)
+class _Answered:
+    """A case's answers under its edit."""
+
+    after: Answers
+    compared: Mapping[int, Prediction]
+    """What locality is compared with, where that isn't the model as it is: by probe."""
+
+
 class JobRunner:
     """One job on a loaded backbone. Killed at any moment, the same job goes on where it was."""
 
@@ -55,7 +65,8 @@ class JobRunner:
         self.timer = PhaseTimer(backbone.device, load_seconds)
         # A copy: the job lives as long as the run, and what a method learns may be gigabytes.
         self.editor: Editor = copy.deepcopy(job.editor).configure(backbone.spec)
-        self.settings: RunSettings = run_settings(job, backbone, self.editor, config)
+        self.protocol = load_protocol(config.protocol, config.protocol_args).for_editor(self.editor)
+        self.settings: RunSettings = run_settings(job, backbone, self.editor, self.protocol, config)
 
     @retain_freed_memory()
     def run(self) -> Result:
@@ -75,8 +86,8 @@ class JobRunner:
                 observer,
                 fixed=self.config.batch_size is not None,
             )
-            for cases, (after, seconds) in batches:
-                for case, answers in zip(cases, after, strict=True):
+            for cases, (answered, seconds) in batches:
+                for case, answers in zip(cases, answered, strict=True):
                     self._record(journal, self._score(case, before[case.id], answers, seconds))
                 observer.batch_done(cases, seconds)
             result = self._build_result([journal.lines[case.id] for case in job.cases])
@@ -93,15 +104,15 @@ class JobRunner:
 
     def _answers_before(self) -> dict[str, Answers]:
         """The answers before any edit: made once for a model and a task, and shared by every method."""
-        job, config = self.job, self.config
-        settings = baseline_settings(job, self.backbone, config).sha256
-        with Journal(job.folder.parent / BASELINE, BaselineRecord, settings, shared=True) as journal:
+        job = self.job
+        settings = baseline_settings(job, self.backbone, self.protocol).sha256
+        with Journal(job.folder.parent / self.protocol.baseline, BaselineRecord, settings, shared=True) as journal:
             missing = [case for case in job.cases if case.id not in journal]
             if missing:
                 self.observer.phase_started("before", done=len(job.cases) - len(missing), total=len(job.cases))
             for cases in chunks(missing, 2 * auto_batch(self.backbone.device)):
                 with self.timer.phase("before"):
-                    answered = predict_before(self.backbone, cases, config.protocol)
+                    answered = predict_before(self.backbone, cases, self.protocol)
                 for case, answers in zip(cases, answered, strict=True):
                     records = [AnswerRecord.of(answer) for answer in answers]
                     journal.append(BaselineRecord(case_id=case.id, answers=records, settings=settings))
@@ -125,19 +136,23 @@ class JobRunner:
                 supported.append(case)
         return supported
 
-    def _edit_and_ask(self, cases: Sequence[Case]) -> tuple[list[Answers], dict[str, float]]:
+    def _edit_and_ask(self, cases: Sequence[Case]) -> tuple[list[_Answered], dict[str, float]]:
         """Each case's answers under its own edit, and the seconds of one case. The changes are gone by then, so that those
         of two batches are never alive at once."""
         start = self.timer.read()
         with self.timer.phase("edit"):
             changes = make_changes(self.editor, self.backbone, [case.edit for case in cases])
         with self.timer.phase("evaluate"):
-            after = predict_after(self.backbone, changes, cases, self.config.protocol)
+            after = predict_after(self.backbone, changes, cases, self.protocol)
+            compared = predict_reference_state(self.backbone, changes, cases, self.protocol)
         end = self.timer.read()
-        return after, {name: (end[name] - start[name]) / len(cases) for name in ("edit", "evaluate")}
+        seconds = {name: (end[name] - start[name]) / len(cases) for name in ("edit", "evaluate")}
+        return [_Answered(*both) for both in zip(after, compared, strict=True)], seconds
 
-    def _score(self, case: Case, before: Answers, after: Answers, seconds: dict[str, float]) -> CaseRecord:
-        return score_case(case, before, after, self.backbone, self.config.metrics, seconds, self.settings.sha256)
+    def _score(self, case: Case, before: Answers, answered: _Answered, seconds: dict[str, float]) -> CaseRecord:
+        before = [answered.compared.get(i, answer) for i, answer in enumerate(before)]
+        metrics, settings = self.config.metrics, self.settings.sha256
+        return score_case(case, before, answered.after, self.backbone, metrics, seconds, settings, self.protocol)
 
     def _build_result(self, records: Sequence[CaseRecord]) -> Result:
         """The result of the cases asked for; the journal may hold more."""
@@ -157,6 +172,7 @@ class JobRunner:
             ),
             method=settings.method,
             protocol=settings.protocol,
+            protocol_args=settings.protocol_args,
             metrics=settings.metrics,
             seed=settings.seed,
             selection=job.selection,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from xkeb.evaluation.probing import USUAL
+from xkeb.evaluation.protocols import Protocol
 from xkeb.models.backbone import Backbone
 from xkeb.registry.manager import get_plugins
 from xkeb.results.schema import CaseRecord, CaseSeconds, EditRecord, ProbeRecord, Tokens
-from xkeb.types import Case, Metric, Prediction, Probe
+from xkeb.types import Case, Metric, Prediction, Probe, Query
 
 
 def score_case(
@@ -18,6 +20,7 @@ def score_case(
     metrics: Sequence[str],
     seconds: Mapping[str, float],
     settings: str,
+    protocol: Protocol = USUAL,
 ) -> CaseRecord:
     """The journal line of a case: its answers and their scores, from 0 to 1."""
     measures = {name: get_plugins().metrics.get(name) for name in metrics}
@@ -27,7 +30,7 @@ def score_case(
         reason=None,
         edit=edit_record(case),
         probes=[
-            _score_probe(probe, old, new, backbone, measures)
+            _score_probe(probe, protocol.query(case, probe), old, new, backbone, measures, protocol)
             for probe, old, new in zip(case.probes, before, after, strict=True)
         ],
         seconds=CaseSeconds(edit=seconds["edit"], evaluate=seconds["evaluate"]),
@@ -49,16 +52,23 @@ def edit_record(case: Case) -> EditRecord:
 
 
 def _score_probe(
-    probe: Probe, before: Prediction, after: Prediction, backbone: Backbone, measures: Mapping[str, Metric]
+    probe: Probe,
+    query: Query,
+    before: Prediction,
+    after: Prediction,
+    backbone: Backbone,
+    measures: Mapping[str, Metric],
+    protocol: Protocol,
 ) -> ProbeRecord:
-    reference = backbone.encode_reference(probe.reference)
+    reference = protocol.reference(backbone, query)
     expected = before if probe.judged_by == "before" else reference
     language = get_plugins().languages.get(probe.language)
     return ProbeRecord(
         property=probe.property,
         language=probe.language,
-        prompt=probe.prompt,
-        reference=probe.reference,
+        prompt=query.prompt,
+        reference=query.target,
+        compared=reference.text if reference.text != query.target.strip() else None,
         before=before.text,
         after=after.text,
         scores={name: measure(after, expected, language) for name, measure in measures.items()},

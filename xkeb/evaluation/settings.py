@@ -5,26 +5,34 @@ from __future__ import annotations
 from xkeb.editing.editor import Editor, options_of
 from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.job import Job
+from xkeb.evaluation.protocols import Protocol
 from xkeb.models.backbone import Backbone
 from xkeb.results.schema import DatasetRecord, MethodRecord, ModelSettings, RunSettings, TaskSettings
 
 
-def run_settings(job: Job, backbone: Backbone, editor: Editor, config: RunConfig) -> RunSettings:
+def run_settings(job: Job, backbone: Backbone, editor: Editor, protocol: Protocol, config: RunConfig) -> RunSettings:
     """Of the cases. Two runs share a journal only where this is the same."""
     return RunSettings(
         task=_task(job),
         model=_model(job, backbone),
         method=method_record(job, editor),
-        protocol=config.protocol,
+        protocol=protocol.name,
+        protocol_args=protocol.options,
         metrics=list(config.metrics),
         seed=config.seed,
     )
 
 
-def baseline_settings(job: Job, backbone: Backbone, config: RunConfig) -> RunSettings:
+def baseline_settings(job: Job, backbone: Backbone, protocol: Protocol) -> RunSettings:
     """Of the answers before any edit, which all methods share."""
     return RunSettings(
-        task=_task(job), model=_model(job, backbone), method=None, protocol=config.protocol, metrics=[], seed=0
+        task=_task(job),
+        model=_model(job, backbone),
+        method=None,
+        protocol=protocol.name,
+        protocol_args=protocol.options,
+        metrics=[],
+        seed=0,
     )
 
 

@@ -1,4 +1,4 @@
-"""Teacher-forced predictions: one forward pass a batch, the head at answer positions only."""
+"""Predictions at given positions: one forward pass a batch, the head at those positions only."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import copy
 import dataclasses
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from transformers import DynamicCache
@@ -21,15 +23,70 @@ BATCH_TOKENS = 4096
 halved, down to one row."""
 
 
+@dataclass(frozen=True, slots=True)
+class TokenRow:
+    """A text to be passed, in tokens."""
+
+    ids: tuple[int, ...]
+    positions: tuple[int, ...]
+    """Where the next token is predicted, in ascending order."""
+    row: int = 0
+    """Which change is at work, where several are."""
+    has_context: bool = False
+    """Whether it begins with a long text that others of this `row` begin with, too."""
+
+
+class AnswerStyle(Protocol):
+    """How a question becomes texts to pass, and predicted ids an answer."""
+
+    def rows(self, backbone: Backbone, query: Query, context: str) -> Sequence[TokenRow]:
+        """The texts of one question.
+
+        Args:
+            context: what a change puts before the prompt.
+        """
+        ...
+
+    def answer(self, backbone: Backbone, query: Query, predicted: Sequence[Sequence[int]]) -> Prediction:
+        """The answer, from the ids predicted in each row."""
+        ...
+
+    def passed_on(self, backbone: Backbone, reply: Prediction) -> Prediction:
+        """Another model's answer, its text counted as the backbone's own are."""
+        ...
+
+
+class TeacherForcing:
+    """The ids of prompt and answer are tokenised once, so that one pass gives the same tokens as predicting from growing
+    prefixes of these ids."""
+
+    def rows(self, backbone: Backbone, query: Query, context: str) -> Sequence[TokenRow]:
+        encoded = backbone.encode(context + query.prompt, query.target, query.language)
+        last = len(encoded.ids) - 1  # the last token predicts nothing
+        return [TokenRow(encoded.ids[:-1], tuple(range(encoded.target - 1, last)), query.row, bool(context))]
+
+    def answer(self, backbone: Backbone, query: Query, predicted: Sequence[Sequence[int]]) -> Prediction:
+        return backbone.decode(predicted[0])
+
+    def passed_on(self, backbone: Backbone, reply: Prediction) -> Prediction:
+        return backbone.retokenize(reply)
+
+
+TEACHER_FORCING = TeacherForcing()
+
+
 @torch.inference_mode()
 def predict(
-    backbone: Backbone, queries: Sequence[Query], intervention: Intervention | None = None, *, batch_size: int = 64
+    backbone: Backbone,
+    queries: Sequence[Query],
+    intervention: Intervention | None = None,
+    *,
+    batch_size: int = 64,
+    style: AnswerStyle = TEACHER_FORCING,
 ) -> list[Prediction]:
     """The argmax at each answer position, in the order of `queries`.
 
-    The ids of prompt and answer are tokenised once, so that one pass gives the same tokens as predicting from growing
-    prefixes of these ids. Queries of similar length share a batch; those of one row that begin with the same long
-    context share one pass over it.
+    Queries of similar length share a batch; those of one row that begin with the same long context share one pass over it.
 
     A question that a change has another model answer is put to that one, in its own tokens.
 
@@ -44,11 +101,29 @@ def predict(
     for other, indices in _by_model(backbone, delegates).items():
         passed = [_pass_on(queries[i], delegates[i]) for i in indices]
         if other is backbone:
-            answers.update(zip(indices, _predict(backbone, passed, intervention, batch_size), strict=True))
+            replies = _answer(backbone, passed, intervention, batch_size, style)
+            answers.update(zip(indices, replies, strict=True))
         else:
-            replies = predict(other, passed, batch_size=batch_size)
-            answers.update(zip(indices, map(backbone.retokenize, replies), strict=True))
+            replies = predict(other, passed, batch_size=batch_size, style=style)
+            answers.update((i, style.passed_on(backbone, reply)) for i, reply in zip(indices, replies, strict=True))
     return [answers[i] for i in range(len(queries))]
+
+
+def _answer(
+    backbone: Backbone,
+    queries: Sequence[Query],
+    intervention: Intervention | None,
+    batch_size: int,
+    style: AnswerStyle,
+) -> list[Prediction]:
+    """The backbone's own answers."""
+    contexts = [intervention.context(query.row, query.language) if intervention else "" for query in queries]
+    rows = [style.rows(backbone, query, context) for query, context in zip(queries, contexts, strict=True)]
+    flat = [row for own in rows for row in own]
+    predicted = iter(predict_rows(backbone, flat, intervention, batch_size=batch_size))
+    return [
+        style.answer(backbone, query, [next(predicted) for _ in own]) for query, own in zip(queries, rows, strict=True)
+    ]
 
 
 def _by_model(backbone: Backbone, delegates: Sequence[Delegate | None]) -> dict[Backbone, list[int]]:
@@ -64,52 +139,52 @@ def _pass_on(query: Query, delegate: Delegate | None) -> Query:
     return dataclasses.replace(query, prompt=delegate.context + query.prompt) if delegate else query
 
 
-def _predict(
-    backbone: Backbone, queries: Sequence[Query], intervention: Intervention | None, batch_size: int
-) -> list[Prediction]:
-    """The backbone's own answers."""
-    batches = _TokenizedQueries(backbone, queries, intervention, batch_size)
-    answers: dict[int, list[int]] = {}
-    for members, alike in batches.groups():
-        answers.update(batches.answer(members, alike))
-    return [backbone.decode(answers[i]) for i in range(len(queries))]
+@torch.inference_mode()
+def predict_rows(
+    backbone: Backbone, rows: Sequence[TokenRow], intervention: Intervention | None = None, *, batch_size: int = 64
+) -> list[list[int]]:
+    """The argmax ids at each row's positions.
+
+    Args:
+        intervention: the changes at work, one for each `TokenRow.row`.
+        batch_size: most rows of one forward pass.
+    """
+    passes = _Passes(backbone, rows, intervention, batch_size)
+    predicted: dict[int, list[int]] = {}
+    for members, alike in passes.groups():
+        predicted.update(passes.answer(members, alike))
+    return [predicted[i] for i in range(len(rows))]
 
 
-class _TokenizedQueries:
-    """Queries of one call, tokenised."""
+class _Passes:
+    """The rows of one call."""
 
     def __init__(
-        self, backbone: Backbone, queries: Sequence[Query], intervention: Intervention | None, batch_size: int
+        self, backbone: Backbone, rows: Sequence[TokenRow], intervention: Intervention | None, batch_size: int
     ) -> None:
-        self.backbone, self.queries, self.intervention = backbone, queries, intervention
+        self.backbone, self.rows, self.intervention = backbone, rows, intervention
         self.batch_size = batch_size
-        self.contexts = [intervention.context(query.row, query.language) if intervention else "" for query in queries]
-        self.encoded = [
-            backbone.encode(context + query.prompt, query.target, query.language)
-            for context, query in zip(self.contexts, queries, strict=True)
-        ]
 
     def groups(self) -> Iterator[tuple[list[int], bool]]:
-        """Queries to be batched together, and whether they begin alike: those of a row with a context do."""
+        """Rows to be batched together, and whether they begin alike: those of a change with a context do."""
         by_row: dict[int | None, list[int]] = defaultdict(list)
-        for i, (query, context) in enumerate(zip(self.queries, self.contexts, strict=True)):
-            by_row[query.row if context else None].append(i)
-        for row, members in by_row.items():
-            yield members, row is not None and len(members) > 1
+        for i, row in enumerate(self.rows):
+            by_row[row.row if row.has_context else None].append(i)
+        for change, members in by_row.items():
+            yield members, change is not None and len(members) > 1
 
     def answer(self, members: Sequence[int], alike: bool) -> dict[int, list[int]]:
-        """Argmax ids of each query. What all begin with is passed once, and kept as keys and values."""
+        """Argmax ids of each row. What all begin with is passed once, and kept as keys and values."""
+        asked = [i for i in members if self.rows[i].positions]
+        answers: dict[int, list[int]] = {i: [] for i in members}
         # The pass after the prefix needs at least the token that predicts the first of the answer.
-        prefix = _common([self.encoded[i].ids[: self.encoded[i].target - 1] for i in members]) if alike else 0
+        prefix = _common([self.rows[i].ids[: self.rows[i].positions[0]] for i in asked]) if alike and asked else 0
         past = None
         if prefix:
             past = DynamicCache(config=self.backbone.model.config)
-            self._select(members[:1])
-            self.backbone.hidden(
-                torch.tensor([self.encoded[members[0]].ids[:prefix]], device=self.backbone.device), past
-            )
-        answers: dict[int, list[int]] = {}
-        for batch in self._batches(members, prefix):
+            self._select(asked[:1])
+            self.backbone.hidden(torch.tensor([self.rows[asked[0]].ids[:prefix]], device=self.backbone.device), past)
+        for batch in self._batches(asked, prefix):
             answers.update(self._halving(batch, prefix, past))
         return answers
 
@@ -123,7 +198,7 @@ class _TokenizedQueries:
                 answers.update(answered)
                 batch = batch[len(part) :]
             elif len(part) == 1:
-                tokens = len(self.encoded[part[0]].ids)
+                tokens = len(self.rows[part[0]].ids)
                 raise OutOfMemoryError(f"Memory ran out with one question of {tokens} tokens: {answered.message}")
             else:
                 self.batch_size = len(part) // 2
@@ -132,7 +207,7 @@ class _TokenizedQueries:
     def _batches(self, members: Sequence[int], prefix: int) -> Iterator[list[int]]:
         """Members of similar length, in batches of at most `batch_size` rows and `BATCH_TOKENS` padded tokens after the
         first `prefix`."""
-        lengths = [len(self.encoded[i].ids) - prefix for i in members]
+        lengths = [len(self.rows[i].ids) + 1 - prefix for i in members]
         for group in group_by_length(lengths, self.backbone.saturating_tokens, most_tokens=BATCH_TOKENS):
             while group:
                 batch, group = group[: self.batch_size], group[self.batch_size :]
@@ -140,26 +215,21 @@ class _TokenizedQueries:
 
     def _pass(self, batch: Sequence[int], prefix: int, past: DynamicCache | None) -> dict[int, list[int]]:
         """Argmax ids of one batch. `past` holds the first `prefix` tokens, which are the same in all its rows."""
-        backbone, encoded = self.backbone, self.encoded
+        backbone, rows = self.backbone, self.rows
         cache = copy.deepcopy(past)
         if cache is not None:
             cache.batch_repeat_interleave(len(batch))
-        # The last token predicts nothing.
-        ids = pad([encoded[i].ids[prefix:-1] for i in batch], backbone.pad_id, backbone.device)
+        ids = pad([rows[i].ids[prefix:] for i in batch], backbone.pad_id, backbone.device)
         self._select(batch)
         hidden = backbone.hidden(ids, cache)  # (B, T, D)
-        where = [
-            (row, position - 1 - prefix)
-            for row, i in enumerate(batch)
-            for position in range(encoded[i].target, len(encoded[i].ids))
-        ]
+        where = [(row, position - prefix) for row, i in enumerate(batch) for position in rows[i].positions]
         at_rows, at_positions = (torch.tensor(axis, device=hidden.device) for axis in zip(*where, strict=True))
         predicted = iter(backbone.logits(hidden[at_rows, at_positions]).argmax(-1).tolist())
-        return {i: [next(predicted) for _ in encoded[i].target_ids] for i in batch}
+        return {i: [next(predicted) for _ in rows[i].positions] for i in batch}
 
     def _select(self, batch: Sequence[int]) -> None:
         if self.intervention:
-            self.intervention.select([self.queries[i].row for i in batch])
+            self.intervention.select([self.rows[i].row for i in batch])
 
 
 def _common(texts: Sequence[Sequence[int]]) -> int:

@@ -19,10 +19,10 @@ from xkeb.types import Prediction, Property, Sight
 from xkeb.utils.files import write_atomically
 from xkeb.utils.hashing import digest
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Of result.json. 2 brought `seed`, `metrics` and the phases of `timing`; 3 what a model is beside its registered name,
-what a method may see, and which cases were selected."""
-LINES_VERSION = 2
+what a method may see, and which cases were selected; 4 the options of a protocol."""
+LINES_VERSION = 3
 """Of a line of cases.jsonl and before.jsonl. A part of their settings, unlike the version of result.json, which can be made
 again from the lines."""
 RESULT, CASES, BASELINE = "result.json", "cases.jsonl", "before.jsonl"
@@ -46,6 +46,7 @@ Name = Annotated[str, AfterValidator(_check_name)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0)]
+ProtocolName = Literal["teacher_forcing", "paper"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Percent = Annotated[float, Field(ge=-1e-9, le=100 + 1e-9)]  # a mean may be off by the last digit
 
@@ -119,12 +120,14 @@ class MethodRecord(Record):
 class RunSettings(Record):
     """Everything that the lines of a journal depend on. Two runs share a journal only where this is the same."""
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     task: TaskSettings
     model: ModelSettings
     method: MethodRecord | None
     """None: the answers before any edit."""
-    protocol: Literal["teacher_forcing"]
+    protocol: ProtocolName
+    protocol_args: dict[str, Any]
+    """Every option of the protocol."""
     metrics: list[Name]
     seed: int
 
@@ -186,11 +189,13 @@ class Timing(Record):
 class Result(Record):
     """result.json: one job, that is a task, a model and a method."""
 
-    schema_version: Literal[3] = 3
+    schema_version: Literal[4] = 4
     task: TaskRecord
     model: ModelRecord
     method: MethodRecord
-    protocol: Literal["teacher_forcing"]
+    protocol: ProtocolName
+    protocol_args: dict[str, Any]
+    """Every option of the protocol."""
     metrics: Annotated[list[Name], Field(min_length=1)]
     """In the order asked for."""
     seed: int
@@ -224,6 +229,7 @@ class Result(Record):
             model=ModelSettings(**{name: getattr(self.model, name) for name in ModelSettings.model_fields}),
             method=self.method,
             protocol=self.protocol,
+            protocol_args=self.protocol_args,
             metrics=self.metrics,
             seed=self.seed,
         )
@@ -303,6 +309,8 @@ class ProbeRecord(Record):
     language: Name
     prompt: str
     reference: str
+    compared: str | None = None
+    """The reference as its protocol decodes it, where that is another text."""
     before: str
     """The answer before any edit."""
     after: str

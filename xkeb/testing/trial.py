@@ -119,7 +119,8 @@ class Trial:
         if type(one) is not type(other):
             return False
         if isinstance(one, ContextChange):
-            return bool(one.text == other.text)
+            texts = [(change.text, change.before and change.before.text) for change in (one, other)]
+            return texts[0] == texts[1]
         if not isinstance(one, WeightChange):
             return self.answers(one) == self.answers(other)
         first = one.deltas()

@@ -14,7 +14,7 @@ from xkeb.editing.changes import ContextChange
 from xkeb.editing.editor import Editor
 from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
-from xkeb.types import Case, Edit, Property, Sight
+from xkeb.types import Case, Edit, Property, Scorer, Sight
 from xkeb.utils.artifacts import cached_tensors
 from xkeb.utils.hashing import digest_texts
 from xkeb_plugins.methods.easyeditor.package import having, module, require
@@ -35,6 +35,7 @@ class EasyEditorInContext(Editor):
     """
 
     in_paper: ClassVar[bool] = False
+    released_scorer: ClassVar[Scorer] = "in_context"
     sees: ClassVar[frozenset[Sight]] = frozenset({Sight.SOURCE_EDIT, Sight.SOURCE_TRAINING})
     requires: ClassVar[frozenset[Property]] = frozenset({"generality", "locality"})
 

@@ -42,7 +42,7 @@ from xkeb.models.backbone import Backbone
 from xkeb.models.device import pick_device
 from xkeb.models.spec import ModelSpec
 from xkeb.registry.manager import get_plugins
-from xkeb.types import Case, Edit, Property, Sight
+from xkeb.types import Case, Edit, Property, Scorer, Sight
 from xkeb_plugins.methods.serac.artifact import Artifact
 from xkeb_plugins.methods.serac.change import MemoryChange, Router
 from xkeb_plugins.methods.serac.counterfactual import load_counterfactual
@@ -70,6 +70,7 @@ class Serac(Editor):
     """SERAC: a memory of edits, a classifier that says which questions they concern, and a small model to answer those."""
 
     in_paper: ClassVar[bool] = True
+    released_scorer: ClassVar[Scorer] = "growing_without_bos"
     sees: ClassVar[frozenset[Sight]] = frozenset({Sight.SOURCE_EDIT, Sight.SOURCE_TRAINING})
     requires: ClassVar[frozenset[Property]] = frozenset({"generality", "locality"})
 

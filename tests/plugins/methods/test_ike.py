@@ -167,26 +167,8 @@ def test_the_honest_one_never_shows_the_other_languages_answer(
         assert case.edit.target in shown["en"]
 
 
-@pytest.mark.parametrize("k", [0, 8])
-def test_the_published_one_shows_the_answer_of_the_language_asked_in(
-    llama: Backbone, cases: list[Case], training: list[Case], k: int
-) -> None:
-    editor = xkeb.load_editor("ike-published", k=k)
-    honest = xkeb.load_editor("ike", k=k)
-    for each in (editor, honest):
-        each.fit(llama, training)
-    chosen = other_answers(cases, training)[:12]
-    edits = [case.edit for case, _, _ in chosen]
-    for (case, other, answer), change, fair in zip(
-        chosen, edited(editor, llama, edits), edited(honest, llama, edits), strict=True
-    ):
-        assert answer in change.context(other)
-        assert case.edit.target not in change.context(other).rpartition("New Fact")[2]
-        assert change.context(case.edit.language) == fair.context(case.edit.language)
-
-
 def test_without_fit_it_is_refused(llama: Backbone) -> None:
-    for name in ("ike", "ike-published"):
+    for name in ("ike", "ike-published", "ike-original"):
         with pytest.raises(RequestError, match=r"fit\(\)"):
             xkeb.load_editor(name).edit(llama, [ENGLISH.edit])
 

@@ -35,11 +35,12 @@ if TYPE_CHECKING:
 @click.option("--method-args", metavar="M.K=V,..", help="Options of the methods, e.g. METHOD.layer=5.")
 @click.option(
     "--protocol",
-    type=click.Choice(["teacher_forcing"]),
+    type=click.Choice(["teacher_forcing", "paper"]),
     default="teacher_forcing",
     show_default=True,
-    help="How answers are predicted.",
+    help="How answers are predicted: ours, or as in the paper's released code.",
 )
+@click.option("--protocol-args", metavar="K=V,..", help="Options of the protocol, e.g. reliability=english for paper.")
 @click.option("--metrics", metavar="M[,M]", help="Metrics (xkeb ls metrics).  [default: f1,em,f1_pr,f1_units]")
 @click.option("--limit", type=int, metavar="N", help="Only the first N cases of each task.")
 @click.option("--cases", metavar="ID,..", help="Only these cases.")
@@ -132,6 +133,7 @@ def _config(options: Mapping[str, Any]) -> RunConfig:
         method_args=parse_options(options["method_args"], "--method-args"),
         metrics=split_names(options["metrics"]) or DEFAULT_METRICS,
         protocol=options["protocol"],
+        protocol_args=parse_options(options["protocol_args"], "--protocol-args"),
         limit=options["limit"],
         train_size=options["train_size"],
         cases=split_names(options["cases"]),

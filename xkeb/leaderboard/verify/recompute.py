@@ -69,7 +69,8 @@ def _impossible(scores: Mapping[str, float]) -> Iterator[str]:
 
 def _recomputed(probe: ProbeRecord, key: str, tally: Tally) -> dict[str, float]:
     """The suite's own metrics of one probe, from what the journal holds of its answers."""
-    gold = Prediction(probe.reference.strip(), tuple(probe.tokens.reference))
+    text = probe.reference.strip() if probe.compared is None else probe.compared
+    gold = Prediction(text, tuple(probe.tokens.reference))
     old = Prediction(probe.before, tuple(probe.tokens.before))
     new = Prediction(probe.after, tuple(probe.tokens.after))
     judged_by = Probe(probe.property, probe.language, probe.prompt, probe.reference).judged_by
@@ -90,8 +91,8 @@ def _recomputed(probe: ProbeRecord, key: str, tally: Tally) -> dict[str, float]:
 
 def _other_bags(probe: ProbeRecord, tally: Tally) -> Iterator[str]:
     """Texts that have other tokens here than elsewhere. One that can't be decoded has those that were predicted."""
-    for name in ("reference", "before", "after"):
-        text = getattr(probe, name).strip()
+    reference = probe.reference.strip() if probe.compared is None else probe.compared
+    for name, text in (("reference", reference), ("before", probe.before), ("after", probe.after)):
         bag = getattr(probe.tokens, name)
         if REPLACEMENT not in text and tally.bags.setdefault(text, bag) != bag:
             yield f"{quoted(text)} is counted in other tokens than elsewhere in the file"

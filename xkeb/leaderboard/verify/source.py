@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from xkeb.data.dataset import Dataset, Split
-from xkeb.errors import NotHereError
+from xkeb.errors import NotHereError, RequestError, one_line
 from xkeb.registry.manager import get_plugins
 from xkeb.results.schema import CaseRecord, Result
 from xkeb.results.untrusted import quoted
+from xkeb.tasks.asked import query_of
 from xkeb.tasks.config import Definition, TaskFile
 from xkeb.tasks.task import load_definitions
 from xkeb.types import Case, LanguagePair
@@ -86,7 +87,7 @@ def check_cases(result: Result, cases: Mapping[str, CaseRecord], loaded: Split) 
             yield f"case {quoted(case_id)}: the data's record can't be run: {reasons[case_id]}"
         elif case_id not in by_id:
             yield f"case {quoted(case_id)}: there is no such case in the data"
-        elif difference := _difference(case, by_id[case_id]):
+        elif difference := _difference(result, case, by_id[case_id]):
             yield f"case {quoted(case_id)}: {difference}"
     stated = {skip.case_id: skip.reason for skip in result.skipped}
     for case_id in sorted(reasons.keys() - stated.keys()):
@@ -95,7 +96,7 @@ def check_cases(result: Result, cases: Mapping[str, CaseRecord], loaded: Split) 
         yield f"case {quoted(case_id)}: is skipped, and nothing in the data or in {len(cases):,} lines says why"
 
 
-def _difference(case: CaseRecord, original: Case) -> str | None:
+def _difference(result: Result, case: CaseRecord, original: Case) -> str | None:
     edit = original.edit
     for name, value in case.edit.model_dump().items():
         if value != getattr(edit, name):
@@ -105,10 +106,20 @@ def _difference(case: CaseRecord, original: Case) -> str | None:
     if len(case.probes) != len(original.probes):
         return f"has {len(case.probes)} probes, and {len(original.probes)} in the data"
     for i, (probe, expected) in enumerate(zip(case.probes, original.probes, strict=True)):
-        for name in ("property", "language", "prompt", "reference"):
+        try:
+            query = query_of(result.protocol, result.protocol_args, original, expected)
+        except (RequestError, KeyError) as error:
+            return f"can't have been asked like this: {one_line(error)}"
+        texts = {
+            "property": query.property,
+            "language": query.language,
+            "prompt": query.prompt,
+            "reference": query.target,
+        }
+        for name, text in texts.items():
             value = getattr(probe, name)
-            if value != getattr(expected, name):
-                return f"probes.{i}.{name} is {quoted(value)}, and {quoted(getattr(expected, name))} in the data"
+            if value != text:
+                return f"probes.{i}.{name} is {quoted(value)}, and {quoted(text)} in the data"
     return None
 
 

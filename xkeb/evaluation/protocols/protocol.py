@@ -1,0 +1,87 @@
+"""What a protocol is, and the suite's own: teacher forcing over ids that were made once."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from xkeb.editing.editor import Editor
+from xkeb.models.backbone import Backbone
+from xkeb.models.interventions import Intervention
+from xkeb.models.prediction import TEACHER_FORCING as OWN_STYLE
+from xkeb.models.prediction import AnswerStyle, predict
+from xkeb.results.schema import BASELINE, ProtocolName
+from xkeb.tasks.asked import TEACHER_FORCING, query_of
+from xkeb.tasks.task import Task
+from xkeb.types import Case, Prediction, Probe, Query
+
+
+@dataclass(frozen=True)
+class Protocol(ABC):
+    """How a model is asked, and what its answers are compared with. The fields are its ``--protocol-args``."""
+
+    name: ClassVar[ProtocolName]
+
+    def check_task(self, task: Task) -> None:  # noqa: B027 - nothing to check is the default
+        """
+        Raises:
+            RequestError: the protocol can't be followed on a task.
+        """
+
+    def for_editor(self, editor: Editor) -> Self:
+        """The protocol as a method is asked under it."""
+        return self
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All of them, as data."""
+        return dataclasses.asdict(self)
+
+    @property
+    def baseline(self) -> str:
+        """The file of the answers before any edit, which methods share."""
+        return BASELINE
+
+    def folder(self, method: str) -> str:
+        """Of a method's files."""
+        return method if self.name == TEACHER_FORCING else f"{method}-{self.name}"
+
+    def query(self, case: Case, probe: Probe, row: int = 0) -> Query:
+        """The question that a probe asks, under change `row`."""
+        return query_of(self.name, self.options, case, probe, row)
+
+    def predict(
+        self, backbone: Backbone, queries: Sequence[Query], intervention: Intervention | None = None
+    ) -> list[Prediction]:
+        """The answers, in the order of `queries`.
+
+        Args:
+            intervention: the changes at work, one for each `Query.row`; without it, the one that is installed, if any.
+        """
+        return predict(backbone, queries, intervention, style=self.style)
+
+    @property
+    @abstractmethod
+    def style(self) -> AnswerStyle:
+        """How a question becomes tokens, and tokens an answer."""
+
+    @abstractmethod
+    def reference(self, backbone: Backbone, query: Query) -> Prediction:
+        """The gold answer, as predictions are compared with it."""
+
+
+@dataclass(frozen=True)
+class TeacherForcingProtocol(Protocol):
+    """Each token of the answer is predicted from the gold ones before it; ids are made once, of prompt and answer."""
+
+    name: ClassVar[ProtocolName] = TEACHER_FORCING
+
+    @property
+    def style(self) -> AnswerStyle:
+        return OWN_STYLE
+
+    def reference(self, backbone: Backbone, query: Query) -> Prediction:
+        return backbone.encode_reference(query.target)
