@@ -37,6 +37,7 @@ class InContext(Editor):
     """
 
     in_paper: ClassVar[bool] = True
+    released_as: ClassVar[str | None] = "ike-published"
     released_scorer: ClassVar[Scorer] = "in_context"
     sees: ClassVar[frozenset[Sight]] = frozenset({Sight.SOURCE_EDIT, Sight.SOURCE_TRAINING})
 

@@ -46,7 +46,7 @@ def rehash(result: Json, cases: list[Json]) -> None:
     """The hash of the settings, as a run computes it, in every place."""
     dataset = {key: value for key, value in result["task"]["dataset"].items() if key != "n_cases"}
     model = {key: result["model"][key] for key in ("name", "dtype", "n_parameters", "sha256")}
-    about = {key: result[key] for key in ("method", "protocol", "metrics", "seed")}
+    about = {key: result[key] for key in ("method", "protocol", "protocol_args", "metrics", "seed")}
     task = {**result["task"], "dataset": dataset}
     result["settings"] = digest({**about, "task": task, "model": model, "schema_version": LINES_VERSION})
     for case in cases:

@@ -265,8 +265,8 @@ def test_what_can_t_be_read_is_refused(runs: Runs, tmp_path: Path) -> None:
     (rome / "cases.jsonl").write_text("".join(lines[:-1]), encoding="utf-8")
     with pytest.raises(RequestError, match=r"case '7' is missing from cases\.jsonl\."):
         compare_results(ft, rome)
-    (rome / "result.json").write_text(json.dumps({"schema_version": 4}), encoding="utf-8")
-    with pytest.raises(RequestError, match="is of schema version 4, newer than the 3"):
+    (rome / "result.json").write_text(json.dumps({"schema_version": 5}), encoding="utf-8")
+    with pytest.raises(RequestError, match="is of schema version 5, newer than the 4"):
         compare_results(ft, rome)
     (rome / "cases.jsonl").unlink()
     with pytest.raises(RequestError, match="rome"):

@@ -67,9 +67,20 @@ def test_the_keys_of_both_files_are_those_of_the_models(finished_runs: Runs, met
 
 def test_the_golden_keys() -> None:
     """Typed in by hand: whoever changes a field changes a version, and `docs/result-schema.md`."""
-    assert (SCHEMA_VERSION, LINES_VERSION) == (3, 2)
+    assert (SCHEMA_VERSION, LINES_VERSION) == (4, 3)
     assert list(Result.model_fields) == [
-        *("schema_version", "task", "model", "method", "protocol", "metrics", "seed", "selection", "scores"),
+        *(
+            "schema_version",
+            "task",
+            "model",
+            "method",
+            "protocol",
+            "protocol_args",
+            "metrics",
+            "seed",
+            "selection",
+            "scores",
+        ),
         *("scores_before", "skipped", "case_ids", "timing", "environment", "command", "settings"),
     ]
     assert fields(Result, "task") == ["name", "version", "source", "target", "dataset"]
@@ -84,7 +95,7 @@ def test_the_golden_keys() -> None:
     assert fields(CaseRecord, "edit") == ["prompt", "subject", "target", "language"]
     assert list(BaselineRecord.model_fields) == ["case_id", "answers", "settings"]
     assert list(RunSettings.model_fields) == [
-        *("schema_version", "task", "model", "method", "protocol", "metrics", "seed")
+        *("schema_version", "task", "model", "method", "protocol", "protocol_args", "metrics", "seed")
     ]
 
 

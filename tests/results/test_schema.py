@@ -39,6 +39,7 @@ def made(**changes: Any) -> Result:
         },
         "method": {"name": "e", "params": {"layer": 3, "lr": 1e-5, "on": None}, "sees": ["source_edit"]},
         "protocol": "teacher_forcing",
+        "protocol_args": {},
         "metrics": ["f1", "em"],
         "seed": 3,
         "selection": "first",

@@ -11,6 +11,9 @@ import click
 
 from xkeb.errors import RequestError, one_line, unknown
 
+METHOD_DEFAULTS = "xkeb.method_defaults"
+"""Where a context keeps a file's options of methods, which the command line's are put on top of."""
+
 
 def run_file(path: Path) -> Path:
     """The file itself, or the shipped one of that name."""
@@ -51,6 +54,9 @@ def read_config(ctx: click.Context, parameter: click.Parameter, path: Path | Non
         option = str(key).replace("-", "_")
         if option not in options:
             raise RequestError(f"{path}: {unknown('option', str(key), options)}")
+        if option == "method_args" and isinstance(value, Mapping):
+            ctx.meta[METHOD_DEFAULTS] = dict(value)
+            continue
         several = getattr(options[option], "multiple", False)  # an option that may be given often takes a list as it is
         defaults[str(options[option].name)] = value if several and isinstance(value, list) else _flat(value)
     ctx.default_map = defaults

@@ -13,12 +13,10 @@ from xkeb.evaluation.job import PROBE_NAMES, Job
 from xkeb.evaluation.timing import Phase
 from xkeb.registry.manager import get_plugins
 from xkeb.results.journal import finished_cases
-from xkeb.results.schema import CASES, Result, Scores
+from xkeb.results.schema import CASES, HEADLINES, Result, Scores
 from xkeb.types import PROPERTIES, Property
 
 BASELINE = "(baseline)"
-HEADLINES = {"teacher_forcing": "f1", "paper": "f1_pr"}
-"""By protocol: the published tables call the product of precision and recall F1."""
 """The row of the model before any edit."""
 
 

@@ -30,6 +30,9 @@ class Editor:
 
     in_paper: ClassVar[bool] = False
     """Whether a run that names no methods runs it, since the paper does."""
+    released_as: ClassVar[str | None] = None
+    """The registered method that a run by the paper's protocol that names no methods takes instead: this one as the released
+    code has it."""
     released_scorer: ClassVar[Scorer] = "growing"
     """How the paper's released code asks a method of this kind (``--protocol paper``)."""
     sees: ClassVar[frozenset[Sight]] = frozenset({Sight.SOURCE_EDIT})

@@ -57,6 +57,8 @@ class RunConfig:
     """``{"path": ..}`` for all models, ``{"NAME.path": ..}`` for the one of that name."""
     method_args: Mapping[str, Any] = field(default_factory=dict)
     """``{"METHOD.layer": 5}``"""
+    method_defaults: Mapping[str, Any] = field(default_factory=dict)
+    """The same of a run file: `method_args` win over it, and what it says of methods that don't run is of no concern."""
     metrics: Sequence[str] = DEFAULT_METRICS
     protocol: str = "teacher_forcing"
     protocol_args: Mapping[str, Any] = field(default_factory=dict)

@@ -16,6 +16,7 @@ from xkeb.models.device import pick_device, pick_dtype
 from xkeb.models.loader import BackboneLoader, SuggestingLoader, display_name, find_skeleton, make_loader
 from xkeb.models.skeleton import Skeleton
 from xkeb.registry.manager import get_plugins
+from xkeb.tasks.asked import PAPER
 from xkeb.tasks.task import Task, expand_groups, load_definitions, load_task
 from xkeb.types import Case
 
@@ -73,7 +74,9 @@ class _Planner:
         for task in tasks:
             self.protocol.check_task(task)
         cases = {task.name: self._select(task) for task in tasks}
-        options = _options_by_method(config.method_args)
+        own, options = _options_by_method(config.method_args), _options_by_method(config.method_defaults)
+        for method, chosen in own.items():
+            options[method] = options.get(method, {}) | chosen
         models = self._models()
         jobs = [
             self._job(task, model, method, options.get(method, {}), cases[task.name])
@@ -81,7 +84,7 @@ class _Planner:
             for task in tasks
             for method in _methods(config, model.loader)
         ]
-        _check_used(options, jobs)
+        _check_used(own, jobs)
         if self.purpose == "run":
             _check_output(config.output)
         for model in models:  # last, so that what is wrong with the request itself is said first
@@ -206,9 +209,9 @@ def _methods(config: RunConfig, loader: BackboneLoader) -> list[str]:
     """The methods asked for; by default those that the paper runs on the model."""
     registry = get_plugins().methods
     if config.methods is None:
-        if isinstance(loader, SuggestingLoader):
-            return list(loader.methods)
-        return [name for name in registry if editor_class(name).in_paper]
+        suggested = loader.methods if isinstance(loader, SuggestingLoader) else registry
+        names = [name for name in suggested if suggested is not registry or editor_class(name).in_paper]
+        return names if config.protocol != PAPER else [editor_class(name).released_as or name for name in names]
     if list(config.methods) == ["all"]:
         return list(registry)
     return list(dict.fromkeys(config.methods))

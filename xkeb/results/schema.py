@@ -47,6 +47,8 @@ Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0)]
 ProtocolName = Literal["teacher_forcing", "paper"]
+HEADLINES: Mapping[str, str] = {"teacher_forcing": "f1", "paper": "f1_pr"}
+"""The metric that a protocol's tables call F1: the paper's are of the product of precision and recall."""
 Share = Annotated[float, Field(ge=0, le=1)]
 Percent = Annotated[float, Field(ge=-1e-9, le=100 + 1e-9)]  # a mean may be off by the last digit
 

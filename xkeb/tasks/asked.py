@@ -11,6 +11,16 @@ from xkeb.types import Case, Probe, Query
 
 TEACHER_FORCING: ProtocolName = "teacher_forcing"
 PAPER: ProtocolName = "paper"
+RELEASED: Mapping[str, Any] = {
+    "max_length": 30,
+    "texts": "growing",
+    "joiner": "space",
+    "bos": "kept",
+    "bags": "released",
+    "case": "released",
+    "questions": "raw",
+}
+"""The options of the paper's protocol as the released code has them; any other value is another measurement."""
 
 
 def query_of(protocol: str, options: Mapping[str, Any], case: Case, probe: Probe, row: int = 0) -> Query:

@@ -72,8 +72,12 @@ def test_the_published_rows_stand_there_as_printed(tmp_path: Path) -> None:
         for name, languages in printed["scores"].items():
             for code, metrics in languages.items():
                 shown = row["scores"][f"{name}_{code}"]
-                assert {metric: shown[metric]["mean"] for metric in shown} == metrics
-                assert shown["f1"]["ci95"] is None
+                assert {metric: shown[metric]["mean"] for metric in shown} == {
+                    "f1_pr": metrics["f1"],
+                    "em": metrics["em"],
+                }
+                assert shown["f1_pr"]["ci95"] is None
+        assert row["protocol"] == "paper"
 
 
 def test_a_cell_with_both_shows_the_difference_and_our_own_ike_is_no_counterpart(tmp_path: Path) -> None:
@@ -84,38 +88,43 @@ def test_a_cell_with_both_shows_the_difference_and_our_own_ike_is_no_counterpart
     ]
     theirs = printed["scores"]["locality"]["zh"]["f1"]
     for method in ("ike", "ike-published"):
-        put(
-            tmp_path / method, result(model="baichuan-7b", method=method, f1={("locality", "zh"): score(theirs + 1.25)})
-        )
+        cell = {("locality", "zh"): score(theirs + 1.25)}
+        put(tmp_path / method, result(model="baichuan-7b", method=method, protocol="paper", f1=cell))
+    other = tmp_path / "teacher"
+    put(other, result(model="baichuan-7b", method="ike-published", f1={("locality", "zh"): score(theirs + 1.25)}))
     build_site([tmp_path], tmp_path / "site")
-    own = {row["method"]: row for row in records(tmp_path / "site") if row["badge"] == "reproduced"}
-    assert own["ike-published"]["f1_minus_published"]["locality_zh"] == pytest.approx(1.25)
-    assert own["ike-published"]["f1_minus_published"]["reliability_en"] == pytest.approx(
-        50 - printed["scores"]["reliability"]["en"]["f1"]
-    )
-    assert own["ike"]["f1_minus_published"] == {}
+    rows = [row for row in records(tmp_path / "site") if row["badge"] == "reproduced"]
+    own = {(row["method"], row["protocol"]): row["f1_minus_published"] for row in rows}
+    differences = own.pop(("ike-published", "paper"))
+    assert differences["locality_zh"] == pytest.approx(1.25)
+    assert differences["reliability_en"] == pytest.approx(50 - printed["scores"]["reliability"]["en"]["f1"])
+    assert own == {("ike", "paper"): {}, ("ike-published", "teacher_forcing"): {}}
     shown = [
         row
         for row in Page(tmp_path / "site" / "models" / "baichuan-7b.html").rows
         if row[3:4] == ["reproduced"] and len(row) == 11
     ]
-    by_method = {row[0].removesuffix(" sees target answer"): row for row in shown}
-    assert "+1.2" in by_method["ike-published"][8] or "+1.3" in by_method["ike-published"][8]
-    assert "+" not in by_method["ike"][8]
+    assert sorted("+1.2" in row[8] or "+1.3" in row[8] for row in shown) == [False, False, True]
+    assert not any("+" in row[8] for row in shown if row[0] == "ike")
+    texts = {page.parent.name: page.read_text(encoding="utf-8") for page in result_pages(tmp_path / "site")}
+    (said,) = [text for text in texts.values() if "No difference to them is shown" in text]
+    assert "it was measured under another protocol (teacher_forcing), and its F1 is another metric" in said
 
 
 def test_another_protocol_is_no_counterpart_and_has_marks_of_its_own(tmp_path: Path) -> None:
-    """No run writes one yet, so the entry is made from one of the protocol that there is."""
+    """The entry is made from one of a protocol that there is."""
     put(tmp_path / "results" / "a", result())
     (found,) = find_results([tmp_path / "results"]).entries
-    (table,) = boards([*published_entries(), dataclasses.replace(found, protocol="generate")], "all")
-    (own,) = [row for row in table_records(table) if row["badge"] == "reproduced"]
-    assert own["f1_minus_published"] == {}
-    (row,) = [row for row in table.rows if row.entry.badge == "reproduced"]
-    assert {place.mark for place in row.places} == {"best"}
-    put(tmp_path / "results" / "a", result(protocol="generate"))
+    entries = [dataclasses.replace(found, protocol=protocol) for protocol in ("teacher_forcing", "generate")]
+    (table,) = boards([*published_entries(), *entries], "all")
+    own = [row for row in table_records(table) if row["badge"] == "reproduced"]
+    assert [row["f1_minus_published"] for row in own] == [{}, {}]
+    for row in table.rows:
+        if row.entry.badge == "reproduced":
+            assert {place.mark for place in row.places} == {"best"}
+    put(tmp_path / "results" / "a", result() | {"protocol": "generate"})
     (broken,) = build_site([tmp_path / "results"], tmp_path / "site").broken
-    assert broken.reason.endswith("protocol should be 'teacher_forcing', not 'generate'")
+    assert broken.reason.endswith("protocol should be 'teacher_forcing' or 'paper', not 'generate'")
 
 
 # Marks -----------------------------------------------------------------------------------------------------------------
@@ -181,7 +190,8 @@ def test_csv_and_json_hold_the_same_numbers(tmp_path: Path) -> None:
         for name in ("reliability", "generality_en", "locality_zh"):
             there = record["scores"][f"reliability_{record['source']}" if name == "reliability" else name]
             column = "reliability_edited" if name == "reliability" else name
-            assert float(line[f"{column}_f1"]) == there["f1"]["mean"]
+            headline = {"paper": "f1_pr", "teacher_forcing": "f1"}[record["protocol"]]
+            assert float(line[f"{column}_f1"]) == there[headline]["mean"]
             assert float(line[f"{column}_em"]) == there["em"]["mean"]
     (own,) = [line for line in lines if line["badge"] == "reproduced"]
     assert [own[f"locality_en_f1{part}"] for part in ("", "_low", "_high")] == ["61.23456", "50.5", "70.25"]

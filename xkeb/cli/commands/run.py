@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xkeb.cli.options import DEBUG, data_dir_option, device_options, include_option, split_names
-from xkeb.cli.run_files import read_config
+from xkeb.cli.run_files import METHOD_DEFAULTS, read_config
 from xkeb.errors import RequestError, XkebError, one_line
 
 if TYPE_CHECKING:
@@ -131,6 +131,7 @@ def _config(options: Mapping[str, Any]) -> RunConfig:
         methods=split_names(options["methods"]) or None,
         model_args=parse_options(options["model_args"], "--model-args"),
         method_args=parse_options(options["method_args"], "--method-args"),
+        method_defaults=click.get_current_context().meta.get(METHOD_DEFAULTS, {}),
         metrics=split_names(options["metrics"]) or DEFAULT_METRICS,
         protocol=options["protocol"],
         protocol_args=parse_options(options["protocol_args"], "--protocol-args"),

@@ -18,6 +18,7 @@ from xkeb.errors import RequestError, optional_import
 from xkeb.leaderboard.site import charts
 from xkeb.leaderboard.site.cases import Pages, write_cases
 from xkeb.leaderboard.site.charts import Chart
+from xkeb.leaderboard.site.comparability import why_incomparable
 from xkeb.leaderboard.site.entries import (
     Broken,
     Entry,
@@ -118,9 +119,9 @@ def build_site(results: Iterable[Path], output: Path, *, with_published: bool = 
             _listing(
                 site, f"{kind}s/{page}.html", "listing.html", members, f"{kind}-{page}", pictures, kind=kind, name=name
             )
-    counterparts = {entry.cell: entry for entry in printed}
+    counterparts = {entry.cell[:3]: entry for entry in printed}
     for entry in findings.entries:
-        _result(site, entry, counterparts.get(entry.cell))
+        _result(site, entry, counterparts.get(entry.cell[:3]))
     site.page("about.html", "about.html", printed=published())
     site.page("submit.html", "submit.html")
     return Built(output / "index.html", len(printed), len(findings.entries), findings.broken)
@@ -230,7 +231,7 @@ def _result(site: Site, entry: Entry, counterpart: Entry | None) -> None:
     """A result's page.
 
     Args:
-        counterpart: the published row of the same cell.
+        counterpart: the published row of the same task, model and method.
     """
     assert entry.result is not None and entry.folder is not None
     shown: Pages = write_cases(entry, site.folder / "results" / entry.id)
@@ -252,6 +253,8 @@ def _result(site: Site, entry: Entry, counterpart: Entry | None) -> None:
         facts={title: {key: _as_text(value) for key, value in fact.items()} for title, fact in facts.items()},
         shown=shown,
         counterpart=counterpart,
+        incomparable=why_incomparable(entry) if counterpart else None,
+        why_incomparable=why_incomparable,
         shown_to_method=_shown_to(entry.result.method.sees),
     )
 

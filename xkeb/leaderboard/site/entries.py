@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xkeb.errors import RequestError
-from xkeb.results.schema import Result, Score, Scores
+from xkeb.results.schema import HEADLINES, Result, Score, Scores
 from xkeb.types import Sight
 from xkeb.utils.hashing import digest_file
 
@@ -79,9 +79,14 @@ class Entry:
         """Facts that it learnt from; None where it learns from none, or where that isn't said."""
         return None if self.result is None else self.result.method.train_size
 
-    def mean(self, cell: Cell, metric: str = "f1") -> float | None:
-        """A score in percent; None where it has none."""
-        score = self.scores.get(cell, {}).get(metric)
+    @property
+    def headline(self) -> str:
+        """The metric that its protocol's tables call F1."""
+        return HEADLINES.get(self.protocol, "f1")
+
+    def mean(self, cell: Cell, metric: str | None = None) -> float | None:
+        """A score in percent, by default of the headline; None where it has none."""
+        score = self.scores.get(cell, {}).get(metric or self.headline)
         return None if score is None else score.mean
 
 
@@ -97,7 +102,11 @@ def published_entries() -> Iterator[Entry]:
     for row in paper["rows"]:
         source, target = row["task"].rpartition("_")[2].split("2")
         scores = {
-            (name, language): {metric: PublishedScore(mean) for metric, mean in metrics.items() if mean is not None}
+            (name, language): {
+                paper["metrics"].get(metric, metric): PublishedScore(mean)
+                for metric, mean in metrics.items()
+                if mean is not None
+            }
             for name, languages in row["scores"].items()
             for language, metrics in languages.items()
         }
@@ -106,7 +115,7 @@ def published_entries() -> Iterator[Entry]:
         key = slug("published", row["task"], row["model"], method)
         yield Entry(
             key, "published", row["task"], source, target, row["model"], method,
-            "teacher_forcing", scores, row["source"], sees=None if sees is None else [Sight(name) for name in sees],
+            paper["protocol"], scores, row["source"], sees=None if sees is None else [Sight(name) for name in sees],
         )  # fmt: skip
 
 

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from xkeb.leaderboard.site.comparability import why_incomparable
 from xkeb.leaderboard.site.entries import AnyScore, Cell, Entry, slug, unused
 from xkeb.types import PROPERTIES
 
-METRICS = ("f1", "em")
 """As the paper prints them: F1 / EM."""
 
 
@@ -21,6 +21,8 @@ class Shown:
     """What one place of the table shows."""
 
     scores: Mapping[str, AnyScore]
+    headline: str
+    """The metric that it calls F1."""
     mark: str = ""
     """``best``, ``tie`` with the best, or nothing."""
     difference: float | None = None
@@ -28,11 +30,12 @@ class Shown:
 
     @property
     def f1(self) -> AnyScore | None:
-        return self.scores.get("f1")
+        return self.scores.get(self.headline)
 
     @property
     def text(self) -> str:
-        return " / ".join(f"{self.scores[metric].mean:.1f}" for metric in METRICS if metric in self.scores)
+        shown = (self.headline, "em")
+        return " / ".join(f"{self.scores[metric].mean:.1f}" for metric in shown if metric in self.scores)
 
     @property
     def interval(self) -> str:
@@ -105,10 +108,9 @@ def _show(entry: Entry, column: Cell, printed: Mapping[tuple[str, str, str, str]
     place = column if column[1] else (column[0], entry.source)
     ours = entry.scores.get(place, {})
     theirs = printed.get(entry.cell)
-    difference = None
-    if entry.badge == "reproduced" and theirs is not None and "f1" in ours and (was := theirs.mean(place)) is not None:
-        difference = ours["f1"].mean - was
-    return Shown(ours, difference=difference)
+    own, was = entry.mean(place), theirs.mean(place) if theirs else None
+    difference = None if own is None or was is None or why_incomparable(entry, place) else own - was
+    return Shown(ours, entry.headline, difference=difference)
 
 
 def mark(scores: Sequence[AnyScore | None]) -> list[str]:
@@ -181,7 +183,8 @@ def as_csv(board: Board) -> str:
         for place in row.places:
             score = place.f1
             low, high = score.ci95 if score is not None and score.ci95 else ("", "")
-            line += [str(place.scores[metric].mean) if metric in place.scores else "" for metric in METRICS]
+            shown = (place.headline, "em")
+            line += [str(place.scores[metric].mean) if metric in place.scores else "" for metric in shown]
             line += [str(low), str(high)]
         writer.writerow(line)
     return out.getvalue()

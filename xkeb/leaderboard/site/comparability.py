@@ -1,0 +1,27 @@
+"""Whether a measured number may stand against a published one: only where protocol and metric are the same."""
+
+from __future__ import annotations
+
+from xkeb.leaderboard.site.entries import Cell, Entry
+from xkeb.tasks.asked import PAPER, RELEASED
+
+
+def why_incomparable(entry: Entry, place: Cell | None = None) -> str | None:
+    """Why a result isn't measured as the published numbers were; None where it is.
+
+    Args:
+        place: a column of the table; the published reliability of Chinese edits is scored against the English target.
+    """
+    if entry.result is None:
+        return "it wasn't measured here"
+    if entry.protocol != PAPER:
+        return f"it was measured under another protocol ({entry.protocol}), and its F1 is another metric"
+    rules = entry.result.protocol_args
+    for name, value in RELEASED.items():
+        if rules.get(name) != value:
+            return f"{name} is {rules.get(name)!r}, and {value!r} in the released code"
+    if not rules.get("tokenizer"):
+        return "its answers were counted in the model's own tokens, not in those of Chinese-LLaMA-Plus"
+    if place is not None and place[0] == "reliability" and place[1] != "en" and rules.get("reliability") != "english":
+        return "published reliability of edits in another language than English is scored against the English target"
+    return None
