@@ -47,6 +47,11 @@ def test_the_run_that_the_others_spoil_is_right(run: Callable[..., Any], tmp_pat
         ({"method_args": "ft.steps=many"}, "Option 'steps' of method 'ft' can't be 'many': "),
         ({"method_args": "ft.objective=first"}, "Option 'objective' of method 'ft' can't be 'first': "),
         ({"method_args": "ft.steps"}, "--method-args takes key=value pairs separated by commas, not 'ft.steps'."),
+        ({"protocol_args": "bos=kept"}, "Unknown option of protocol 'teacher_forcing': 'bos': there are none."),
+        (
+            {"protocol": "paper", "protocol_args": "bos=keep"},
+            "Option 'bos' of protocol 'paper' can't be 'keep': Input should be 'kept' or 'dropped'.",
+        ),
         ({"method_args": "steps=3"}, "--method-args takes method.option=value, not 'steps'."),
         (
             {"method_args": "rome.layer=3"},

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from xkeb.errors import NotHereError
+import xkeb_tasks.runs
+from xkeb.editing.editor import load_editor
+from xkeb.errors import NotHereError, RequestError
 from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.planning import plan_run
 from xkeb.tasks import task as tasks
@@ -115,3 +118,66 @@ def test_only_a_run_makes_its_output_folder(tiny_folders: dict[str, Path], tmp_p
     assert not (tmp_path / "results").exists()
     plan_run(config)
     assert (tmp_path / "results").is_dir() and not list((tmp_path / "results").iterdir())
+
+
+# The paper's protocol ----------------------------------------------------------------------------------------------------
+
+
+def planned(tiny_folders: dict[str, Path], tmp_path: Path, **options: Any) -> RunConfig:
+    usual: dict[str, Any] = {"model_args": {"path": str(tiny_folders["llama"])}, "limit": 1, "output": tmp_path}
+    return RunConfig(["bizsre_mini_zh2en"], ["hf"], **usual, **options)
+
+
+def test_by_the_paper_s_protocol_the_paper_s_methods_are_those_of_the_released_code(
+    tiny_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    ours, theirs = (
+        {job.method for job in plan_run(planned(tiny_folders, tmp_path, protocol=protocol)).jobs}
+        for protocol in ("teacher_forcing", "paper")
+    )
+    assert ours == {"ft", "serac", "ike", "mend", "kn", "rome", "memit"}
+    assert theirs == ours - {"ike"} | {"ike-published"}
+    (named,) = plan_run(planned(tiny_folders, tmp_path, protocol="paper", methods=["ike"])).jobs
+    assert (named.method, named.folder.name) == ("ike", "ike-paper")
+
+
+def test_a_run_file_s_options_of_methods_are_defaults(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+    config = planned(
+        tiny_folders,
+        tmp_path,
+        methods=["ft"],
+        method_defaults={"ft.steps": 3, "ft.lr": 0.25, "mend.outer": "edit"},
+        method_args={"ft.steps": 7},
+    )
+    (job,) = plan_run(config).jobs
+    assert (vars(job.editor)["steps"], vars(job.editor)["lr"]) == (7, 0.25)
+
+
+def test_the_shipped_run_file_follows_the_paper() -> None:
+    """Its options reach the methods; each differs from the default, or it need not stand there."""
+    values = yaml.safe_load((Path(xkeb_tasks.runs.__file__).parent / "paper.yaml").read_text(encoding="utf-8"))
+    assert values["protocol"] == "paper"
+    for key, value in values["method_args"].items():
+        method, _, option = key.rpartition(".")
+        assert getattr(load_editor(method, **{option: value}), option) == value
+        assert getattr(load_editor(method), option) != value
+
+
+def test_reliability_against_english_needs_a_task_that_asks_in_english(
+    tiny_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "german").mkdir()
+    text = "task: de2ru\nversion: 1\ndataset: mzsre\npair: de-ru\n"
+    (tmp_path / "german" / "task.yaml").write_text(text, encoding="utf-8")
+    config = RunConfig(
+        ["de2ru"],
+        ["hf"],
+        ["ft"],
+        model_args={"path": str(tiny_folders["llama"])},
+        protocol="paper",
+        protocol_args={"reliability": "english"},
+        include=[tmp_path / "german"],
+        output=tmp_path / "out",
+    )
+    with pytest.raises(RequestError, match=r"Task 'de2ru' asks in de and ru: its reliability can't be scored"):
+        plan_run(config)
