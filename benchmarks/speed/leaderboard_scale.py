@@ -1,7 +1,8 @@
 """How long a large leaderboard takes to build, how much memory, and how large its first page gets.
 
 Makes up results in the true format (seeded; the answers are random words, in a journal of a case a line) and builds a site of
-them in a process of its own, whose time and largest resident size are reported.
+them in a process of its own, whose time and largest resident size are reported. Methods are given a few sets of scores, so that
+the paired tests of the tables have something to do.
 
     python benchmarks/speed/leaderboard_scale.py [--results 500] [--cases 1037] [--folder DIR]
 """
@@ -56,6 +57,8 @@ PROBES: tuple[Property, ...] = (
     "locality",
     "portability",
 )
+JOURNALS = 8
+"""Different sets of scores in a task."""
 MOST_SECONDS, MOST_BYTES, MOST_PAGE = 60, 10**9, 10**6
 
 
@@ -67,10 +70,12 @@ def tokens(random: random.Random) -> list[int]:
     return random.choices(range(200_000), k=random.randint(1, 8))
 
 
+def drawn_scores(random: random.Random) -> dict[str, float]:
+    return {metric: round(random.random(), 4) if metric != "em" else random.randint(0, 1) for metric in DEFAULT_METRICS}
+
+
 def probe(random: random.Random, name: Property, language: str) -> ProbeRecord:
-    scores = {
-        metric: round(random.random(), 4) if metric != "em" else random.randint(0, 1) for metric in DEFAULT_METRICS
-    }
+    scores = drawn_scores(random)
     return ProbeRecord(
         property=name,
         language=language,
@@ -103,10 +108,16 @@ def cases(random: random.Random, n: int, source: str, target: str, settings: str
         )
 
 
+def rescored(random: random.Random, case: CaseRecord) -> CaseRecord:
+    """The same case with the scores of another method."""
+    probes = [one.model_copy(update={"scores": drawn_scores(random)}) for one in case.probes]
+    return case.model_copy(update={"probes": probes})
+
+
 def scores(random: random.Random, n: int, source: str, target: str) -> Scores:
     def score() -> Score:
         mean = random.uniform(5, 95)
-        return Score(mean=mean, stderr=1.2, ci95=(mean - 2.4, mean + 2.4), n=n)
+        return Score(mean=mean, stderr=1.2, ci95=(mean - 2.4, mean + 2.4), n=n, n_clusters=n)
 
     asked: dict[Property, tuple[str, ...]] = dict.fromkeys(PROBES[1:4], (source, target))
     asked["reliability"] = (source,)
@@ -144,6 +155,7 @@ def result(
         ),
         method=MethodRecord(name=method, params={"layer": 5, "lr": 0.5, "steps": 25}, sees=[Sight.SOURCE_EDIT]),
         protocol="teacher_forcing",
+        protocol_args={},
         metrics=list(DEFAULT_METRICS),
         seed=0,
         selection="all",
@@ -165,21 +177,25 @@ def result(
 
 
 def make(folder: Path, n_results: int, n_cases: int, seed: int) -> int:
-    """Writes results; the cases of one stand in each of its task under another name, to save time. Bytes written."""
+    """Writes results. The journals of a task ask the same and differ in their scores; several results share one, to save
+    time. Bytes written."""
     draw = random.Random(seed)
     size = 0
     journals = {}
     for _, source, target in TASKS:
-        lines = (record.model_dump(mode="json") for record in cases(draw, n_cases, source, target, "0" * 64))
-        journals[source] = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
+        first = list(cases(draw, n_cases, source, target, "0" * 64))
+        for k in range(JOURNALS):
+            lines = (rescored(draw, case).model_dump(mode="json") for case in first)
+            journals[source, k] = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
     combinations = [(task, model, method) for method in METHODS for model in MODELS for task in TASKS]
     for i in range(n_results):
         task, model, method = combinations[i % len(combinations)]
         place = folder / str(i // len(combinations)) / task[0] / model / method
         place.mkdir(parents=True)
         result(draw, task, model, method, n_cases, i).save(place)
-        (place / CASES).write_bytes(journals[task[1]])
-        size += len(journals[task[1]])
+        journal = journals[task[1], draw.randrange(JOURNALS)]
+        (place / CASES).write_bytes(journal)
+        size += len(journal)
     return size
 
 

@@ -14,12 +14,12 @@ function Board(section, number) {
   this.rows = [...this.body.rows].map((row, place) => {
     const cells = [...row.cells];
     const fields = cells.slice(0, 4).map((cell) => cell.firstElementChild.textContent.replace(/\s+/g, " ").trim());
-    const interval = (cell) => cell.querySelector("[data-i]")?.dataset.i.split(",").map(Number);
+    const ties = (cell) => new Set((cell.dataset.t || "").split(",").filter(Boolean).map(Number));
     return {
       row, place, cells,
       fields: [...fields, row.dataset.protocol || ""],
       values: cells.map((cell, i) => fields[i] ?? (cell.dataset.v === undefined ? "" : Number(cell.dataset.v))),
-      intervals: cells.map(interval),
+      ties: cells.map(ties), // places of best rows that it can't be told from
     };
   });
   this.sort = null;
@@ -100,7 +100,7 @@ Board.prototype.markColumn = function (column, able) {
   for (const item of able) {
     const [value, most] = [item.values[column], best.values[column]];
     if (value.toFixed(1) === most.toFixed(1)) item.cells[column].classList.add("best");
-    else if (item.intervals[column] && best.intervals[column] && item.intervals[column][1] >= best.intervals[column][0]) item.cells[column].classList.add("tie");
+    else if (item.ties[column].has(best.place)) item.cells[column].classList.add("tie");
   }
 };
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -114,12 +115,55 @@ def test_a_comparison_is_a_plain_table_where_it_is_piped(xkeb_cli: Callable[...,
     rows = [line.split() for line in outcome.out.splitlines() if re.match(r"\w+ +(en|zh) +(f1|em)\w* ", line)]
     assert len(rows) == 28
     for cells in rows:
-        assert cells[3] == "6"
-        a, b, difference = map(float, cells[4:7])
+        assert cells[3:5] == ["6", "6"]
+        a, b, difference = map(float, cells[5:8])
         assert b - a == pytest.approx(difference, abs=0.011)
         assert sum(map(int, cells[-3:])) == 6
     assert outcome.out.count("\nCase ") == 1
-    assert "percentile bootstrap" in outcome.out and "permutation test" in outcome.out
+    said = " ".join(outcome.out.split())
+    assert "percentile bootstrap" in said and "permutation test" in said and "Holm's adjustment" in said
+    assert "2,000 resamples of subjects" in said and "sign flips of subjects" in said
+    assert "Records for" not in outcome.out  # nobody asked
+    assert [len(cells) for cells in rows[:2]] == [16, 17]  # McNemar's test of em, and none of f1
+
+
+def test_power_says_how_many_records_would_show_a_difference(xkeb_cli: Callable[..., Any], finished_runs: Runs) -> None:
+    folders = (finished_runs.folder("ft"), finished_runs.folder("rome"))
+    outcome = xkeb_cli("compare", *folders, "--cases", "0", "--power")
+    assert (outcome.status, outcome.err) == (0, "")
+    _, table = outcome.out.split("Design effect", 1)
+    assert "Records for 2" in table.splitlines()[0]
+    needed = [line.split()[-1] for line in table.splitlines() if re.match(r"\w+ +(en|zh) +(f1|em)\w* ", line)]
+    assert len(needed) == 28
+    found = json.loads(xkeb_cli("compare", *folders, "--power", "--points", "4", "--json").out)
+    for row, text in zip(found["rows"], needed, strict=True):
+        power = row["power"]
+        assert power["points"] == 4
+        if power["records"] is None:
+            assert text == "unknown" and power["design_effect"] is None
+        else:  # half the difference needs four times the records
+            assert power["records"] == pytest.approx(int(text.replace(",", "")) / 4, abs=1)
+            assert power["records"] == math.ceil(7.848879734 * power["deviation"] ** 2 / 16)
+    assert any(row["power"]["records"] for row in found["rows"])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--points", "3"], "--points needs --power."),
+        (["--power", "--points", "0"], "--points must be from 0.01 to 100, not 0."),
+        (["--power", "--points", "nan"], "--points must be from 0.01 to 100, not nan."),
+        (["--power", "--points", "two"], "'two' is not a valid float"),
+    ],
+    ids=" ".join,
+)
+def test_points_that_make_no_sense_are_refused(
+    xkeb_cli: Callable[..., Any], finished_runs: Runs, options: list[str], said: str
+) -> None:
+    outcome = xkeb_cli("compare", finished_runs.folder("ft"), finished_runs.folder("rome"), *options)
+    assert (outcome.status, outcome.out) == (2, "")
+    (line,) = outcome.err.splitlines()
+    assert said in line
 
 
 def test_a_comparison_as_json(xkeb_cli: Callable[..., Any], finished_runs: Runs) -> None:
@@ -131,7 +175,8 @@ def test_a_comparison_as_json(xkeb_cli: Callable[..., Any], finished_runs: Runs)
     assert (found["a"]["cases"], found["b"]["cases"]) == (7, 6)
     assert len(found["rows"]) == 28 and len(found["cases"]) == 2
     assert set(found["rows"][0]) == {
-        "property", "language", "metric", "pairs", "a", "b", "difference", "ci95", "p", "exact", "wins", "ties", "losses",
+        "property", "language", "metric", "pairs", "clusters", "a", "b", "difference", "ci95", "p", "exact", "p_holm",
+        "mcnemar", "wins", "ties", "losses", "power",
     }  # fmt: skip
     assert set(found["cases"][0]["answers"][0]) == {
         "property", "language", "prompt", "reference", "before", "after", "scores",

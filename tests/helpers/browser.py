@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import pytest
 from driving import MANY, Browser
-from made_results import case, put, put_hostile, result, score
+from made_results import answered, case, put, put_hostile, result, score
 
 from xkeb.leaderboard.site.build import build_site
 
@@ -57,8 +57,18 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Published rows, two results of one cell, one with a published counterpart, many cases, training sizes, strange texts."""
     results = tmp_path_factory.mktemp("results")
-    put(results / "a", result(method="memit", f1={("locality", "en"): score(99.4, 98, 99.9)}))
-    put(results / "b", result(method="memit", environment={"date": "2026-12-01"}))
+    stays = ("locality", "en")
+    right = {"a": range(20), "b": range(10)}  # enough for a paired test to tell the two apart
+    put(
+        results / "a",
+        result(method="memit", n_cases=20, f1={stays: score(99.4, 98, 99.9)}),
+        answered(20, right["a"], stays),
+    )
+    put(
+        results / "b",
+        result(method="memit", n_cases=20, environment={"date": "2026-12-01"}),
+        answered(20, right["b"], stays),
+    )
     told = result("bizsre_zh2en", "zh", "en", "gemma3-270m", "rome")
     told["method"]["sees"].append("target_answer")
     put(results / "c", told)
@@ -66,7 +76,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     many["skipped"] = [{"case_id": "5000", "reason": "the subject is not in the question"}]
     put(results / "many", many, [case(i, prompt=f"Question number {i}, 里昂") for i in range(MANY)])
     for size in (100, 1000):
-        crossed = {("generality", "zh"): score(60 - size / 100, 35, 65)}  # 59 and 50: a tie
+        crossed = {("generality", "zh"): score(60 - size / 100, 35, 65)}  # 59 and 50, by the same cases: a tie
         learnt = result(model="gemma3-270m", method="mend", settings=f"{size:064d}", f1=crossed)
         learnt["method"]["train_size"] = size
         put(results / str(size), learnt)

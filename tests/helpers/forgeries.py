@@ -28,7 +28,12 @@ def consistent(result: Json, cases: list[Json]) -> None:
     """What a careful forger does: everything that is computed from the cases is that."""
     entries = ran(result, cases)
     unchecked: list[Any] = [
-        SimpleNamespace(probes=[SimpleNamespace(**probe) for probe in entry["probes"]]) for entry in entries
+        SimpleNamespace(
+            case_id=entry["case_id"],
+            edit=SimpleNamespace(**entry["edit"]),
+            probes=[SimpleNamespace(**probe) for probe in entry["probes"]],
+        )
+        for entry in entries
     ]
     for key in KEYS:
         result[key] = {
@@ -129,6 +134,10 @@ FORGERIES: dict[str, tuple[Forgery, str]] = {
     "n": (
         add("scores.generality.zh.f1.n", 1),
         f"scores.generality.zh.f1.n is stated as {RAN + 1}, and is {RAN} by its cases.",
+    ),
+    "n_clusters": (
+        add("scores.generality.zh.f1.n_clusters", -1),
+        f"scores.generality.zh.f1.n_clusters is stated as {RAN - 1}, and is {RAN} by its cases.",
     ),
     "a missing mean": (
         lambda r, c: r["scores"]["generality"].pop("zh"),
@@ -289,16 +298,16 @@ FORGERIES: dict[str, tuple[Forgery, str]] = {
     "a field more": (set_result("best", True), "best is not a field of this schema version."),
     "a field less": (lambda r, c: r.pop("timing"), "timing is missing."),
     "a newer version": (
-        set_result("schema_version", 4),
-        "is of schema version 4, newer than the 3 that this xkeb reads.",
+        set_result("schema_version", 5),
+        "is of schema version 5, newer than the 4 that this xkeb reads.",
     ),
     "an older version": (
-        set_result("schema_version", 2),
-        "is of schema version 2, older than the 3 that this xkeb reads: the command that made it, given again with "
+        set_result("schema_version", 3),
+        "is of schema version 3, older than the 4 that this xkeb reads: the command that made it, given again with "
         "--fresh, makes it anew.",
     ),
     "a version that is none": (
-        set_result("schema_version", "3"),
+        set_result("schema_version", "4"),
         "is not a result: it has no schema_version that is a number.",
     ),
 }

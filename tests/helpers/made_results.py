@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ HOSTILE = (
 
 
 def score(mean: float, low: float | None = None, high: float | None = None, n: int = 4) -> Json:
-    return {"mean": mean, "stderr": 1.0, "ci95": [mean if low is None else low, mean if high is None else high], "n": n}
+    interval = [mean if low is None else low, mean if high is None else high]
+    return {"mean": mean, "stderr": 1.0, "ci95": interval, "n": n, "n_clusters": n}
 
 
 def released_rules(**changes: Any) -> Json:
@@ -147,6 +148,17 @@ def case(i: int, after: str = "Lyon", source: str = "en", target: str = "zh", pr
         "seconds": {"edit": 2.0, "evaluate": 1.0},
         "settings": "3" * 64,
     }
+
+
+def answered(n: int, right: Container[int], cell: Cell = ("generality", "zh"), subjects: int = 10**6) -> list[Json]:
+    """Cases whose F1 in one place is 1 in those that are right, else 0. Each `subjects`-th case has the same subject."""
+    cases = [case(i) for i in range(n)]
+    for i, made in enumerate(cases):
+        made["edit"]["subject"] = f"subject {i % subjects}"
+        for probe in made["probes"]:
+            if (probe["property"], probe["language"]) == cell:
+                probe["scores"]["f1"] = float(i in right)
+    return cases
 
 
 def put(folder: Path, made: Json, cases: Sequence[Json] | None = None) -> Path:

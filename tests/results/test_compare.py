@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -11,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from result_files import Runs, read_cases, read_result, write
 
 from xkeb.errors import RequestError
-from xkeb.results.compare import compare_results, p_value, row
+from xkeb.results.compare import compare_results
+from xkeb.results.differences import Paired, Row, make_rows
+from xkeb.results.paired import holm
 
 pytest_plugins = ("finished_runs",)
 
@@ -29,65 +30,65 @@ def by_hand(differences: list[Fraction]) -> Fraction:
     return Fraction(sum(total >= observed for total in sums), len(sums))
 
 
-@settings(deadline=None, max_examples=60)
-@given(st.lists(st.fractions(-1, 1, max_denominator=7), min_size=1, max_size=8))
-def test_the_p_value_is_that_of_every_flip(differences: list[Fraction]) -> None:
-    p, exact = p_value(np.array([float(d) for d in differences]))
-    assert exact
-    assert p == pytest.approx(float(by_hand(differences)))
+def row(metric: str, pairs: list[tuple[float, float]], labels: list[Any] | None = None) -> Row:
+    a, b = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    (found,) = make_rows([(("locality", "zh", metric), Paired(a, b, labels or list(range(len(pairs)))))], points=2.0)
+    return found
 
 
-@pytest.mark.parametrize(
-    ("differences", "p"),
-    [
-        ([], 1.0),
-        ([0.5], 1.0),
-        ([0.5, 0.5], 0.5),  # of ++, +-, -+, -- two are as far
-        ([1 / 3, -1 / 3], 1.0),
-        ([0.1, 0.2, 0.3], 0.25),  # 0.1 + 0.2 is not 0.3 to a computer
-        ([0.1, 0.2, -0.3], 1.0),
-        ([1.0] * 5, 2 / 32),
-        ([1.0] * 5 + [0.0] * 300, 2 / 32),  # pairs that are equal change nothing
-        ([1.0] * 13, 2 / 2**13),
-    ],
-    ids=str,
-)
-def test_p_values_known_by_heart(differences: list[float], p: float) -> None:
-    found, exact = p_value(np.array(differences))
-    assert exact
-    assert found == pytest.approx(p)
-
-
-def test_with_many_pairs_flips_are_drawn_and_always_the_same() -> None:
-    """The mean of 40 normal differences is 2 standard errors from 0: the normal law says 0.0455."""
-    differences = np.random.default_rng(3).normal(size=40)
-    differences -= differences.mean()
-    differences += 2 * np.sqrt((differences**2).mean() / 36)  # makes mean² / (sum of squares / n²) equal to 4
-    p, exact = p_value(differences)
-    assert not exact
-    assert p == pytest.approx(0.0455, abs=0.012)
-    assert p_value(differences) == (p, exact)
+PAIRS = [(0.0, 1.0), (0.5, 0.5), (1.0, 0.5), (0.25, 0.75)]
 
 
 def test_a_row_by_hand() -> None:
-    found = row("locality", "zh", "f1", [(0.0, 1.0), (0.5, 0.5), (1.0, 0.5), (0.25, 0.75)])
-    assert (found.property, found.language, found.metric, found.pairs) == ("locality", "zh", "f1", 4)
+    found = row("f1", PAIRS)
+    assert (found.property, found.language, found.metric, found.pairs, found.clusters) == ("locality", "zh", "f1", 4, 4)
     assert (found.a, found.b, found.difference) == (43.75, 68.75, 25.0)
     assert (found.wins, found.ties, found.losses) == (2, 1, 1)
     # of 1, -1/2 and 1/2 with any signs, 6 of 8 sums are at least 1 from 0
-    assert (found.p, found.exact) == (0.75, True)
+    assert (found.p, found.exact, found.p_holm, found.mcnemar) == (0.75, True, 0.75, None)
     # resampled means of 100, 0, -50, 50 lie between -50 and 100
     assert -50 <= found.ci95[0] < 25 < found.ci95[1] <= 100
+    # deviations 75, -25, -75, 25: variance 12500 / 3
+    assert found.power is not None and found.power.design_effect == pytest.approx(1)
+    assert found.power.records == math.ceil(7.8489 * 12500 / 3 / 4)
+
+
+def test_a_row_of_two_subjects_by_hand() -> None:
+    """Subjects' sums 1 + 0 and -1/2 + 1/2: one of them differs, and both its signs are as far."""
+    found = row("f1", PAIRS, ["a", "a", "b", "b"])
+    assert (found.pairs, found.clusters, found.difference, found.p) == (4, 2, 25.0, 1.0)
+    # a resample has a twice, b twice, or both: means 50, 0 and 25
+    assert found.ci95 == pytest.approx((0, 50))
+    # residuals 1/2 and -1/2: a standard error of sqrt(2 (1/4 + 1/4)) / 4, times sqrt(4)
+    assert found.power is not None and found.power.deviation == pytest.approx(50)
+    assert found.power.design_effect == pytest.approx(50**2 / (12500 / 3))
+
+
+def test_a_row_of_em_has_mc_nemar_s_test() -> None:
+    """One alone is right on 5 records, and 4 of those are B's: 2 (1 + 5) / 32."""
+    pairs = [(0.0, 1.0)] * 4 + [(1.0, 0.0)] + [(1.0, 1.0)] * 7
+    assert row("em", pairs).mcnemar == pytest.approx(12 / 32)
+    assert row("em", [(1.0, 1.0)] * 3).mcnemar == 1.0
+    assert row("f1", pairs).mcnemar is None
+
+
+def test_p_values_are_adjusted_for_all_rows_of_the_table() -> None:
+    """2 / 2 ** 6 and 2 / 2 ** 5, times two and one."""
+    samples = [
+        (("reliability", "en", "f1"), Paired([0.0] * n, [1.0] * n, list(range(n)))) for n in (6, 5)
+    ]  # fmt: skip
+    found = make_rows(samples)
+    assert [(r.p, r.p_holm, r.power) for r in found] == [(1 / 32, 1 / 16, None), (1 / 16, 1 / 16, None)]
 
 
 def test_rounding_is_no_win() -> None:
-    found = row("locality", "zh", "f1", [(0.1 + 0.2, 0.3), (2 / 3, 1 - 1 / 3)])
+    found = row("f1", [(0.1 + 0.2, 0.3), (2 / 3, 1 - 1 / 3)])
     assert (found.wins, found.ties, found.losses, found.difference) == (0, 2, 0, 0)
 
 
 def test_the_interval_is_the_central_limit_s() -> None:
     pairs = np.random.default_rng(4).random((400, 2))
-    found = row("locality", "zh", "f1", pairs.tolist())
+    found = row("f1", pairs.tolist())
     differences = 100 * (pairs[:, 1] - pairs[:, 0])
     error = differences.std(ddof=1) / 20
     low, high = found.ci95
@@ -133,8 +134,29 @@ def test_two_methods_differ_by_the_means_of_the_cases_that_both_ran(finished_run
         assert r.losses == sum(b[key] < a[key] - 1e-9 for key in here)
         exact = by_hand([Fraction(b[key] - a[key]).limit_denominator(1000) for key in here])
         assert r.exact
+        assert r.clusters == 6  # a subject a record
         assert r.p == pytest.approx(float(exact))
+    assert [r.p_holm for r in found.rows] == holm([r.p for r in found.rows])
     assert any(r.wins for r in found.rows) and any(r.losses for r in found.rows)
+
+
+def test_records_of_one_subject_are_one_cluster(runs: Runs) -> None:
+    """All of ROME's and fine-tuning's cases are given one subject: no sign is then less likely than the other."""
+    for method in ("ft", "rome"):
+        cases = read_cases(runs.folder(method))
+        for case in cases:
+            case["edit"]["subject"] = "it"
+        write(runs.folder(method), read_result(runs.folder(method)), cases)
+    found = compare_results(runs.folder("ft"), runs.folder("rome"))
+    assert {(r.pairs, r.clusters, r.p, r.p_holm) for r in found.rows} == {(6, 1, 1.0, 1.0)}
+    assert any(abs(r.difference) > 10 for r in found.rows)
+
+
+@pytest.mark.parametrize("points", [0.0, -2.0, 100.5, float("nan"), float("inf"), 1e-300])
+def test_points_that_are_none_are_refused(finished_runs: Runs, points: float) -> None:
+    folder = finished_runs.folder("ft")
+    with pytest.raises(RequestError, match=r"--points must be from 0\.01 to 100, not "):
+        compare_results(folder, folder, points=points)
 
 
 def test_the_cases_that_changed_most_come_first_with_what_was_answered(finished_runs: Runs) -> None:
@@ -157,7 +179,9 @@ def test_the_cases_that_changed_most_come_first_with_what_was_answered(finished_
 
 def test_a_result_and_itself(finished_runs: Runs) -> None:
     found = compare_results(finished_runs.folder("ft"), finished_runs.folder("ft"))
-    assert all((r.difference, r.ci95, r.p, r.ties) == (0, (0, 0), 1, 7) for r in found.rows)
+    assert all((r.difference, r.p, r.p_holm, r.ties) == (0, 1, 1, 7) for r in found.rows)
+    bound = 100 * (1 - 0.025 ** (1 / 7))  # of seven subjects none differs
+    assert all(r.ci95 == pytest.approx((-bound, bound)) for r in found.rows)
     assert found.cases == ()
 
 

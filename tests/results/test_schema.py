@@ -74,7 +74,7 @@ def test_the_file_has_the_keys_of_the_contract(tmp_path: Path) -> None:
         *("schema_version", "task", "model", "method", "protocol", "scores", "skipped", "timing", "environment"),
         "command",
     }
-    assert set(found["scores"]["reliability"]["en"]["f1"]) == {"mean", "stderr", "ci95", "n"}
+    assert set(found["scores"]["reliability"]["en"]["f1"]) == {"mean", "stderr", "ci95", "n", "n_clusters"}
     assert len(found["scores"]["reliability"]["en"]["f1"]["ci95"]) == 2
     assert set(found["task"]) >= {"name", "version", "source", "target", "dataset"}
     assert "中文" in text

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_records import scored, skipped
 
-from xkeb.results.schema import Score
+from xkeb.results.schema import CaseRecord
 from xkeb.results.statistics import mean_scores, score_of
 
 
@@ -32,16 +32,22 @@ def test_the_interval_is_the_bootstrap_s_percentiles() -> None:
     assert found.ci95[1] == pytest.approx(found.mean + 1.96 * found.stderr, abs=0.25)
 
 
-def test_a_constant_sample_is_certain() -> None:
+def test_a_constant_sample_is_not_certain() -> None:
+    """Of five values that agree, Clopper and Pearson's bound is that 52.2% of all others may not."""
+    share = 1 - 0.025 ** (1 / 5)
     found = score_of([0.3] * 5)
-    assert (found.stderr, found.n) == (0.0, 5)
+    assert (found.stderr, found.n, found.n_clusters) == (0.0, 5, 5)
     assert found.mean == pytest.approx(30)
-    assert found.ci95 == pytest.approx((30, 30))
-    assert score_of([1.0] * 5) == Score(mean=100.0, stderr=0.0, ci95=(100.0, 100.0), n=5)
+    assert found.ci95 == pytest.approx((30 - 30 * share, 30 + 70 * share))
+    right = score_of([1.0] * 5)
+    assert (right.mean, right.stderr, right.ci95[1]) == (100.0, 0.0, 100.0)
+    assert right.ci95[0] == pytest.approx(100 * 0.025 ** (1 / 5))
 
 
-def test_a_single_value_is_its_own_interval() -> None:
-    assert score_of([0.25]) == Score(mean=25.0, stderr=0.0, ci95=(25.0, 25.0), n=1)
+def test_a_single_value_says_next_to_nothing() -> None:
+    found = score_of([0.25])
+    assert (found.mean, found.stderr, found.n, found.n_clusters) == (25.0, 0.0, 1, 1)
+    assert found.ci95 == pytest.approx((25 - 0.975 * 25, 25 + 0.975 * 75))
 
 
 def test_a_result_is_a_function_of_its_cases() -> None:
@@ -72,6 +78,33 @@ def test_values_are_gathered_by_property_language_and_metric() -> None:
         ("reliability", "en", "em"): (50, 2),
         ("locality", "zh", "f1"): (100, 2),
     }
+
+
+def of_subject(case_id: str, subject: str, language: str = "en", **scores: float) -> CaseRecord:
+    case = scored(case_id, "s", **scores)
+    return case.model_copy(update={"edit": case.edit.model_copy(update={"subject": subject, "language": language})})
+
+
+def test_cases_of_one_subject_are_a_cluster() -> None:
+    cases = [of_subject("0", "Rome", f1=1.0), of_subject("1", "Rome ", f1=0.5), of_subject("2", "Paris", f1=0.0)]
+    found = mean_scores(cases)["reliability"]["en"]["f1"]
+    assert (found.n, found.n_clusters) == (3, 2)
+    assert found == score_of([1.0, 0.5, 0.0], ["Rome", "Rome", "Paris"])
+    assert found != score_of([1.0, 0.5, 0.0])
+
+
+def test_a_case_without_a_subject_and_a_subject_in_another_language_are_clusters_of_their_own() -> None:
+    cases = [
+        of_subject("0", "", f1=1.0), of_subject("1", " ", f1=1.0), of_subject("2", "Rome", f1=1.0),
+        of_subject("3", "Rome", "fr", f1=1.0), of_subject("Rome", "", f1=1.0),
+    ]  # fmt: skip
+    assert mean_scores(cases)["reliability"]["en"]["f1"].n_clusters == 5
+
+
+def test_a_metric_of_some_cases_only_has_its_own_number_of_clusters() -> None:
+    cases = [of_subject("0", "a", f1=1.0, em=1.0), of_subject("1", "b", f1=0.5), of_subject("2", "a", f1=0.5, em=0.0)]
+    found = mean_scores(cases)["reliability"]["en"]
+    assert {name: (score.n, score.n_clusters) for name, score in found.items()} == {"f1": (3, 2), "em": (2, 1)}
 
 
 def test_a_skipped_case_counts_nowhere() -> None:

@@ -6,24 +6,18 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from scipy.stats import permutation_test
 
 from xkeb.errors import RequestError
+from xkeb.results.clusters import cluster_of
+from xkeb.results.differences import Paired, Place, Row, make_rows
 from xkeb.results.reader import find_result_files, read_stored
 from xkeb.results.schema import CaseRecord, EditRecord, ProbeRecord, Result
-from xkeb.results.statistics import RESAMPLES, spread_of
+from xkeb.results.spread import SAME
 from xkeb.results.untrusted import printable
 from xkeb.types import PROPERTIES
 
-DRAWS = 9999
-"""Random sign flips of a permutation test. Up to 13 pairs that differ have fewer, and all of them are tried."""
-SAME = 1e-9
-"""Scores from 0 to 1 that differ by less are a tie. The statistic is rounded to it too, so that ties are ties in the test."""
-INTERVAL = f"95% percentile bootstrap of the mean of the paired differences, {RESAMPLES:,} resamples"
-TEST = f"two-sided paired permutation test (sign flips) of the mean difference: all of them, or {DRAWS:,} at random"
+LEAST_POINTS = 0.01
+"""A smaller difference needs more records than anybody has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,28 +27,6 @@ class Side:
     path: Path
     result: Result
     cases: Mapping[str, CaseRecord]
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One property, language and metric. Scores and differences are times 100."""
-
-    property: str
-    language: str
-    metric: str
-    pairs: int
-    a: float
-    b: float
-    difference: float
-    """B - A."""
-    ci95: tuple[float, float]
-    p: float
-    exact: bool
-    """Whether all sign flips were tried."""
-    wins: int
-    """Pairs in which B scores higher."""
-    ties: int
-    losses: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +75,21 @@ Pairs = dict[str, list[tuple[ProbeRecord, ProbeRecord]]]
 """By case, the probes that ask the same in both results."""
 
 
-def compare_results(a: Path, b: Path, *, cases: int = 5) -> Comparison:
+def compare_results(a: Path, b: Path, *, cases: int = 5, points: float | None = None) -> Comparison:
     """Compares two results.
 
     Args:
         a, b: a result.json with its cases.jsonl beside it, or the folder of one.
         cases: how many of those that changed most to keep.
+        points: the difference, times 100, whose number of records is to be worked out for each row.
 
     Raises:
-        RequestError: one of them can't be read, or they share no case or no metric.
+        RequestError: one of them can't be read, they share no case or no metric, or a number is impossible.
     """
     if cases < 0:
         raise RequestError(f"--cases must be at least 0, not {cases}.")
+    if points is not None and not LEAST_POINTS <= points <= 100:  # no NaN, either
+        raise RequestError(f"--points must be from {LEAST_POINTS} to 100, not {points:g}.")
     first, second = _open(a), _open(b)
     pairs = _pair(first, second)
     measured = [_metrics(side) for side in (first, second)]
@@ -129,7 +104,7 @@ def compare_results(a: Path, b: Path, *, cases: int = 5) -> Comparison:
         len(first.cases.keys() - pairs.keys()),
         len(second.cases.keys() - pairs.keys()),
         metrics,
-        tuple(_rows(first, pairs, metrics)),
+        tuple(_rows(first, pairs, metrics, points)),
         tuple(_changed(first, pairs, metrics[0])[:cases]),
     )
 
@@ -202,53 +177,25 @@ def _warnings(a: Side, b: Side, pairs: Pairs) -> list[str]:
     return sentences
 
 
-def _rows(a: Side, pairs: Pairs, metrics: Sequence[str]) -> list[Row]:
-    samples: dict[tuple[str, str, str], list[tuple[float, float]]] = defaultdict(list)
-    for matches in pairs.values():
+def _rows(a: Side, pairs: Pairs, metrics: Sequence[str], points: float | None) -> list[Row]:
+    """A pair belongs to the cluster of A's edit: two directions of one data set name a subject in two languages."""
+    samples: dict[Place, Paired] = defaultdict(Paired)
+    for case_id, matches in pairs.items():
+        label = cluster_of(a.cases[case_id])
         for x, y in matches:
             for metric in metrics:
                 if metric in x.scores and metric in y.scores:
-                    samples[x.property, x.language, metric].append((x.scores[metric], y.scores[metric]))
+                    sample = samples[x.property, x.language, metric]
+                    sample.a.append(x.scores[metric])
+                    sample.b.append(y.scores[metric])
+                    sample.labels.append(label)
     source = a.result.task.source
 
-    def order(place: tuple[str, str, str]) -> tuple[int, bool, str, int]:
+    def order(place: Place) -> tuple[int, bool, str, int]:
         name, language, metric = place
         return ([*PROPERTIES].index(name), language != source, language, metrics.index(metric))  # type: ignore[arg-type]
 
-    return [row(*place, samples[place]) for place in sorted(samples, key=order)]
-
-
-def row(name: str, language: str, metric: str, sample: Sequence[tuple[float, float]]) -> Row:
-    """One row, from its pairs of scores from 0 to 1."""
-    a, b = np.asarray(sample, dtype=np.float64).T
-    differences = np.where(np.abs(b - a) > SAME, b - a, 0.0)
-    p, exact = p_value(differences)
-    mean, _, ci95 = spread_of(differences.tolist())
-    wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
-    return Row(
-        name, language, metric, len(sample), float(a.mean()) * 100, float(b.mean()) * 100,
-        mean, ci95, p, exact, wins, len(sample) - wins - losses, losses,
-    )  # fmt: skip
-
-
-def p_value(differences: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[float, bool]:
-    """Of the hypothesis that each difference [N] might as well have the other sign; and whether all flips were tried.
-
-    Pairs that are equal are left out: flipping them changes nothing, so the value is the same, and exact for more cases.
-    """
-    differing = differences[differences != 0]
-    if len(differing) < 2:  # of one, both signs are as large
-        return 1.0, True
-    total = len(differences)
-
-    def mean(values: Any, axis: int) -> Any:
-        return np.round(values.sum(axis=axis) / total / SAME) * SAME
-
-    test = permutation_test(
-        (differing,), mean, permutation_type="samples", n_resamples=DRAWS, batch=500, vectorized=True,
-        rng=np.random.default_rng(0),
-    )  # fmt: skip
-    return float(test.pvalue), 2 ** len(differing) <= DRAWS
+    return make_rows([(place, samples[place]) for place in sorted(samples, key=order)], points)
 
 
 def _changed(a: Side, pairs: Pairs, metric: str) -> list[Changed]:

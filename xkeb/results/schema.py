@@ -21,7 +21,8 @@ from xkeb.utils.hashing import digest
 
 SCHEMA_VERSION = 4
 """Of result.json. 2 brought `seed`, `metrics` and the phases of `timing`; 3 what a model is beside its registered name,
-what a method may see, and which cases were selected; 4 the options of a protocol."""
+what a method may see, and which cases were selected; 4 the options of a protocol, `n_clusters` of a score, and errors and
+intervals over clusters."""
 LINES_VERSION = 3
 """Of a line of cases.jsonl and before.jsonl. A part of their settings, unlike the version of result.json, which can be made
 again from the lines."""
@@ -140,14 +141,17 @@ class RunSettings(Record):
 
 
 class Score(Record):
-    """A mean over cases, times 100, with its uncertainty over cases."""
+    """A mean over cases, times 100, with its uncertainty over clusters of cases: those that edit one subject."""
 
     mean: Percent
     stderr: Annotated[float, Field(ge=0)]
-    """Standard error of the mean (ddof 1); 0 for a single case."""
+    """Cluster-robust standard error of the mean; 0 where all clusters agree, or there is but one."""
     ci95: Annotated[tuple[Percent, Percent], Field(strict=False)]
-    """Percentile bootstrap interval of the mean."""
+    """Percentile interval of the cluster bootstrap; where all clusters agree, Clopper and Pearson's bound."""
     n: Annotated[int, Field(ge=1)]
+    """Cases."""
+    n_clusters: Annotated[int, Field(ge=1)]
+    """Subjects that their edits are about; a case without one counts as its own."""
 
 
 Scores = dict[Property, dict[Name, dict[Name, Score]]]

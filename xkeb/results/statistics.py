@@ -1,53 +1,50 @@
-"""Means over cases, with their uncertainty."""
+"""Scores: means over cases, with their uncertainty over the subjects of the cases."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Literal
 
-import numpy as np
-from scipy.stats import bootstrap
-
+from xkeb.results.clusters import cluster_of
 from xkeb.results.schema import CaseRecord, Score, Scores
+from xkeb.results.spread import Sample, Spread, spreads_of
 from xkeb.types import Property
-
-RESAMPLES = 2000
-"""Bootstrap resamples of an interval; the generator's seed is fixed, so that a result is a function of its cases."""
 
 
 def mean_scores(cases: Iterable[CaseRecord], key: Literal["scores", "scores_before"] = "scores") -> Scores:
-    """Means over cases, times 100, with standard errors and intervals.
+    """Means over cases, times 100, with standard errors and intervals; cases of one subject are a cluster.
 
     Args:
-        cases: lines of a journal; those that were skipped count nowhere.
+        cases: lines of a journal; those that were skipped count nowhere. The intervals depend on their order.
         key: which scores of a probe: after the edit, or before it.
     """
-    values: dict[tuple[Property, str, str], list[float]] = defaultdict(list)
+    samples: dict[tuple[Property, str, str], Sample] = {}
     for case in cases:
+        label = cluster_of(case)
         for probe in case.probes:
             for metric, value in getattr(probe, key).items():
-                values[probe.property, probe.language, metric].append(value)
+                sample = samples.setdefault((probe.property, probe.language, metric), Sample([], []))
+                sample.values.append(value)
+                sample.labels.append(label)
     scores: Scores = {}
-    for (name, language, metric), sample in values.items():
-        scores.setdefault(name, {}).setdefault(language, {})[metric] = score_of(sample)
+    for (name, language, metric), spread in spreads_of(samples).items():
+        scores.setdefault(name, {}).setdefault(language, {})[metric] = _as_score(spread)
     return scores
 
 
-def score_of(sample: Sequence[float]) -> Score:
-    """Mean of values from 0 to 1, times 100, with its standard error and 95% percentile bootstrap interval."""
-    mean, stderr, ci95 = spread_of(sample)
-    return Score(mean=mean, stderr=stderr, ci95=ci95, n=len(sample))
+def score_of(sample: Sequence[float], labels: Sequence[Hashable] | None = None) -> Score:
+    """The score of values from 0 to 1.
+
+    Args:
+        labels: of the values' clusters; without them, each value is a cluster of its own.
+    """
+    values = Sample.independent(sample) if labels is None else Sample(list(sample), list(labels))
+    return _as_score(spreads_of({"": values})[""])
 
 
-def spread_of(sample: Sequence[float]) -> tuple[float, float, tuple[float, float]]:
-    """The same of any numbers, such as differences: mean, standard error and interval, times 100."""
-    values = np.asarray(sample, dtype=np.float64) * 100
-    mean = float(values.mean())
-    if len(values) < 2 or np.ptp(values) == 0:
-        return mean, 0.0, (mean, mean)
-    interval = bootstrap(
-        (values,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0), batch=100
-    ).confidence_interval
-    stderr = float(values.std(ddof=1) / np.sqrt(len(values)))
-    return mean, stderr, (float(interval.low), float(interval.high))
+def _as_score(spread: Spread) -> Score:
+    low, high = spread.ci95
+    return Score(
+        mean=100 * spread.mean, stderr=100 * spread.stderr, ci95=(100 * low, 100 * high),
+        n=spread.n, n_clusters=spread.n_clusters,
+    )  # fmt: skip

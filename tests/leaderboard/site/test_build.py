@@ -11,17 +11,18 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from made_results import case, put, result, score
+from made_results import answered, case, put, result, score
 from result_files import Runs
 from site_pages import TABLE, Page, contents, records, result_pages
 
 from xkeb.leaderboard.site.build import build_site
-from xkeb.leaderboard.site.entries import PublishedScore, find_results, published_entries
-from xkeb.leaderboard.site.tables import boards, mark
+from xkeb.leaderboard.site.entries import find_results, published_entries
+from xkeb.leaderboard.site.tables import boards
 from xkeb.leaderboard.site.tables import records as table_records
+from xkeb.leaderboard.site.ties import PairedTests
 from xkeb.leaderboard.verify.check import check_result
 from xkeb.leaderboard.verify.source import Sources
-from xkeb.results.schema import CaseRecord, Result, Score
+from xkeb.results.schema import CaseRecord, Result
 
 pytest_plugins = ("finished_runs",)
 
@@ -116,7 +117,7 @@ def test_another_protocol_is_no_counterpart_and_has_marks_of_its_own(tmp_path: P
     put(tmp_path / "results" / "a", result())
     (found,) = find_results([tmp_path / "results"]).entries
     entries = [dataclasses.replace(found, protocol=protocol) for protocol in ("teacher_forcing", "generate")]
-    (table,) = boards([*published_entries(), *entries], "all")
+    (table,) = boards([*published_entries(), *entries], "all", PairedTests())
     own = [row for row in table_records(table) if row["badge"] == "reproduced"]
     assert [row["f1_minus_published"] for row in own] == [{}, {}]
     for row in table.rows:
@@ -145,26 +146,11 @@ def own_rows(site: Path) -> list[list[str]]:
     return found
 
 
-def test_marks_are_those_worked_out_by_hand() -> None:
-    def measured(mean: float, low: float, high: float) -> Score:
-        return Score(mean=mean, stderr=1.0, ci95=(low, high), n=9)
-
-    def printed(mean: float) -> PublishedScore:
-        return PublishedScore(mean)
-
-    assert mark([measured(80, 70, 90), measured(71, 60, 75), measured(50, 40, 69.9)]) == ["best", "tie", ""]
-    assert mark([measured(80, 70, 90), measured(60, 50, 70)]) == ["best", "tie"]  # they touch
-    assert mark([printed(80), printed(80.04), printed(79.9), None]) == ["best", "best", "", ""]
-    assert mark([printed(80), measured(79, 60, 95)]) == ["best", ""]  # no interval to overlap with
-    assert mark([measured(79, 60, 95), printed(80)]) == ["", "best"]
-    assert mark([]) == []
-    assert mark([None]) == [""]
-
-
 def test_the_page_marks_the_best_and_what_ties_with_it_and_never_the_baseline(tmp_path: Path) -> None:
     cell = ("generality", "zh")
-    for method, found in {"a": score(80, 70, 90), "b": score(75, 65, 85), "c": score(10, 5, 15)}.items():
-        put(tmp_path / method, result(method=method, f1={cell: found}))
+    for method, (mean, right) in {"a": (75, range(30)), "b": (70, range(2, 30)), "c": (30, range(18, 30))}.items():
+        made = result(method=method, n_cases=40, f1={cell: score(mean)})
+        put(tmp_path / method, made, answered(40, set(right)))
     build_site([tmp_path], tmp_path / "site", with_published=False)
     rows = own_rows(tmp_path / "site")
     assert [(row[0], row[3]) for row in rows] == [

@@ -115,7 +115,18 @@ def test_what_is_forged_is_named(runs: Runs, forgery: Forgery, sentence: str) ->
 
 
 @pytest.mark.parametrize(
-    "name", ["mean", "stderr", "interval", "n", "time", "a missing line", "a line twice", "other settings of a line"]
+    "name",
+    [
+        "mean",
+        "stderr",
+        "interval",
+        "n",
+        "n_clusters",
+        "time",
+        "a missing line",
+        "a line twice",
+        "other settings of a line",
+    ],
 )
 def test_nothing_else_is_named(runs: Runs, name: str) -> None:
     forgery, sentence = FORGERIES[name]

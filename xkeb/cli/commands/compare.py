@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xkeb.cli.options import json_option
+from xkeb.errors import RequestError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from xkeb.results.compare import Changed, Comparison, Side
+    from xkeb.results.differences import Row
+
+POINTS = 2.0
+"""The difference that ``--power`` is about, if nobody says otherwise."""
 
 
 @click.command("compare")
@@ -23,19 +29,24 @@ if TYPE_CHECKING:
 @click.option(
     "--cases", type=int, default=5, show_default=True, metavar="N", help="Show the N cases that changed most."
 )
+@click.option("--power", is_flag=True, help="Say for each row how many records would show a difference.")
+@click.option("--points", type=float, metavar="X", help=f"The difference that --power is about.  [default: {POINTS:g}]")
 @json_option
-def command(a: Path, b: Path, cases: int, as_json: bool) -> None:
+def command(a: Path, b: Path, cases: int, power: bool, points: float | None, as_json: bool) -> None:
     """Compare the results A and B: files, or folders that hold one result each.
 
     They are paired over the questions that both were asked: the difference B - A, its interval, and how likely one as large
-    is by chance.
+    is by chance. Records of one subject are resampled and flipped together.
 
     \b
     xkeb compare results/TASK/MODEL/METHOD results/TASK/MODEL/OTHER
     """
     from xkeb.results.compare import compare_results
 
-    comparison = compare_results(a, b, cases=cases)
+    if points is not None and not power:
+        raise RequestError("--points needs --power.")
+    wanted = (POINTS if points is None else points) if power else None
+    comparison = compare_results(a, b, cases=cases, points=wanted)
     if as_json:
         click.echo(json.dumps(_as_data(comparison), ensure_ascii=False, indent=2, allow_nan=False))
         return
@@ -45,7 +56,7 @@ def command(a: Path, b: Path, cases: int, as_json: bool) -> None:
 
 
 def _as_data(comparison: Comparison) -> dict[str, Any]:
-    from xkeb.results.compare import INTERVAL, TEST
+    from xkeb.results.differences import ADJUSTMENT, INTERVAL, MCNEMAR, TEST
 
     return {
         "a": _side(comparison.a),
@@ -57,6 +68,8 @@ def _as_data(comparison: Comparison) -> dict[str, Any]:
         "metrics": list(comparison.metrics),
         "interval": INTERVAL,
         "test": TEST,
+        "adjustment": ADJUSTMENT,
+        "mcnemar": MCNEMAR,
         "rows": [asdict(row) for row in comparison.rows],
         "cases": [{**asdict(case), "edit": case.edit.model_dump()} for case in comparison.cases],
     }
@@ -71,8 +84,8 @@ def _side(side: Side) -> dict[str, Any]:
 
 
 def _show(comparison: Comparison) -> None:
-    from xkeb.cli.output import make_console, make_table
-    from xkeb.results.compare import INTERVAL, TEST
+    from xkeb.cli.output import make_console
+    from xkeb.results.differences import ADJUSTMENT, INTERVAL, MCNEMAR, TEST
     from xkeb.results.untrusted import printable
 
     out = make_console()
@@ -81,21 +94,65 @@ def _show(comparison: Comparison) -> None:
         out.print(printable(text), markup=False, soft_wrap=True)
     only = f"{comparison.only_a:,} only in A, {comparison.only_b:,} only in B"
     out.print(f"{comparison.shared:,} cases in both, {only}.\n", markup=False)
-    left, right = ("Property", "Language", "Metric"), ("Pairs", "A", "B", "B - A", "95% interval", "p")
-    numbers = (*right, "Better", "Same", "Worse")
-    rows = make_table(None, (*left, *numbers), out, right=numbers)
-    for row in comparison.rows:
-        low, high = row.ci95
-        rows.add_row(
-            row.property, printable(row.language), printable(row.metric), f"{row.pairs:,}", f"{row.a:.2f}", f"{row.b:.2f}",
-            f"{row.difference:+.2f}", f"{low:+.2f} to {high:+.2f}", f"{row.p:.4f}{'' if row.exact else '*'}",
-            f"{row.wins:,}", f"{row.ties:,}", f"{row.losses:,}",
-        )  # fmt: skip
-    out.print(rows)
-    out.print(f"Interval: {INTERVAL}.", style="dim", soft_wrap=True, markup=False)
-    out.print(f"p: {TEST} (*); not corrected for the number of rows.", style="dim", soft_wrap=True, markup=False)
+    _show_rows(out, comparison.rows)
+    notes = [f"Interval: {INTERVAL}.", f"p: {TEST} (*). p (Holm): {ADJUSTMENT}."]
+    notes += [f"McNemar: {MCNEMAR}."] if any(row.mcnemar is not None for row in comparison.rows) else []
+    for note in notes:
+        out.print(note, style="dim", soft_wrap=True, markup=False)
+    _show_power(out, comparison.rows)
     for case in comparison.cases:
         _show_case(out, case, comparison.metrics[0])
+
+
+def _show_rows(out: Console, shown: Sequence[Row]) -> None:
+    from xkeb.cli.output import make_table
+    from xkeb.results.untrusted import printable
+
+    left, right = ("Property", "Language", "Metric"), ("Pairs", "Subjects", "A", "B", "B - A", "95% interval")
+    numbers = (*right, "p", "p (Holm)", "McNemar", "Better", "Same", "Worse")
+    table = make_table(None, (*left, *numbers), out, right=numbers)
+    for row in shown:
+        low, high = row.ci95
+        table.add_row(
+            row.property, printable(row.language), printable(row.metric), f"{row.pairs:,}", f"{row.clusters:,}",
+            f"{row.a:.2f}", f"{row.b:.2f}", f"{row.difference:+.2f}", f"{low:+.2f} to {high:+.2f}",
+            f"{_chance(row.p)}{'' if row.exact else '*'}", _chance(row.p_holm),
+            "" if row.mcnemar is None else _chance(row.mcnemar), f"{row.wins:,}", f"{row.ties:,}", f"{row.losses:,}",
+        )  # fmt: skip
+    out.print(table)
+
+
+def _chance(p: float) -> str:
+    return "<0.0001" if p < 0.0001 else f"{p:.4f}"
+
+
+def _show_power(out: Console, shown: Sequence[Row]) -> None:
+    """Nothing where it was not asked for."""
+    from xkeb.cli.output import make_table
+    from xkeb.results.paired import POWER, SIGNIFICANCE
+    from xkeb.results.untrusted import printable
+
+    powers = [(row, row.power) for row in shown if row.power is not None]
+    if not powers:
+        return
+    points = powers[0][1].points
+    numbers = ("Pairs", "Deviation", "Design effect", f"Records for {points:g}")
+    table = make_table(None, ("Property", "Language", "Metric", *numbers), out, right=numbers)
+    for row, power in powers:
+        effect = "unknown" if power.design_effect is None else f"{power.design_effect:.2f}"
+        records = "unknown" if power.records is None else f"{power.records:,}"
+        table.add_row(
+            row.property, printable(row.language), printable(row.metric), f"{row.pairs:,}", f"{power.deviation:.2f}", effect,
+            records,
+        )  # fmt: skip
+    out.print()
+    out.print(table)
+    out.print(
+        f"Records that show a difference of {points:g} points with a chance of {POWER:.0%} in one two-sided test at "
+        f"{SIGNIFICANCE:.0%}, if they share subjects as these do. Deviation: of a record's difference, the design effect of "
+        "the subjects included; unknown where no subject differs from another.",
+        style="dim", soft_wrap=True, markup=False,
+    )  # fmt: skip
 
 
 def _show_case(out: Console, case: Changed, metric: str) -> None:

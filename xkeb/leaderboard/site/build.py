@@ -29,8 +29,10 @@ from xkeb.leaderboard.site.entries import (
     slug,
     unused,
 )
+from xkeb.leaderboard.site.samples import Collector, Numbers
 from xkeb.leaderboard.site.summary import summarize
 from xkeb.leaderboard.site.tables import Board, as_csv, as_json, boards
+from xkeb.leaderboard.site.ties import PairedTests
 from xkeb.types import Sight
 
 MARKER = ".xkeb-site"
@@ -102,12 +104,14 @@ def build_site(results: Iterable[Path], output: Path, *, with_published: bool = 
     _copy_static(site)
     names = {kind: _names(entries, kind) for kind in ("task", "model", "method")}
     site.templates.globals["pages"] = names
+    tests = _results(site, findings.entries, {entry.cell[:3]: entry for entry in printed})
     _listing(
         site,
         "index.html",
         "overview.html",
         entries,
         "all",
+        tests,
         partial(_overview_charts, entries),
         broken=findings.broken,
         summaries=[view for badge in ("published", "reproduced") if (view := summarize(entries, badge)) is not None],
@@ -117,11 +121,9 @@ def build_site(results: Iterable[Path], output: Path, *, with_published: bool = 
             members = [entry for entry in entries if getattr(entry, kind) == name]
             pictures = partial(PICTURES[kind], members)
             _listing(
-                site, f"{kind}s/{page}.html", "listing.html", members, f"{kind}-{page}", pictures, kind=kind, name=name
-            )
-    counterparts = {entry.cell[:3]: entry for entry in printed}
-    for entry in findings.entries:
-        _result(site, entry, counterparts.get(entry.cell[:3]))
+                site, f"{kind}s/{page}.html", "listing.html", members, f"{kind}-{page}", tests, pictures,
+                kind=kind, name=name,
+            )  # fmt: skip
     site.page("about.html", "about.html", printed=published())
     site.page("submit.html", "submit.html")
     return Built(output / "index.html", len(printed), len(findings.entries), findings.broken)
@@ -175,11 +177,12 @@ def _listing(
     template: str,
     entries: Sequence[Entry],
     prefix: str,
+    tests: PairedTests,
     pictures: Callable[[], Iterable[Chart | None]],
     **context: Any,
 ) -> None:
     """A page of tables and pictures."""
-    tables = boards(entries, prefix)
+    tables = boards(entries, prefix, tests)
     for table in tables:
         site.board(table)
     site.page(path, template, boards=tables, charts=charts.present(pictures()), **context)
@@ -227,14 +230,30 @@ PICTURES: dict[str, Callable[[Sequence[Entry]], Iterable[Chart | None]]] = {
 }
 
 
-def _result(site: Site, entry: Entry, counterpart: Entry | None) -> None:
+def _results(site: Site, entries: Sequence[Entry], counterparts: Mapping[tuple[str, ...], Entry]) -> PairedTests:
+    """The results' pages. Gives the tests between those whose cases could all be read.
+
+    Args:
+        counterparts: the published rows, by task, model and method.
+    """
+    questions, subjects = Numbers(), Numbers()
+    samples = {}
+    for entry in entries:
+        collector = Collector(questions, subjects, entry.headline)
+        shown = write_cases(entry, site.folder / "results" / entry.id, collector)
+        if shown.problem is None:
+            samples[entry.id] = collector.samples()
+        _result(site, entry, shown, counterparts.get(entry.cell[:3]))
+    return PairedTests(samples)
+
+
+def _result(site: Site, entry: Entry, shown: Pages, counterpart: Entry | None) -> None:
     """A result's page.
 
     Args:
         counterpart: the published row of the same task, model and method.
     """
-    assert entry.result is not None and entry.folder is not None
-    shown: Pages = write_cases(entry, site.folder / "results" / entry.id)
+    assert entry.result is not None
     facts = {
         "Task": entry.result.task.model_dump(mode="json"),
         "Model": entry.result.model.model_dump(mode="json"),

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from xkeb.leaderboard.site.entries import Entry
+from xkeb.leaderboard.site.samples import Collector
 from xkeb.results.schema import ANY_NAME, CASES, CaseRecord, ProbeRecord, sentences
 from xkeb.results.untrusted import UnreadableError, load_lines
 
@@ -28,8 +29,12 @@ class Pages:
     """Why there are none, or not all."""
 
 
-def write_cases(entry: Entry, folder: Path) -> Pages:
-    """Writes ``cases.js`` and gives what the page itself holds. A journal that is missing or damaged is said to be so."""
+def write_cases(entry: Entry, folder: Path, collector: Collector) -> Pages:
+    """Writes ``cases.js`` and gives what the page itself holds. A journal that is missing or damaged is said to be so.
+
+    Args:
+        collector: is handed each case, too, so that no file is read twice.
+    """
     assert entry.result is not None and entry.folder is not None
     case_ids = set(entry.result.case_ids)
     first: list[dict[str, Any]] = []
@@ -38,7 +43,9 @@ def write_cases(entry: Entry, folder: Path) -> Pages:
     with (folder / "cases.js").open("wb") as out:
         out.write(b"xkebCases([")
         try:
-            for case in _read(entry.folder / CASES, case_ids):
+            for record in _read(entry.folder / CASES, case_ids):
+                collector.add(record)
+                case = _shown(record, entry.headline)
                 if n < FIRST:
                     first.append(case)
                 out.write((b",\n" if n else b"\n") + to_json(case))
@@ -55,8 +62,8 @@ def write_cases(entry: Entry, folder: Path) -> Pages:
     return Pages(first, n, problem)
 
 
-def _read(path: Path, case_ids: set[str]) -> Iterator[dict[str, Any]]:
-    """The cases that count, as the page shows them; each once.
+def _read(path: Path, case_ids: set[str]) -> Iterator[CaseRecord]:
+    """The cases that count, each once.
 
     Raises:
         UnreadableError: the file, or a line of it.
@@ -69,24 +76,24 @@ def _read(path: Path, case_ids: set[str]) -> Iterator[dict[str, Any]]:
         record = CaseRecord.model_validate(value, context=ANY_NAME)
         if record.case_id in rest and record.status == "ok":
             rest.discard(record.case_id)
-            yield _shown(record)
+            yield record
 
 
-def _shown(case: CaseRecord) -> dict[str, Any]:
+def _shown(case: CaseRecord, headline: str) -> dict[str, Any]:
     edit = case.edit
     return {
         "id": case.case_id,
         "edit": [edit.prompt, edit.subject, edit.target],
         "language": edit.language,
-        "probes": [_probe(probe) for probe in case.probes],
+        "probes": [_probe(probe, headline) for probe in case.probes],
     }
 
 
-def _probe(probe: ProbeRecord) -> list[Any]:
+def _probe(probe: ProbeRecord, headline: str) -> list[Any]:
     """The columns of the page's table. Runs seven times a case, so it is plain."""
     scores = probe.scores
     texts = [probe.property, probe.language, probe.prompt, probe.reference, probe.before, probe.after]
-    return [*texts, _percent(scores.get("f1")), _percent(scores.get("em"))]
+    return [*texts, _percent(scores.get(headline)), _percent(scores.get("em"))]
 
 
 def _percent(score: float | None) -> float | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from xkeb.leaderboard.site.comparability import why_incomparable
 from xkeb.leaderboard.site.entries import AnyScore, Cell, Entry, slug, unused
+from xkeb.leaderboard.site.ties import PairedTests, compared, place_of, shown_mean, ties
 from xkeb.types import PROPERTIES
 
 """As the paper prints them: F1 / EM."""
@@ -25,6 +26,8 @@ class Shown:
     """The metric that it calls F1."""
     mark: str = ""
     """``best``, ``tie`` with the best, or nothing."""
+    ties: Sequence[int] = ()
+    """Rows, by their places in the table, that are the best under some filter, and that it can't be told from."""
     difference: float | None = None
     """In F1 to the published value of the same cell."""
 
@@ -67,11 +70,12 @@ class Board:
         return sorted({str(getattr(row.entry, name)) for row in self.rows})
 
 
-def boards(entries: Sequence[Entry], prefix: str) -> list[Board]:
+def boards(entries: Sequence[Entry], prefix: str, tests: PairedTests) -> list[Board]:
     """A table for each two languages.
 
     Args:
         prefix: of the tables' ids; letters, digits and single hyphens.
+        tests: between the entries whose cases are at hand.
     """
     groups: dict[tuple[str, ...], list[Entry]] = {}
     for entry in entries:
@@ -79,11 +83,11 @@ def boards(entries: Sequence[Entry], prefix: str) -> list[Board]:
     tables: dict[str, Board] = {}
     for languages, members in sorted(groups.items()):
         name = unused(f"{prefix}--{slug('-'.join(languages))}", tables)
-        tables[name] = board(members, languages, name)
+        tables[name] = board(members, languages, name, tests)
     return list(tables.values())
 
 
-def board(entries: Sequence[Entry], languages: Sequence[str], name: str) -> Board:
+def board(entries: Sequence[Entry], languages: Sequence[str], name: str, tests: PairedTests) -> Board:
     """A table, its rows in the order of their tasks, models and methods, published before reproduced."""
     columns: list[Cell] = [("reliability", ""), *((name, code) for name in PROPERTIES[1:] for code in languages)]
     ordered = sorted(
@@ -97,15 +101,17 @@ def board(entries: Sequence[Entry], languages: Sequence[str], name: str) -> Boar
     shown = [[_show(entry, column, printed) for column in columns] for entry in ordered]
     for protocol in {entry.protocol for entry in ordered}:
         able = [i for i, entry in enumerate(ordered) if entry.badge != "baseline" and entry.protocol == protocol]
-        for k in range(len(columns)):
-            for i, sign in zip(able, mark([shown[i][k].f1 for i in able]), strict=True):
-                shown[i][k] = replace(shown[i][k], mark=sign)
+        rows = [ordered[i] for i in able]
+        tests.p_values(compared(rows, columns))  # all at once, which is faster
+        for k, column in enumerate(columns):
+            for i, (sign, tied) in zip(able, mark(rows, column, tests), strict=True):
+                shown[i][k] = replace(shown[i][k], mark=sign, ties=[able[best] for best in tied])
     train_sizes = [entry.train_size if len(sizes.get(entry.cell, ())) > 1 else None for entry in ordered]
     return Board(name, languages, columns, [Row(*row) for row in zip(ordered, shown, train_sizes, strict=True)])
 
 
 def _show(entry: Entry, column: Cell, printed: Mapping[tuple[str, str, str, str], Entry]) -> Shown:
-    place = column if column[1] else (column[0], entry.source)
+    place = place_of(entry, column)
     ours = entry.scores.get(place, {})
     theirs = printed.get(entry.cell)
     own, was = entry.mean(place), theirs.mean(place) if theirs else None
@@ -113,19 +119,21 @@ def _show(entry: Entry, column: Cell, printed: Mapping[tuple[str, str, str, str]
     return Shown(ours, entry.headline, difference=difference)
 
 
-def mark(scores: Sequence[AnyScore | None]) -> list[str]:
-    """Which is best, and which can't be told from it: their 95% intervals overlap, or they are printed alike."""
-    best = max((score for score in scores if score is not None), key=lambda score: score.mean, default=None)
-    return [_mark(score, best) for score in scores]
+def mark(entries: Sequence[Entry], column: Cell, tests: PairedTests) -> list[tuple[str, Sequence[int]]]:
+    """Of each row of a column, whether it is the best of all or can't be told from it, and the same of every filter's best.
 
-
-def _mark(score: AnyScore | None, best: AnyScore | None) -> str:
-    if score is None or best is None:
-        return ""
-    if f"{score.mean:.1f}" == f"{best.mean:.1f}":
-        return "best"
-    overlap = score.ci95 and best.ci95 and score.ci95[1] >= best.ci95[0]
-    return "tie" if overlap else ""
+    The best is the highest mean, and what is printed alike. A row ties with it where the paired test says so.
+    """
+    means = [shown_mean(entry, column) for entry in entries]
+    measured = [(mean, i) for i, mean in enumerate(means) if mean is not None]
+    if not measured:
+        return [("", ())] * len(entries)
+    most, best = max(measured, key=lambda pair: pair[0])  # the first of equal ones
+    rows: list[tuple[str, Sequence[int]]] = []
+    for mean, tied in zip(means, ties(entries, column, tests), strict=True):
+        alike = mean is not None and f"{mean:.1f}" == f"{most:.1f}"
+        rows.append(("best" if alike else "tie" if best in tied else "", tied))
+    return rows
 
 
 def records(board: Board) -> list[dict[str, Any]]:

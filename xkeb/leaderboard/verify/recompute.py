@@ -139,14 +139,16 @@ def _flat(scores: Mapping[Any, Any] | Scores) -> dict[tuple[str, str, str], Any]
 def _compare(where: str, stated: Score, truth: Score, resampled: bool) -> Iterator[str]:
     """One cell of a table, as stated and as computed."""
     values = {"mean": (stated.mean, truth.mean, CLOSE), "stderr": (stated.stderr, truth.stderr, CLOSE)}
-    # a resample's mean moves in steps of one case
-    slack = CLOSE + (RESAMPLING * truth.stderr + 100 / truth.n if resampled and truth.stderr else 0)
+    # a resample's mean moves in steps of one cluster; where all of them agree, nothing is resampled
+    slack = CLOSE + (RESAMPLING * truth.stderr + 100 / truth.n_clusters if resampled and truth.stderr else 0)
     values |= {f"ci95.{i}": (stated.ci95[i], truth.ci95[i], slack) for i in (0, 1)}
     for name, (claim, computed, tolerance) in values.items():
         if not math.isclose(claim, computed, rel_tol=0, abs_tol=tolerance):
             yield f"{where}.{name} is stated as {claim:.6f}, and is {computed:.6f} by its cases"
-    if stated.n != truth.n:
-        yield f"{where}.n is stated as {stated.n}, and is {truth.n} by its cases"
+    for name in ("n", "n_clusters"):
+        claim, counted = getattr(stated, name), getattr(truth, name)
+        if claim != counted:
+            yield f"{where}.{name} is stated as {claim}, and is {counted} by its cases"
 
 
 def _same_versions(environment: Mapping[str, Any]) -> bool:
