@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +43,10 @@ class EditorPair:
     both: Options = field(default_factory=dict)
     ours: Options = field(default_factory=dict)
     its: Options = field(default_factory=dict)
+
+    def on_tokens(self, tokens: str) -> EditorPair:
+        """The pair with EasyEdit's code on its own tokens (``easyeditor``) or on ours (``xkeb``)."""
+        return dataclasses.replace(self, its={**self.its, "tokens": tokens})
 
     def prepared(
         self, here: Backbone, there: Backbone, training: Sequence[Case], options: Options

@@ -95,7 +95,7 @@ class Least:
         for prefix in ("", *PREFIXES):
             encoded = self.backbone.encode(prefix + edit.prompt, edit.target, edit.language)
             site = self.backbone.subject_last(edit, prefix)
-            found.append((len(encoded.ids) - 1, len(encoded.ids) - 1 - site, len(encoded.target_ids)))
+            found.append((len(encoded.ids) - 1, len(encoded.ids) - 1 - site, len(encoded.continuation_ids)))
         return found
 
     def value(self, layer: int) -> int:
@@ -122,7 +122,7 @@ class Least:
     def ft(self, editor: FineTuning) -> int:
         """The layers below once, then those above for the whole prompt, the last one for its last token."""
         w, edit = self.w, self.case.edit
-        tokens = self.backbone.encode(edit.prompt, edit.target, edit.language).target
+        tokens = self.backbone.encode(edit.prompt, edit.target, edit.language).prompt_end
         upper = w.layers - known(editor.layer) - 2
         one = tokens * (upper * w.layer + w.keys_and_values + w.down) + w.layer - w.keys_and_values + w.head
         return tokens * (w.layers - upper) * w.layer + self.passes * one
@@ -131,8 +131,8 @@ class Least:
         """What the model answers, token by token; then of each token's position the layers above each layer."""
         w, edit = self.w, self.case.edit
         encoded = self.backbone.encode(edit.prompt, edit.target, edit.language)
-        answer = len(encoded.target_ids)
-        said = (encoded.target + answer - 1) * self.trunk + answer * w.head
+        answer = len(encoded.continuation_ids)
+        said = (encoded.prompt_end + answer - 1) * self.trunk + answer * w.head
         above = w.layers * (w.layers - 1) // 2 * w.layer + w.layers * (w.down + w.head)
         return said + 2 * answer * editor.steps * above
 

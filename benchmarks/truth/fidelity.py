@@ -1,10 +1,11 @@
 """How far our methods are from EasyEdit's own code, on real records: same tokens, hyper-parameters, prefixes and statistics.
 
 For ROME, MEMIT and FT the relative Frobenius error of the change of weights (for FT after every step), for KN the sets of
-neurons, for IKE the demonstrations and their order. What to make of the numbers: docs/fidelity.md.
+neurons, for IKE the demonstrations and their order. ``--tokens easyeditor`` leaves its code the tokens that it makes itself,
+and gives a line for each record. What to make of the numbers: docs/fidelity.md.
 
     pip install --no-deps easyeditor==0.0.1.dev0 einops
-    python benchmarks/truth/fidelity.py --data-dir DIR [--model M] [--methods M,M] [--limit N]
+    python benchmarks/truth/fidelity.py --data-dir DIR [--model M] [--methods M,M] [--limit N] [--tokens easyeditor]
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ from xkeb.editing.editor import make_changes, supported_cases
 from xkeb.models.backbone import Backbone
 from xkeb.registry.manager import get_plugins
 from xkeb.types import Case, Edit, Probe
+from xkeb_plugins.methods.easyeditor.tokens import own_tokenizer
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from easyeditor_pairs import NEAREST, PAIRS, Options
+from easyeditor_pairs import NEAREST, PAIRS, PREFIXES, EditorPair, Options
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,21 @@ class Pair:
 
 
 def compare(
-    method: str, backbone: Backbone, cases: Sequence[Case], training: Sequence[Case], options: Options
+    comparison: Comparison,
+    pair: EditorPair,
+    backbone: Backbone,
+    cases: Sequence[Case],
+    training: Sequence[Case],
+    options: Options,
+    *,
+    each: bool,
 ) -> list[str]:
-    """The lines of a report."""
-    comparison = COMPARISONS[method]
-    ours, its = PAIRS[method].prepared(backbone, backbone, training, options)
+    """The lines of a report.
+
+    Args:
+        each: a line for each record as well.
+    """
+    ours, its = pair.prepared(backbone, backbone, training, options)
     edits = [case.edit for case in supported_cases(its, backbone, cases)]
     pairs: list[Pair] = []
     its_seconds: list[float] = []
@@ -72,7 +84,8 @@ def compare(
         pairs.append(Pair(changes[i], change, our_steps, its_steps))
     seconds = f"{our_seconds:.2f} s an edit here, {statistics.mean(its_seconds):.2f} s there"
     refused = f", {len(cases) - len(edits)} refused" if len(edits) < len(cases) else ""
-    return [f"{len(edits)} edits{refused}; {seconds}", *comparison(pairs)]
+    records = [record(backbone, edit, pair) for edit, pair in zip(edits, pairs, strict=True)] if each else []
+    return [f"{len(edits)} edits{refused}; {seconds}", *records, *comparison(pairs)]
 
 
 class Steps:
@@ -111,6 +124,27 @@ def error(pair: Pair) -> float:
     ours, its = deltas(pair.ours), deltas(pair.its)
     assert ours.keys() == its.keys()
     return relative([ours[name] for name in its], list(its.values()))
+
+
+def record(backbone: Backbone, edit: Edit, pair: Pair) -> str:
+    """How far apart both changes of one record are, and whether both sides train the same ids after the same ids."""
+    ids = "same ids" if same_ids(backbone, edit) else "other ids"
+    encoded = backbone.encode(edit.prompt, edit.target, edit.language)
+    lone = ", the separator a token of its own" if encoded.prompt_end < encoded.target else ""
+    return f"{error(pair):.1e}, {ids}{lone}: {edit.target!r}"
+
+
+def same_ids(backbone: Backbone, edit: Edit) -> bool:
+    """Whether what EasyEdit makes of an edit, the target tokenised apart and its text appended, are our ids, whatever the
+    prefix."""
+    tokenizer = own_tokenizer(backbone)
+    target = [i for i in tokenizer(f" {edit.target}")["input_ids"] if i != tokenizer.bos_token_id]
+    for prefix in ("", *PREFIXES):
+        text = backbone.encode(prefix + edit.prompt, edit.target, edit.language)
+        appended = tokenizer(prefix + edit.prompt + tokenizer.decode(target[:-1]))["input_ids"]
+        if (target, appended) != (list(text.continuation_ids), list(text.ids[:-1])):
+            return False
+    return True
 
 
 def spread(errors: Sequence[float]) -> str:
@@ -175,7 +209,8 @@ def shown(change: Change) -> str:
     return change.context("")
 
 
-COMPARISONS: dict[str, Callable[[Sequence[Pair]], list[str]]] = {
+Comparison = Callable[[Sequence[Pair]], list[str]]
+COMPARISONS: dict[str, Comparison] = {
     "ft": every_step,
     "rome": weights,
     "rome-covariance": weights,
@@ -210,6 +245,11 @@ def spaced(case: Case) -> Case:
 @click.option("--tasks", default="bizsre_en2zh,bizsre_zh2en", show_default=True)
 @click.option("--methods", default="ft,rome,memit,kn,ike", show_default=True, help=f"Of {', '.join(COMPARISONS)}.")
 @click.option("--limit", default=5, show_default=True, help="Records of each language.")
+@click.option(
+    "--tokens",
+    type=click.Choice(["easyeditor", "xkeb"]),
+    help="That its code works on, with FT, ROME and MEMIT.  [default: xkeb]",
+)
 @click.option("--steps", type=int, help="Of FT, ROME and MEMIT, for a quick look.  [default: theirs]")
 @click.option("--train-size", default=2000, show_default=True, help="Training facts for statistics and demonstrations.")
 @click.option("--device", default="cpu", show_default=True)
@@ -220,6 +260,7 @@ def main(
     tasks: str,
     methods: str,
     limit: int,
+    tokens: str | None,
     steps: int | None,
     train_size: int,
     device: str,
@@ -229,15 +270,19 @@ def main(
     backbone.model.to(getattr(torch, dtype))
     original = {name: parameter.clone() for name, parameter in backbone.model.named_parameters()}
     for method in methods.split(","):
-        stepping = COMPARISONS[method] in (weights, every_step)
+        comparison, pair = COMPARISONS[method], PAIRS[method]
+        stepping = comparison in (weights, every_step)
+        if tokens is not None and stepping:
+            pair = pair.on_tokens(tokens)
         options: dict[str, Any] = {"steps": steps} if steps is not None and stepping else {}
         for name in tasks.split(","):
             task = xkeb.load_task(name, data_dir=data_dir)
             cases, training = list(task)[:limit], list(task.training.cases)[:train_size]
-            if COMPARISONS[method] is demonstrations:
+            if comparison is demonstrations:
                 cases, training = [list(map(spaced, some)) for some in (cases, training)]
             click.echo(f"{method}, {task.pair.source} ({model}, {dtype})")
-            for line in compare(method, backbone, cases, training, options):
+            each = tokens is not None and stepping
+            for line in compare(comparison, pair, backbone, cases, training, options, each=each):
                 click.echo(f"  {line}")
     exact = all(torch.equal(original[name], parameter) for name, parameter in backbone.model.named_parameters())
     click.echo(f"every parameter equals the original to the bit: {exact}")

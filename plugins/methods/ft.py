@@ -35,7 +35,7 @@ class FineTuning(Editor):
     """Largest change of a single weight; None for no bound, as in EasyEdit's settings for LLaMA."""
     objective: Literal["prompt_last", "target_new"] = "prompt_last"
     """``prompt_last`` trains every target token at the prompt's last position, as EasyEdit does by default and the paper
-    did; ``target_new`` each at its own."""
+    did; ``target_new`` each at its own. A separator that is a token of its own is one of them."""
     stop_loss: float = 1e-2
 
     def configure(self, spec: ModelSpec) -> Self:
@@ -84,17 +84,21 @@ class FineTuning(Editor):
 def _positions(
     backbone: Backbone, edits: Sequence[Edit], objective: str
 ) -> tuple[list[tuple[int, ...]], list[list[tuple[int, int]]]]:
-    """The ids that each edit's loss needs, and (position whose logits are taken, target id) of each target token."""
+    """The ids that each edit's loss needs, and (position whose logits are taken, target id) of each target token.
+
+    The last position of ``prompt_last`` is where a user's question ends, before any token of the separator alone: EasyEdit
+    tokenises the prompt by itself, and the target with the space before it.
+    """
     rows, targets = [], []
     for edit in edits:
         encoded = backbone.encode(edit.prompt, edit.target, edit.language)
-        last = encoded.target - 1
+        last = encoded.prompt_end - 1
         if objective == "prompt_last":
             rows.append(encoded.ids[: last + 1])
-            targets.append([(last, token) for token in encoded.target_ids])
+            targets.append([(last, token) for token in encoded.continuation_ids])
         else:
             rows.append(encoded.ids[:-1])
-            targets.append([(last + i, token) for i, token in enumerate(encoded.target_ids)])
+            targets.append([(last + i, token) for i, token in enumerate(encoded.continuation_ids)])
     return rows, targets
 
 

@@ -40,7 +40,8 @@ class KnowledgeNeurons(Editor):
     (EasyEdit); ``key``: what enters the down-projection (the paper, Section 3.2)."""
     answer: str | None = None
     """The answer y* whose neurons are looked for. None: what the untouched model answers now, greedily, in as many tokens
-    as the target has. The released code has no true answers either, and asks for ``<|endoftext|>``."""
+    as the target has, with a separator that is a token of its own. The released code has no true answers either, and asks
+    for ``<|endoftext|>``."""
     joined: bool = True
     """Whether answers are tokenised as everywhere in the suite, where they follow the prompt, and an answer that grows
     does so by ids. False: as in EasyEdit, targets are tokenised apart with the special tokens of a text, a growing
@@ -97,9 +98,11 @@ class KnowledgeNeurons(Editor):
             answer = None if self.answer is None else tuple(tokenise(self.answer)["input_ids"])
             return _Fact(prompts, target, answer)
         encoded = [backbone.encode(prefix + edit.prompt, edit.target, edit.language) for prefix in prefixes]
-        prompts = [_Prompt(text.ids[: text.target]) for text in encoded]
-        answer = None if self.answer is None else backbone.encode(edit.prompt, self.answer, edit.language).target_ids
-        return _Fact(prompts, encoded[0].target_ids, answer)
+        prompts = [_Prompt(text.ids[: text.prompt_end]) for text in encoded]
+        target = encoded[0].continuation_ids
+        if self.answer is None:
+            return _Fact(prompts, target, None)
+        return _Fact(prompts, target, backbone.encode(edit.prompt, self.answer, edit.language).continuation_ids)
 
     def _select(self, scores: torch.Tensor) -> torch.Tensor:
         """The coarse neurons of an answer, or the refined ones: [n_layers, d] of booleans.

@@ -20,7 +20,6 @@ EDITS = (
 )
 NEURONS = ("gate", "key")
 GATES = {"LlamaForCausalLM": "mlp.gate_proj", "Gemma3ForCausalLM": "mlp.gate_proj", "GPT2LMHeadModel": "mlp.c_fc"}
-JOINERS = {"en": " ", "zh": ""}
 THRESHOLD = 0.2
 
 
@@ -73,14 +72,6 @@ def naive_scores(backbone: Backbone, ids: Sequence[int], token: int, neurons: st
                 gradient += torch.autograd.grad(probability(backbone, ids, token), new)[0]
         rows.append(w * gradient / steps)
     return torch.stack(rows)
-
-
-def split(backbone: Backbone, prompt: str, answer: str, language: str) -> tuple[list[int], list[int]]:
-    """Ids of a prompt and of the answer that follows it."""
-    question = prompt + JOINERS[language]
-    batch = backbone.tokenizer(question + answer, return_offsets_mapping=True)
-    first = next(i for i, (start, end) in enumerate(batch["offset_mapping"]) if end > max(start, len(question)))
-    return batch["input_ids"][:first], batch["input_ids"][first:]
 
 
 @torch.no_grad()

@@ -49,7 +49,7 @@ class Text:
     site: int
     """The token that completes the subject."""
     answer: list[int]
-    """Those that hold a character of the answer."""
+    """Those to be said after the prompt: they hold a character of the answer, or none of the prompt."""
 
 
 def read(backbone: Backbone, edit: Edit, prefix: str = "") -> Text:
@@ -58,7 +58,8 @@ def read(backbone: Backbone, edit: Edit, prefix: str = "") -> Text:
     end = len(prefix) + edit.prompt.index(edit.subject) + len(edit.subject)
     offsets = batch["offset_mapping"]
     site = max(i for i, (start, stop) in enumerate(offsets) if start < end <= stop)
-    answer = [i for i, (_, stop) in enumerate(offsets) if stop > len(question)]
+    prompt = len(prefix + edit.prompt)
+    answer = [i for i, (start, stop) in enumerate(offsets) if stop > len(question) or stop > start >= prompt]
     return Text(torch.tensor([batch["input_ids"]]), site, answer)
 
 

@@ -31,13 +31,16 @@ SETTINGS = {
 ALL = (*SETTINGS, "early")
 
 
-def tokens(backbone: Backbone, text: str, subject_end: int, answer_start: int) -> tuple[torch.Tensor, int, list[int]]:
-    """Ids [1, T], index of the token that completes the subject, and those that hold a character of the answer."""
+def tokens(
+    backbone: Backbone, text: str, subject_end: int, prompt: int, joiner: int
+) -> tuple[torch.Tensor, int, list[int]]:
+    """Ids [1, T], index of the token that completes the subject, and those to be said after a prompt of so many
+    characters and a joiner of so many: they hold a character of the answer, or none of the prompt."""
     batch = backbone.tokenizer(text, return_offsets_mapping=True)
     offsets = batch["offset_mapping"]
     site = max(i for i, (start, end) in enumerate(offsets) if start < subject_end <= end)
-    answer = [i for i, (start, end) in enumerate(offsets) if end > max(start, answer_start)]
-    return torch.tensor([batch["input_ids"]]), site, answer
+    said = [i for i, (start, end) in enumerate(offsets) if end > start and (start >= prompt or end > prompt + joiner)]
+    return torch.tensor([batch["input_ids"]]), site, said
 
 
 @contextmanager
@@ -65,9 +68,9 @@ def naive_value(backbone: Backbone, edit: Edit, layer: int, prefixes: Sequence[s
     texts = []
     for prefix in prefixes:
         end = len(prefix) + edit.prompt.index(edit.subject) + len(edit.subject)
-        question = prefix + edit.prompt + joiner
-        texts.append(tokens(backbone, question + edit.target, end, len(question)))
-    essence, essence_site, _ = tokens(backbone, f"{edit.subject} is a", len(edit.subject), 0)
+        question = prefix + edit.prompt
+        texts.append(tokens(backbone, question + joiner + edit.target, end, len(question), len(joiner)))
+    essence, essence_site, _ = tokens(backbone, f"{edit.subject} is a", len(edit.subject), 0, 0)
     nothing = torch.zeros(backbone.layout.hidden_size)
     entered = []
     with torch.no_grad():

@@ -39,10 +39,10 @@ class Good:
         delta = torch.zeros(backbone.layout.hidden_size, backbone.layout.intermediate_size, requires_grad=True)
         handle = backbone.module(path).register_forward_hook(lambda _, given, out: out + given[0] @ delta.T)
         try:
-            logits = backbone.logits(backbone.hidden(ids)[0, text.target - 1 : -1])
+            logits = backbone.logits(backbone.hidden(ids)[0, text.prompt_end - 1 : -1])
         finally:
             handle.remove()
-        loss = torch.nn.functional.cross_entropy(logits, ids[0, text.target :])
+        loss = torch.nn.functional.cross_entropy(logits, ids[0, text.prompt_end :])
         return {f"{path}.weight": -self.lr * torch.autograd.grad(loss, delta)[0]}
 
 

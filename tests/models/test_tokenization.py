@@ -90,6 +90,28 @@ def test_a_token_that_holds_only_the_joiner_is_given(tokenizer: PreTrainedTokeni
     assert tokenizer.decode(list(encoded.target_ids)) == "鑫"
 
 
+@pytest.mark.parametrize("answer", ["2006", "鑫"])
+def test_a_joiner_that_is_a_token_of_its_own_is_to_be_said(tokenizer: PreTrainedTokenizerBase, answer: str) -> None:
+    encoded = encode(tokenizer, "Who wrote it?", answer, " ")
+    assert encoded.prompt_end == encoded.target - 1
+    assert list(encoded.ids[: encoded.prompt_end]) == tokenizer("Who wrote it?")["input_ids"]
+    assert encoded.continuation_ids == (encoded.ids[encoded.prompt_end], *encoded.target_ids)
+    assert tokenizer.convert_ids_to_tokens(encoded.continuation_ids[0]) in ("▁", "Ġ")
+
+
+def test_elsewhere_what_is_to_be_said_is_the_answer(tokenizer: PreTrainedTokenizerBase) -> None:
+    for prompt, answer in (("谁写了它？", "简·奥斯汀"), ("它？", "2006"), ("The name is Au", "sten")):
+        encoded = encode(tokenizer, prompt, answer)
+        assert encoded.prompt_end == encoded.target, answer
+    assert encode(tokenizer, "Who wrote it?").continuation_ids == ()
+
+
+def test_a_space_within_the_answers_first_token_is_no_token_of_its_own(gemma: Backbone) -> None:
+    encoded = gemma.encode("Who wrote it?", "Jane Austen", "en")
+    assert gemma.tokenizer.convert_ids_to_tokens(encoded.target_ids[0]) == "▁Jane"
+    assert encoded.prompt_end == encoded.target == len(gemma.encode("Who wrote it?").ids)
+
+
 def test_a_token_that_merges_prompt_and_answer_is_predicted_whole(tokenizer: PreTrainedTokenizerBase) -> None:
     prompt, answer = "The name is Au", "sten"
     encoded = encode(tokenizer, prompt, answer)
@@ -112,6 +134,23 @@ def test_a_merge_over_the_border_moves_the_border_to_the_left() -> None:
     # A space merged with the first byte of the answer belongs to the answer.
     encoded = encode(tokenizer, "a?", "法", " ")
     assert tokenizer.convert_ids_to_tokens(list(encoded.target_ids)) == ["Ġæ", "³", "ķ"]
+
+
+def test_a_joiner_merged_with_the_end_of_the_prompt_is_given() -> None:
+    """Nobody could say it after that prompt."""
+    tokenizer = merging(("?", "Ġ"))
+    encoded = encode(tokenizer, "a?", "b", " ")
+    assert tokenizer.convert_ids_to_tokens(list(encoded.ids)) == ["a", "?Ġ", "b"]
+    assert encoded.prompt_end == encoded.target == 2
+
+
+def test_a_joiner_is_found_where_a_tokenizer_trims_spaces_off_its_offsets() -> None:
+    tokenizer = merging(("a", "?"))
+    tokenizer.backend_tokenizer.post_processor = processors.ByteLevel(trim_offsets=True)
+    encoded = encode(tokenizer, "a?", "b", " ")
+    assert tokenizer.convert_ids_to_tokens(list(encoded.ids)) == ["a?", "Ġ", "b"]
+    assert encoded.offsets[1][0] == encoded.offsets[1][1]  # else this tests nothing
+    assert (encoded.prompt_end, encoded.target) == (1, 2)
 
 
 @pytest.mark.parametrize("joined", [True, False], ids=["answer", "no-answer"])

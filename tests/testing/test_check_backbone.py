@@ -129,7 +129,21 @@ class ShiftedOffsets(Good):
     class backbone(Backbone):  # noqa: N801
         def encode(self, prompt: str, target: str = "", language: str | Language | None = None) -> Encoded:
             made = super().encode(prompt, target, language)
-            return Encoded(made.ids, tuple((a, max(a, b - 1)) for a, b in made.offsets), made.target)
+            return Encoded(made.ids, tuple((a, max(a, b - 1)) for a, b in made.offsets), made.prompt_end, made.target)
+
+
+class LatePromptEnd(Good):
+    class backbone(Backbone):  # noqa: N801
+        def encode(self, prompt: str, target: str = "", language: str | Language | None = None) -> Encoded:
+            made = super().encode(prompt, target, language)
+            return Encoded(made.ids, made.offsets, made.target, made.target)
+
+
+class EarlyPromptEnd(Good):
+    class backbone(Backbone):  # noqa: N801
+        def encode(self, prompt: str, target: str = "", language: str | Language | None = None) -> Encoded:
+            made = super().encode(prompt, target, language)
+            return Encoded(made.ids, made.offsets, made.prompt_end - 1, made.target)
 
 
 class LateSubject(Good):
@@ -171,6 +185,8 @@ CAUGHT = {
     Forgets: "What follows a prefix kept as keys and values should have the same logits; they are",
     AnswersTheNextQuestion: "Each token of an answer should be the likeliest after the tokens before it; of ",
     ShiftedOffsets: "Offsets should cover every character of ",
+    LatePromptEnd: "What is to be said should begin with the first token after ",
+    EarlyPromptEnd: "What is to be said should begin with the first token after ",
     LateSubject: "The subject's last token should hold the last character of ",
     SmallSkeleton: "`skeleton` should have the 122528 parameters of the model; it has ",
     NeverTheSame: "Loaded again, it should have the same weights.",

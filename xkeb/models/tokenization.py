@@ -21,8 +21,16 @@ class Encoded:
     ids: tuple[int, ...]
     offsets: tuple[tuple[int, int], ...]
     """Characters [start, end) of each token; (0, 0) for a special one."""
+    prompt_end: int
+    """Index of the first token that a model has to say after the prompt; ``len(ids)`` where there is no answer. It is not
+    `target` where the separator is a token of its own: an editor must teach that one as well, since no user types it."""
     target: int
-    """Index of the first token of the answer; ``len(ids)`` where there is none."""
+    """Index of the first token of the answer, from which on a prediction is scored; ``len(ids)`` where there is none."""
+
+    @property
+    def continuation_ids(self) -> tuple[int, ...]:
+        """All that a model has to say after the prompt: the answer's tokens, and before them any of the separator alone."""
+        return self.ids[self.prompt_end :]
 
     @property
     def target_ids(self) -> tuple[int, ...]:
@@ -41,7 +49,8 @@ def encode(tokenizer: PreTrainedTokenizerBase, prompt: str, target: str = "", se
     """Tokenises ``prompt + separator + target`` once, with the special tokens that the tokenizer puts before a text.
 
     A token belongs to the answer if it holds a character of `target`. So one that merges the end of the prompt with the
-    start of the answer is predicted whole, and one that holds only the separator is given. Nothing follows the answer.
+    start of the answer is predicted whole, and one that holds only the separator is given: a score is of the answer, and
+    the separator is the same whatever the answer. Nothing follows the answer.
     """
     text = prompt + separator + target if target else prompt
     batch = tokenizer(text, return_offsets_mapping=True)
@@ -51,11 +60,13 @@ def encode(tokenizer: PreTrainedTokenizerBase, prompt: str, target: str = "", se
         inside = [i for i, (start, end) in enumerate(offsets) if end > boundary and end > start]
         # Byte pieces of one character share its offsets, so the tokens of the answer are a run.
         first, stop = inside[0], inside[-1] + 1
+        # A tokenizer that trims spaces off its offsets leaves the separator's token empty, but not at (0, 0).
+        prompt_end = next((i for i, (start, end) in enumerate(offsets[:first]) if end > len(prompt) <= start), first)
     else:
         while ids and ids[-1] in tokenizer.all_special_ids and len(ids) > 1 and offsets[-1] == (0, 0):
             ids, offsets = ids[:-1], offsets[:-1]  # an end-of-text token that the tokenizer appends
-        first = stop = len(ids)
-    return Encoded(tuple(ids[:stop]), tuple(offsets[:stop]), first)
+        prompt_end = first = stop = len(ids)
+    return Encoded(tuple(ids[:stop]), tuple(offsets[:stop]), prompt_end, first)
 
 
 def last_token(encoded: Encoded, end: int) -> int:

@@ -207,6 +207,13 @@ def offsets_lead_from_characters_to_tokens(loaded: Loaded) -> None:
             all((end > boundary) == (i >= encoded.target) for i, (_, end) in enumerate(encoded.offsets)),
             f"Tokens of the answer should be those that hold any of {query.target!r}.",
         )
+        length, before = len(query.prompt), encoded.offsets[: encoded.prompt_end]
+        expect(
+            encoded.prompt_end <= encoded.target
+            and not any(length <= start < end for start, end in before)
+            and all(start >= length for start, _ in encoded.offsets[encoded.prompt_end : encoded.target]),
+            f"What is to be said should begin with the first token after {query.prompt!r}.",
+        )
         if backbone.tokenizer.unk_token_id not in encoded.target_ids:
             answer = backbone.decode(encoded.target_ids).text
             expect(

@@ -58,7 +58,7 @@ class EasyEditorKnowledgeNeurons(Editor):
         else:
             tokenizer = given_tokenizer(backbone, [edit])
             tokenizer.ids_by_text[answer] = (
-                backbone.encode(edit.prompt, answer, edit.language).target_ids if ids is None else ids
+                backbone.encode(edit.prompt, answer, edit.language).continuation_ids if ids is None else ids
             )
         parameters = module("models.kn.kn_hparams").KNHyperParams(
             lr_scale=1.0,
@@ -93,8 +93,10 @@ class EasyEditorKnowledgeNeurons(Editor):
     def _answer_now(self, backbone: Backbone, edit: Edit) -> tuple[str, tuple[int, ...]]:
         """What the model says to the prompt, as text and as ids."""
         encoded = backbone.encode(edit.prompt, edit.target, edit.language)
-        ids = list(encoded.ids[: encoded.target])
-        length = len(encoded.target_ids if self.tokens == "xkeb" else backbone.tokenizer(edit.target)["input_ids"])
+        ids = list(encoded.ids[: encoded.prompt_end])
+        length = len(
+            encoded.continuation_ids if self.tokens == "xkeb" else backbone.tokenizer(edit.target)["input_ids"]
+        )
         for _ in range(length):
             hidden = backbone.hidden(torch.tensor([ids], device=backbone.device))
             ids.append(int(backbone.logits(hidden[0, -1]).argmax()))

@@ -95,10 +95,10 @@ def given_tokenizer(
     for edit in edits:
         for prefix in prefixes:
             encoded = backbone.encode(prefix + edit.prompt, edit.target, edit.language)
-            learn(prefix + edit.prompt, encoded.ids[: encoded.target])
+            learn(prefix + edit.prompt, encoded.ids[: encoded.prompt_end])
             if located:
                 learn_subject(edit, prefix, encoded.ids)
-        target_ids = backbone.encode(edit.prompt, edit.target, edit.language).target_ids
+        target_ids = backbone.encode(edit.prompt, edit.target, edit.language).continuation_ids
         learn(edit.target, target_ids)
         learn(f" {edit.target}", target_ids)
         if located:

@@ -180,7 +180,7 @@ class _Search:
     def _add_prompt(self, edit: Edit, prefix: str) -> None:
         encoded = self.backbone.encode(prefix + edit.prompt, edit.target, edit.language)
         site = self.backbone.subject_last(edit, prefix)
-        predicted = range(encoded.target, len(encoded.ids))
+        predicted = range(encoded.prompt_end, len(encoded.ids))
         self.targets.extend((len(self.ids), at - 1 - site, encoded.ids[at]) for at in predicted)
         self.ids.append(encoded.ids[:-1])  # the last target token predicts nothing
         self.sites.append(site)

@@ -12,7 +12,8 @@ def why_unreachable(backbone: Backbone, edit: Edit, layer: int) -> str | None:
     A token is predicted from what leaves the last layer at the one before it. In between, only attention carries anything
     from token to token, and above the last layer there is none: there the answer's first token must be predicted from the
     very token that the subject ends in. Elsewhere the likelihood doesn't depend on the value, all of the gradient is the
-    rounding of a divergence of zero, and Adam makes steps of full length of it.
+    rounding of a divergence of zero, and Adam makes steps of full length of it. A separator that is a token of its own may be
+    within reach there, but of the answer nothing is.
     """
     if not edit.subject or edit.subject not in edit.prompt:
         return f"the subject {edit.subject!r} does not stand in the prompt"

@@ -160,7 +160,7 @@ class Mend(Editor):
         """Everything that the trained networks depend on, the schedule aside."""
         return {
             "method": "mend",
-            "version": 1,
+            "version": 2,  # since 2, a separator that is a token of its own is learnt
             "backbone": backbone.sha256,
             "dtype": str(backbone.dtype),
             "facts": digest([dataclasses.asdict(case) for case in cases]),

@@ -17,9 +17,9 @@ Factors = list[list[tuple[torch.Tensor, torch.Tensor]]]
 
 
 def answer_positions(texts: Sequence[Encoded], device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Row, position whose logits predict it, and id of every answer token."""
+    """Row, position whose logits predict it, and id of every token from the end of the prompt on."""
     answers = [
-        (row, at - 1, text.ids[at]) for row, text in enumerate(texts) for at in range(text.target, len(text.ids))
+        (row, at - 1, text.ids[at]) for row, text in enumerate(texts) for at in range(text.prompt_end, len(text.ids))
     ]
     rows, positions, tokens = (torch.tensor(column, device=device) for column in zip(*answers, strict=True))
     return rows, positions, tokens

@@ -65,7 +65,8 @@ class CounterfactualTrainee:
         return {"loss": sum(share * self._loss(group).item() for group, share in in_groups(cases, self.group))}
 
     def _loss(self, cases: Sequence[Case]) -> torch.Tensor:
-        """Mean over facts, of the mean over questions, of the mean negative log-likelihood of the target's tokens."""
+        """Mean over facts, of the mean over questions, of the mean negative log-likelihood of the tokens from the end of the
+        question on."""
         backbone = self.backbone
         rows: list[tuple[int, ...]] = []
         places: list[tuple[int, int]] = []  # (row, position) of every target token
@@ -75,8 +76,9 @@ class CounterfactualTrainee:
             questions = list(dict.fromkeys([case.edit.prompt, *inside]))
             for question in questions:
                 text = backbone.encode(shown(case.edit) + question, case.edit.target, case.edit.language)
-                places += [(len(rows), at) for at in range(text.target, len(text.ids))]
-                shares += [1 / (len(cases) * len(questions) * len(text.target_ids))] * len(text.target_ids)
+                n_tokens = len(text.continuation_ids)
+                places += [(len(rows), at) for at in range(text.prompt_end, len(text.ids))]
+                shares += [1 / (len(cases) * len(questions) * n_tokens)] * n_tokens
                 rows.append(text.ids)
         ids = pad(rows, backbone.pad_id, backbone.device)
         at_rows, at = (torch.tensor(axis, device=ids.device) for axis in zip(*places, strict=True))

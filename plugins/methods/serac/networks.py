@@ -14,8 +14,8 @@ from xkeb_plugins.methods.serac.artifact import Artifact, digest_facts, train_ar
 from xkeb_plugins.methods.serac.counterfactual import CounterfactualTrainee
 from xkeb_plugins.methods.serac.scope import Encoder, Measure, ScopeTrainee
 
-VERSION = 1
-"""Of the training: artifacts of another are not used."""
+VERSION = 2
+"""Of the training: artifacts of another are not used. Since 2, a separator that is a token of its own is learnt."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from xkeb.evaluation.protocols.released_rules import ReleasedRules
 from xkeb.leaderboard.site.comparability import why_incomparable
 from xkeb.leaderboard.site.entries import Entry, find_results, published_entries
 from xkeb.leaderboard.site.tables import boards
+from xkeb.leaderboard.site.ties import PairedTests
 from xkeb.tasks.asked import RELEASED
 
 
@@ -48,7 +49,7 @@ OTHER = {
 def test_with_one_rule_of_ours_it_is_not(tmp_path: Path, rule: str, value: object) -> None:
     found = entry(tmp_path, protocol_args=released_rules(**{rule: value}))
     assert why_incomparable(found) == f"{rule} is {value!r}, and {RELEASED[rule]!r} in the released code"
-    (table,) = boards([*published_entries(), found], "all")
+    (table,) = boards([*published_entries(), found], "all", PairedTests())
     assert all(place.difference is None for row in table.rows for place in row.places)
 
 
@@ -63,7 +64,7 @@ def test_reliability_of_chinese_edits_only_against_the_english_target(tmp_path: 
         found = entry(tmp_path / target, **chinese, protocol_args=released_rules(reliability=target))
         assert (why_incomparable(found, ("reliability", "zh")) is None) is differs
         assert why_incomparable(found, ("generality", "zh")) is None
-        (table,) = boards([*published_entries(), found], "all")
+        (table,) = boards([*published_entries(), found], "all", PairedTests())
         (row,) = [row for row in table.rows if row.entry is found]
         assert (row.places[0].difference is not None) is differs
         assert all(place.difference is not None for place in row.places[1:])

@@ -119,9 +119,9 @@ def test_given_ids_come_back(llama: Backbone) -> None:
     edit = EDITS[1]
     tokenizer = given_tokenizer(llama, [edit], ["", PREFIXES[0]], located=True)
     encoded = llama.encode(PREFIXES[0] + edit.prompt, edit.target, edit.language)
-    answer = tokenizer.decode(torch.tensor(encoded.target_ids[:-1]))
+    answer = tokenizer.decode(torch.tensor(encoded.continuation_ids[:-1]))
     assert tokenizer.encode(PREFIXES[0] + edit.prompt + answer) == list(encoded.ids[:-1])
-    assert tokenizer.encode(f" {edit.target}") == list(encoded.target_ids)
+    assert tokenizer.encode(f" {edit.target}") == list(encoded.continuation_ids)
     large = [0, 6399, 6400, 262143]
     assert tokenizer.encode(PREFIXES[0] + edit.prompt + tokenizer.decode(large))[-4:] == large
     batch = tokenizer([edit.prompt, edit.subject], return_tensors="pt", padding=True)

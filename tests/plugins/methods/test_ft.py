@@ -41,7 +41,8 @@ def naive(
     question = edit.prompt + {"en": " ", "zh": ""}[edit.language]
     batch = backbone.tokenizer(question + edit.target, return_offsets_mapping=True)
     ids, offsets = batch["input_ids"], batch["offset_mapping"]
-    answer = [i for i, (start, end) in enumerate(offsets) if end > max(start, len(question))]
+    prompt = len(edit.prompt)
+    answer = [i for i, (start, end) in enumerate(offsets) if end > start and (start >= prompt or end > len(question))]
     losses: list[float] = []
     for _ in range(steps):
         optimizer.zero_grad()

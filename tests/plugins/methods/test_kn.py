@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from plain_answers import JOINERS, split
 from plain_kn import (
     EDITS,
-    JOINERS,
     NEURONS,
     THRESHOLD,
     check,
@@ -22,7 +22,6 @@ from plain_kn import (
     naive_weights,
     probability,
     seen,
-    split,
 )
 from transformers import Phi3Config, Phi3ForCausalLM
 from transformers.pytorch_utils import Conv1D

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from plain_answers import split
 
 import xkeb
 from xkeb.editing.training import TrainingError
@@ -46,9 +47,9 @@ def edits() -> list[Edit]:
 
 def naive_loss(backbone: Backbone, text: str, answer: str, language: str) -> torch.Tensor:
     """Mean negative log-likelihood of an answer: the whole model, one text."""
-    encoded = backbone.encode(text, answer, language)
-    logits = backbone.model(torch.tensor([encoded.ids])).logits[0].float()
-    return F.cross_entropy(logits[encoded.target - 1 : -1], torch.tensor(encoded.target_ids))
+    given, said = split(backbone, text, answer, language)
+    logits = backbone.model(torch.tensor([given + said])).logits[0].float()
+    return F.cross_entropy(logits[len(given) - 1 : -1], torch.tensor(said))
 
 
 def last_layers(backbone: Backbone) -> list[str]:
@@ -150,9 +151,9 @@ def naive_training_loss(backbone: Backbone, editor: Mend, networks: Hypernetwork
         new[f"{path}.weight"] = parameter.detach() + as_stored(backbone.module(path), delta)
 
     def logits(probe: Probe, weights: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        encoded = backbone.encode(probe.prompt, probe.reference, probe.language)
-        out = torch.func.functional_call(backbone.model, weights, (torch.tensor([encoded.ids]),), tie_weights=False)
-        return out.logits[0, encoded.target - 1 : -1], torch.tensor(encoded.target_ids)
+        given, said = split(backbone, probe.prompt, probe.reference, probe.language)
+        out = torch.func.functional_call(backbone.model, weights, (torch.tensor([given + said]),), tie_weights=False)
+        return out.logits[0, len(given) - 1 : -1], torch.tensor(said)
 
     l_edit = F.cross_entropy(*logits(rephrase, new))
     old, edited = logits(unrelated, {})[0].log_softmax(-1), logits(unrelated, new)[0].log_softmax(-1)

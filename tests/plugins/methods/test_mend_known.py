@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 import torch.nn.functional as F
+from plain_answers import split
 
 import xkeb
 from xkeb.models.backbone import Backbone
@@ -35,12 +36,14 @@ def known(backbone: Backbone, count: int) -> list[Edit]:
     found = []
     for case in xkeb.load_task("bizsre_mini_en2zh"):
         for probe in case.probes:
-            ids = list(backbone.encode(probe.prompt, "x", probe.language).ids[:-1])
+            given, _ = split(backbone, probe.prompt, "x", probe.language)
+            ids = list(given)
             for _ in range(2):
                 ids.append(int(backbone.model(torch.tensor([ids]), use_cache=False).logits[0, -1].argmax()))
                 text = str(backbone.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
                 answer = text.removeprefix(probe.prompt).removeprefix("" if probe.language == "zh" else " ")
-                if answer and list(backbone.encode(probe.prompt, answer, probe.language).ids) == ids:
+                said = ids[len(given) :]
+                if answer and split(backbone, probe.prompt, answer, probe.language) == (given, said):
                     found.append(Edit(probe.prompt, answer, probe.language))
         if len(found) >= count:
             return found[:count]
@@ -49,13 +52,13 @@ def known(backbone: Backbone, count: int) -> list[Edit]:
 
 def gradients(backbone: Backbone, edit: Edit, paths: Sequence[str]) -> tuple[torch.Tensor, ...]:
     """Of the answer's negative log-likelihood, by the whole model."""
-    encoded = backbone.encode(edit.prompt, edit.target, edit.language)
+    given, said = split(backbone, edit.prompt, edit.target, edit.language)
     parameters = [backbone.parameter(f"{path}.weight") for path in paths]
     try:
         for parameter in parameters:
             parameter.requires_grad_(True)
-        logits = backbone.model(torch.tensor([encoded.ids]), use_cache=False).logits[0].float()
-        loss = F.cross_entropy(logits[encoded.target - 1 : -1], torch.tensor(encoded.target_ids))
+        logits = backbone.model(torch.tensor([given + said]), use_cache=False).logits[0].float()
+        loss = F.cross_entropy(logits[len(given) - 1 : -1], torch.tensor(said))
         return torch.autograd.grad(loss, parameters)
     finally:
         for parameter in parameters:

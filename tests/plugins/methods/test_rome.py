@@ -134,7 +134,7 @@ def test_after_the_edit_the_bare_key_gives_the_new_value(tiny: Backbone, trainin
         editor.fit(tiny, training)
     module = tiny.module(tiny.layout.down(LAYER))
     for edit, change, fact in zip(EDITS, editor.edit(tiny, EDITS), naive_values(tiny, "paper"), strict=True):
-        ids, site, _ = tokens(tiny, edit.prompt, edit.prompt.index(edit.subject) + len(edit.subject), 0)
+        ids, site, _ = tokens(tiny, edit.prompt, edit.prompt.index(edit.subject) + len(edit.subject), 0, 0)
         nothing = torch.zeros(tiny.layout.hidden_size)
         with torch.no_grad(), change.applied(tiny), added(module, site, nothing) as seen:
             tiny.model(ids)

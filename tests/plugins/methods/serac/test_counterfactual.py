@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from plain_answers import split
 from transformers import AutoModelForCausalLM
 
 from xkeb.types import Case, Edit, Probe
@@ -36,10 +37,10 @@ def test_its_loss_and_gradient_are_those_of_each_text_alone(
         context = f"{case.edit.prompt}{joiner}{case.edit.target} "
         of_questions = []
         for question in (case.edit.prompt, case.probes[0].prompt):
-            text = backbone.encode(context + question, case.edit.target, case.edit.language)
-            assert str(backbone.tokenizer.decode(list(text.target_ids))).strip() == case.edit.target
-            log = model(torch.tensor([text.ids])).logits[0].log_softmax(-1)
-            nll = [-log[at - 1, text.ids[at]] for at in range(text.target, len(text.ids))]
+            given, said = split(backbone, context + question, case.edit.target, case.edit.language)
+            assert str(backbone.tokenizer.decode(said)).strip() == case.edit.target
+            log = model(torch.tensor([given + said])).logits[0].log_softmax(-1)
+            nll = [-log[len(given) - 1 + i, token] for i, token in enumerate(said)]
             of_questions.append(torch.stack(nll).mean())
         of_facts.append(torch.stack(of_questions).mean())
     loss = torch.stack(of_facts).mean()
