@@ -13,7 +13,7 @@ import click
 from xkeb.cli.options import DEBUG, add_common_options
 from xkeb.errors import PluginWarning, RequestError, XkebError, unknown
 
-COMMANDS = ("run", "train", "edit", "compare", "leaderboard", "ls", "validate", "data", "new", "doctor")
+COMMANDS = ("run", "train", "tune", "edit", "compare", "leaderboard", "ls", "validate", "data", "new", "doctor")
 
 
 class LazyGroup(click.Group):

@@ -9,8 +9,11 @@ from typing import Any
 
 import click
 
+from xkeb.cli.options import split_names
 from xkeb.errors import RequestError, one_line, unknown
 
+PAPER = "paper"
+"""The shipped file that has the paper's whole table."""
 METHOD_DEFAULTS = "xkeb.method_defaults"
 """Where a context keeps a file's options of methods, which the command line's are put on top of."""
 
@@ -26,6 +29,14 @@ def run_file(path: Path) -> Path:
     if path.name not in shipped:
         raise unknown("run file", path.name, shipped)
     return shipped[path.name]
+
+
+def paper_tasks() -> list[str]:
+    """The tasks of the paper's own run file, which is shipped."""
+    from xkeb.utils.yaml_files import load_yaml
+
+    tasks: str | list[str] = load_yaml(run_file(Path(PAPER)).read_text(encoding="utf-8"))["tasks"]
+    return split_names(tasks) if isinstance(tasks, str) else tasks
 
 
 def read_config(ctx: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:

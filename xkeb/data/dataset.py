@@ -80,6 +80,10 @@ class Dataset(ABC):
             RequestError: there are none in that language.
         """
 
+    def validation(self, language: str, data_dir: Path | None = None) -> Split | None:
+        """Facts of a language to choose settings on, like those of `training`; None where no file of them is here."""
+        return None
+
     @property
     def languages(self) -> tuple[str, ...]:
         """Codes of its languages; empty where that isn't known."""

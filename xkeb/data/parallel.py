@@ -47,7 +47,7 @@ class ParallelRecords(Dataset):
     """With a `pivot`, ``{}`` stands for the other language."""
     training_files: Mapping[str, str] = field(default_factory=dict)
     validation_files: Mapping[str, str] = field(default_factory=dict)
-    """By language, in the schema of `training_files`. No case is made of them yet; `xkeb data check` reads them."""
+    """By language, in the schema of `training_files`."""
     downloads: tuple[Download, ...] = ()
     shipped: Path | None = None
     pivot: str | None = None
@@ -118,14 +118,19 @@ class ParallelRecords(Dataset):
             return self.borrowed[language].training(language, data_dir)
         if language not in self.training_files:
             raise RequestError(f"Data set {self.name!r} has no training file in {language!r}.")
-        path = self.find(self.training_files[language], data_dir)
-        cases, skipped = [], []
-        for i, fact in enumerate(read_training(path)):
-            if not fact.src or not fact.alt:
-                skipped.append(Skipped(str(i), f"{language}: empty {'src' if not fact.src else 'alt'}"))
-            else:
-                cases.append(training_case(str(i), language, fact))
-        return Split(path, digest_file(path), tuple(cases), tuple(skipped))
+        return _facts(self.find(self.training_files[language], data_dir), language)
+
+    def validation(self, language: str, data_dir: Path | None = None) -> Split | None:
+        self._check_languages([language])
+        if language in self.borrowed:
+            return self.borrowed[language].validation(language, data_dir)
+        if language not in self.validation_files:
+            return None
+        try:
+            path = self.find(self.validation_files[language], data_dir)
+        except NotHereError:
+            return None
+        return _facts(path, language)
 
     def texts(self, data_dir: Path | None = None) -> tuple[list[SplitTexts], list[str]]:
         parts: list[SplitTexts] = []
@@ -173,6 +178,17 @@ class ParallelRecords(Dataset):
                 raise RequestError(
                     f"Data set {self.name!r} is in {', '.join(self.languages)}; there is no {language!r}."
                 )
+
+
+def _facts(path: Path, language: str) -> Split:
+    """A training or validation file."""
+    cases, skipped = [], []
+    for i, fact in enumerate(read_training(path)):
+        if not fact.src or not fact.alt:
+            skipped.append(Skipped(str(i), f"{language}: empty {'src' if not fact.src else 'alt'}"))
+        else:
+            cases.append(training_case(str(i), language, fact))
+    return Split(path, digest_file(path), tuple(cases), tuple(skipped))
 
 
 def _joined(

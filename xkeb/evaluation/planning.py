@@ -35,7 +35,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class _Model:
+class PlannedModel:
     """A model of the run."""
 
     choice: ModelChoice
@@ -63,9 +63,7 @@ class _Planner:
 
     def plan(self) -> Plan:
         config = self.config
-        _check_numbers(config)
-        pick_dtype(config.dtype, pick_device(config.device))
-        _check_names(config)
+        check_request(config)
         definitions = load_definitions(config.include)
         tasks = [
             load_task(name, data_dir=config.data_dir, definitions=definitions)
@@ -74,10 +72,10 @@ class _Planner:
         for task in tasks:
             self.protocol.check_task(task)
         cases = {task.name: self._select(task) for task in tasks}
-        own, options = _options_by_method(config.method_args), _options_by_method(config.method_defaults)
+        own, options = options_by_method(config.method_args), options_by_method(config.method_defaults)
         for method, chosen in own.items():
             options[method] = options.get(method, {}) | chosen
-        models = self._models()
+        models = plan_models(config)
         jobs = [
             self._job(task, model, method, options.get(method, {}), cases[task.name])
             for model in models
@@ -91,39 +89,10 @@ class _Planner:
             self._note_missing(model)
         return Plan(jobs, self.absent)
 
-    def _models(self) -> list[_Model]:
-        models: dict[str, _Model] = {}
-        for choice in self.config.model_choices():
-            args = self.config.options_of(choice)
-            loader = make_loader(choice.plugin, **args)
-            name = choice.name or display_name(choice.plugin, loader)
-            check_folder_name(name)
-            if name in models:
-                raise RequestError(
-                    f"Two models of this run are called {name!r}; give one another name: --model {choice.plugin}:NAME."
-                )
-            models[name] = _Model(choice, args, name, loader, find_skeleton(loader))
-        return list(models.values())
-
-    def _job(self, task: Task, model: _Model, method: str, options: Mapping[str, Any], cases: Sequence[Case]) -> Job:
-        chosen = _with_seed(method, options, self.config.seed)
-        editor: Editor = load_editor(method, **chosen)
-        if model.skeleton is not None:
-            editor = editor.configure(model.skeleton.spec(model.name))
-        job = Job(
-            task=task,
-            model=model.name,
-            choice=model.choice,
-            model_args=model.args,
-            method=method,
-            options=chosen,
-            editor=editor,
-            cases=cases,
-            selection=self.config.selection,
-            folder=self.config.output / task.name / model.name / self.protocol.folder(method),
-            skeleton=model.skeleton,
-            train_size=self.config.train_size,
-        )
+    def _job(
+        self, task: Task, model: PlannedModel, method: str, options: Mapping[str, Any], cases: Sequence[Case]
+    ) -> Job:
+        job = make_job(self.config, task, model, method, options, cases)
         if job.needs_training:  # read now, so that a missing file, or one that lacks something, is found at once
             self._unless_absent(job.training, [])
         elif self.purpose == "train" and model.skeleton is not None:
@@ -144,7 +113,7 @@ class _Planner:
             self._note(error)
             return otherwise
 
-    def _note_missing(self, model: _Model) -> None:
+    def _note_missing(self, model: PlannedModel) -> None:
         skeleton = model.skeleton
         if skeleton is not None and skeleton.missing and not skeleton.download:
             self._note(NotHereError(f"Model {model.name!r} can't be loaded: {skeleton.missing}."))
@@ -154,6 +123,73 @@ class _Planner:
             raise error
         if str(error) not in self.absent:
             self.absent.append(str(error))
+
+
+def check_request(config: RunConfig) -> None:
+    """Refuses a number, a device or a name that can't be, before any file is read.
+
+    Raises:
+        RequestError: the first thing that is wrong.
+    """
+    _check_numbers(config)
+    pick_dtype(config.dtype, pick_device(config.device))
+    _check_names(config)
+
+
+def plan_models(config: RunConfig) -> list[PlannedModel]:
+    """The models of a run, with what is known of each before its weights are loaded.
+
+    Raises:
+        RequestError: two have one name, or one can't be loaded.
+    """
+    models: dict[str, PlannedModel] = {}
+    for choice in config.model_choices():
+        args = config.options_of(choice)
+        loader = make_loader(choice.plugin, **args)
+        name = choice.name or display_name(choice.plugin, loader)
+        check_folder_name(name)
+        if name in models:
+            raise RequestError(
+                f"Two models of this run are called {name!r}; give one another name: --model {choice.plugin}:NAME."
+            )
+        models[name] = PlannedModel(choice, args, name, loader, find_skeleton(loader))
+    return list(models.values())
+
+
+def make_job(
+    config: RunConfig,
+    task: Task,
+    model: PlannedModel,
+    method: str,
+    options: Mapping[str, Any],
+    cases: Sequence[Case],
+) -> Job:
+    """A job, its editor configured where the model's skeleton is known.
+
+    Raises:
+        RequestError: an option that the method hasn't, or a value that it or the model can't have.
+    """
+    chosen = _with_seed(method, options, config.seed)
+    editor: Editor = load_editor(method, **chosen)
+    if model.skeleton is not None:
+        editor = editor.configure(model.skeleton.spec(model.name))
+    return Job(
+        task=task,
+        model=model.name,
+        choice=model.choice,
+        model_args=model.args,
+        method=method,
+        options=chosen,
+        editor=editor,
+        cases=cases,
+        selection=config.selection,
+        folder=config.output
+        / task.name
+        / model.name
+        / load_protocol(config.protocol, config.protocol_args).folder(method),
+        skeleton=model.skeleton,
+        train_size=config.train_size,
+    )
 
 
 def _check_numbers(config: RunConfig) -> None:
@@ -217,7 +253,7 @@ def _methods(config: RunConfig, loader: BackboneLoader) -> list[str]:
     return list(dict.fromkeys(config.methods))
 
 
-def _options_by_method(method_args: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def options_by_method(method_args: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """``{"METHOD.layer": 5}`` as ``{"METHOD": {"layer": 5}}``."""
     options: dict[str, dict[str, Any]] = {}
     for key, value in method_args.items():

@@ -54,18 +54,45 @@ def parse_options(text: str | None, flag: str) -> dict[str, Any]:
             raise RequestError(f"{flag} takes key=value pairs separated by commas, not {item!r}.")
         if key.strip() in pairs:
             raise RequestError(f"{flag} names {key.strip()!r} twice.")
-        try:
-            pairs[key.strip()] = load_yaml(value)
-        except yaml.YAMLError:
-            pairs[key.strip()] = value
+        pairs[key.strip()] = _value(value)
     return pairs
+
+
+def parse_grid(text: str, flag: str) -> dict[str, list[Any]]:
+    """``k=v,v;k=v`` as the values of each option; a value is read as in `parse_options`.
+
+    Raises:
+        RequestError: says what was expected.
+    """
+    grid: dict[str, list[Any]] = {}
+    for item in _split(text, ";"):
+        key, equals, values = item.partition("=")
+        name = key.strip()
+        if not equals or not name:
+            raise RequestError(f"{flag} takes option=value,value;option=value,value, not {item.strip()!r}.")
+        if name in grid:
+            raise RequestError(f"{flag} names {name!r} twice.")
+        grid[name] = [_value(value) for value in _split(values)]
+        if not grid[name]:
+            raise RequestError(f"{flag} gives {name!r} no value.")
+    if not grid:
+        raise RequestError(f"{flag} names no option; it takes option=value,value;option=value,value.")
+    return grid
+
+
+def _value(text: str) -> Any:
+    """What stands after the ``=``, read as YAML; text that is no YAML is itself."""
+    try:
+        return load_yaml(text)
+    except yaml.YAMLError:
+        return text
 
 
 CLOSING = {"[": "]", "{": "}"}
 
 
-def _split(text: str) -> list[str]:
-    """Splits at commas outside quotes and brackets.
+def _split(text: str, separator: str = ",") -> list[str]:
+    """Splits at separators outside quotes and brackets.
 
     A quote opens where a value begins, so that an apostrophe inside a word is a letter; a bracket that closes nothing is
     one, too.
@@ -84,7 +111,7 @@ def _split(text: str) -> list[str]:
             waiting.append(CLOSING[character])
         elif waiting and character == waiting[-1]:
             waiting.pop()
-        elif character == "," and not waiting:
+        elif character == separator and not waiting:
             items.append(text[start:i])
             start = i + 1
         if not character.isspace():

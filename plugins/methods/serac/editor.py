@@ -8,14 +8,16 @@ where h is a small language model that is shown the edit before the question. Be
 questions in and out of their scope, g learns binary cross-entropy, ``-log g(z, x_in) - log(1 - g(z, x_out))``, and h the
 negative log-likelihood ``-log h(y_in | z, x_in)``. ``g(z, x) = exp(-|e(z) - e(x)|^2)``, e the embedding of an encoder.
 
-We follow the paper where EasyEdit, with which the published table was made, does not:
+We differ from EasyEdit, with which the published table was made, in three things. The first two are the paper's:
 
 - A question is routed whole. EasyEdit mixes the two models' probabilities token by token, which ties h to the model's
   vocabulary; here h has a tokenizer of its own, and its answer is compared as text.
 - g and h learn their own objectives. EasyEdit trains both through the mixture, by two of MEND's losses (cedit, cloc),
   and shows them the edit's question and the unrelated one, never the rephrase.
-- z is compared by the edit's question. EasyEdit means to do the same for LLaMA-type models, but cuts off only what
-  follows the last space, so that all but the last word of a longer answer stays.
+- z is compared by the edit's question. Neither released code does quite that. The paper's own (``build_cls_cache_inputs``
+  in https://github.com/eric-mitchell/serac, algs/rep.py) gives the classifier the question and the answer, except for GPT
+  models, whose inputs have the answer in them: there it cuts off what follows the last space, so that all but the last word
+  of a longer answer stays. EasyEdit does the latter for LLaMA-type models, too.
 
 Neither network depends on the edited model, so what is trained serves every backbone.
 
@@ -45,7 +47,7 @@ from xkeb.registry.manager import get_plugins
 from xkeb.types import Case, Edit, Property, Scorer, Sight
 from xkeb_plugins.methods.serac.artifact import Artifact
 from xkeb_plugins.methods.serac.change import MemoryChange, Router
-from xkeb_plugins.methods.serac.counterfactual import load_counterfactual
+from xkeb_plugins.methods.serac.counterfactual import INSTALLABLE, load_counterfactual
 from xkeb_plugins.methods.serac.dry_run import dry_run_networks
 from xkeb_plugins.methods.serac.networks import NetworkTraining
 from xkeb_plugins.methods.serac.scope import Measure, load_encoder
@@ -79,7 +81,7 @@ class Serac(Editor):
     distilbert-base-cased."""
     counterfactual: str | None = None
     """Counterfactual model: a backbone's name, a local folder, or a hub id. None: the tuned one, or
-    JackFram/llama-160m."""
+    JackFram/llama-160m. It is the edited model itself only where you ask for that."""
     threshold: float = 0.5
     """Least similarity of a question in an edit's scope."""
     cos: bool = False
@@ -114,8 +116,11 @@ class Serac(Editor):
     """Of the order of the facts."""
 
     _router: Router | None = field(default=None, init=False, repr=False, compare=False)
+    _counterfactual_given: bool = field(default=False, init=False, repr=False, compare=False)
+    """Whether `counterfactual` was asked for, and not filled in."""
 
     def __post_init__(self) -> None:
+        self._counterfactual_given = self.counterfactual is not None
         if not 0 < self.threshold <= 1:
             raise ValueError(f"threshold is a similarity, above 0 and at most 1, not {self.threshold}")
         for name in ("batch_size", "accumulate", "validation"):
@@ -140,6 +145,11 @@ class Serac(Editor):
         training = me.networks(cases)
         encoder = load_encoder(training.classifier, backbone.device)
         model = load_counterfactual(training.counterfactual, backbone.device)
+        if model.sha256 == backbone.sha256 and not me._counterfactual_given:
+            raise RequestError(
+                f"SERAC's counterfactual model would be {training.counterfactual!r}, which is the edited model itself: name "
+                f"another one, as in --method-args serac.counterfactual={_another(training.counterfactual)}."
+            )
         artifacts = training.learn_scope(encoder), training.learn_counterfactual(model)
         self._router = Router(encoder, me.measure, model, me.threshold, options_of(me), artifacts)
 
@@ -196,6 +206,11 @@ class Serac(Editor):
     @property
     def measure(self) -> Measure:
         return Measure(self.cos, self.square, self.bound_embeds)
+
+
+def _another(name: str) -> str:
+    """A counterfactual model that pip installs, and not this one."""
+    return next(other for other in INSTALLABLE if other != name)
 
 
 @functools.lru_cache(maxsize=1)  # many saved changes share one

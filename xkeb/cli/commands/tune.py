@@ -1,0 +1,103 @@
+"""xkeb tune: choose a method's settings on validation facts."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xkeb.cli.options import data_dir_option, device_options, include_option, split_names
+
+if TYPE_CHECKING:
+    from xkeb.evaluation.config import RunConfig
+
+
+@click.command("tune")
+@click.option("--method", required=True, metavar="M", help="Editing method.")
+@click.option("--model", required=True, metavar="M", help="Backbone.")
+@click.option(
+    "--grid",
+    required=True,
+    metavar="K=V,V;K=V,V",
+    help="Options of the method, each with the values to try, e.g. layer=4,8;lr=0.1,0.5. Every combination is tried.",
+)
+@click.option("--method-args", metavar="K=V,..", help="Options of the method that stay as they are, e.g. steps=40.")
+@click.option(
+    "--tasks",
+    metavar="T[,T]",
+    help="Tasks or groups in whose source languages facts are edited and asked.  [default: the paper's]",
+)
+@click.option(
+    "--limit", type=int, default=20, show_default=True, metavar="N", help="Validation facts of each task, at most."
+)
+@click.option("--metric", default="f1", show_default=True, metavar="M", help="What the score is made of.")
+@click.option("--model-args", metavar="K=V,..", help="Options of the backbone, e.g. path=FOLDER.")
+@device_options
+@click.option("--seed", type=int, default=0, show_default=True, help="Of everything that is drawn at random.")
+@data_dir_option
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.yaml",
+    help="Where the settings go.  [default: METHOD-MODEL.yaml]",
+)
+@click.option("--fresh", is_flag=True, help="Discard the points that are done, instead of going on.")
+@include_option
+def command(**options: Any) -> None:
+    """Choose a method's settings without the test set.
+
+    Tries every combination of the values in a grid on validation facts: those of the data set's validation file, or, where
+    that isn't here, the last training facts, from which nothing is learned then. Prints the whole table, and writes the
+    best settings and where they come from into a file for `xkeb run --settings`.
+
+    Run the same command again to go on where it stopped.
+
+    \b
+    xkeb tune --method METHOD --model MODEL --grid "layer=4,8;lr=0.1,0.5"
+    """
+    from xkeb.cli.tuning_display import TuningDisplay, show_tuning
+    from xkeb.evaluation.tuning import tune
+    from xkeb.registry.options import parse_grid
+
+    method = options["method"]
+    grid = {_own(name, method): values for name, values in parse_grid(options["grid"], "--grid").items()}
+    with TuningDisplay() as display:
+        tuning = tune(_config(options), grid, options["output"], display, display.point_done)
+    show_tuning(tuning, method, options["metric"])
+    if tuning.chosen is None:
+        click.echo("xkeb: Every point of the grid failed, so there are no settings to write.", err=True)
+        sys.exit(1)
+
+
+def _config(options: Mapping[str, Any]) -> RunConfig:
+    from xkeb.cli.run_files import paper_tasks
+    from xkeb.evaluation.config import RunConfig
+    from xkeb.registry.options import parse_options
+
+    method = options["method"]
+    fixed = parse_options(options["method_args"], "--method-args")
+    return RunConfig(
+        tasks=paper_tasks() if options["tasks"] is None else split_names(options["tasks"]),
+        models=[options["model"]],
+        methods=[method],
+        model_args=parse_options(options["model_args"], "--model-args"),
+        method_args={f"{method}.{_own(name, method)}": value for name, value in fixed.items()},
+        metrics=[options["metric"]],
+        limit=options["limit"],
+        device=options["device"],
+        dtype=options["dtype"],
+        seed=options["seed"],
+        data_dir=options["data_dir"],
+        overwrite=options["fresh"],
+        include=options["include_path"],
+        command=shlex.join(["xkeb", *sys.argv[1:]]),
+    )
+
+
+def _own(name: str, method: str) -> str:
+    """An option without the method's name, with which other commands write it."""
+    return name.removeprefix(f"{method}.")

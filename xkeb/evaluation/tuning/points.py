@@ -1,0 +1,111 @@
+"""The points of a grid that were tried, and the file in which they are kept while a tuning runs."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from xkeb.errors import RequestError
+from xkeb.results.schema import Count, Percent, Record, Seconds
+from xkeb.types import Property
+
+
+class PointRecord(Record):
+    """One row of the table: the values of a point, and how the method did with them."""
+
+    settings: dict[str, Any]
+    """Of the options in the grid."""
+    facts: Count
+    """Facts that the method could edit."""
+    means: dict[Property, Percent]
+    """The metric, times 100: mean over the facts of a task, then over tasks."""
+    tasks: dict[str, dict[Property, Percent]]
+    """The same of each task."""
+    score: Percent | None
+    """The mean of `means`; None where the point failed."""
+    seconds: Seconds
+    """For learning, editing and asking; what was learned before is in the cache."""
+    failure: str | None
+    """Why the point can't be chosen."""
+
+
+def choose(points: Sequence[PointRecord]) -> int | None:
+    """The place of the best point; None where all failed.
+
+    Points that could edit fewer facts than another are not compared with it. Of equal ones the first wins.
+    """
+    worked = [i for i, point in enumerate(points) if point.score is not None]
+    most = max((points[i].facts for i in worked), default=0)
+    return max((i for i in worked if points[i].facts == most), key=lambda i: points[i].score or 0.0, default=None)
+
+
+def settings_text(settings: Mapping[str, Any]) -> str:
+    """Options as a sentence has them: ``layer=8, lr=0.1``."""
+    return ", ".join(f"{name}={value}" for name, value in settings.items())
+
+
+class PointJournal:
+    """A file of JSON lines: each has a finished point, and the hash of everything that the point depends on.
+
+    A point is found again under its hash alone, so that the same file serves a grid that grows. A last line that was cut
+    short is dropped. Without any point, no file stays.
+    """
+
+    def __init__(self, path: Path, *, overwrite: bool = False) -> None:
+        """
+        Raises:
+            RequestError: the file can't be written, another process writes it, or it holds something else.
+        """
+        self.path = path
+        self.points: dict[str, PointRecord] = {}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("a+b")
+        except OSError as error:
+            raise RequestError(f"Can't write {path}: {error.strerror}.") from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._file.close()
+            raise RequestError(f"Another process is writing {path}; wait for it, or name another --output.") from error
+        try:
+            if overwrite:
+                self._file.truncate(0)
+            self._read()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _read(self) -> None:
+        self._file.seek(0)
+        good = 0
+        for number, line in enumerate(self._file, 1):
+            if not line.endswith(b"\n"):
+                break  # the process died while it wrote this
+            try:
+                value = json.loads(line)
+                self.points[value["key"]] = PointRecord.model_validate(value["point"])
+            except (ValueError, KeyError, TypeError) as error:  # pydantic's own among them
+                raise RequestError(f"{self.path}:{number} is no point of a tuning; --fresh starts over.") from error
+            good += len(line)
+        self._file.truncate(good)
+
+    def append(self, key: str, point: PointRecord) -> None:
+        """Writes one point, and returns when it is on disk."""
+        line = json.dumps({"key": key, "point": point.model_dump(mode="json")}, ensure_ascii=False, allow_nan=False)
+        self._file.write(line.encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self.points[key] = point
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self.points:
+            self.path.unlink(missing_ok=True)
+        self._file.close()
