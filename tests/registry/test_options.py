@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 
 from xkeb.errors import RequestError
-from xkeb.registry.options import build_with_options, parse_options
+from xkeb.registry.options import build_with_options, parse_grid, parse_options
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,27 @@ def test_what_is_no_pair_is_refused_by_the_flag_s_name(text: str) -> None:
 def test_a_key_given_twice_is_refused() -> None:
     with pytest.raises(RequestError, match=r"--method-args names 'a' twice"):
         parse_options("a=1,a=2", "--method-args")
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("layer=8,10,12;lr=0.1,0.5", {"layer": [8, 10, 12], "lr": [0.1, 0.5]}),
+        (" layer = 8 , 10 ; ", {"layer": [8, 10]}),
+        ("contexts=[[10,5]],[[3,2],[1,1]]", {"contexts": [[[10, 5]], [[3, 2], [1, 1]]]}),
+        ('name="a;b","c,d";x=1', {"name": ["a;b", "c,d"], "x": [1]}),
+        ("answer=l'eau,d'or;x=1", {"answer": ["l'eau", "d'or"], "x": [1]}),
+        ("on=true,false;off=null", {"on": [True, False], "off": [None]}),
+    ],
+)
+def test_a_grid_has_its_values_as_options_have_theirs(text: str, values: dict[str, list[Any]]) -> None:
+    assert parse_grid(text, "--grid") == values
+
+
+@pytest.mark.parametrize("text", ["", " ; ", "layer", "layer=", "layer= , ", "=3", "a=1;a=2", "a=1;2"])
+def test_what_is_no_grid_is_refused(text: str) -> None:
+    with pytest.raises(RequestError, match=r"^--grid "):
+        parse_grid(text, "--grid")
 
 
 def test_values_take_the_type_of_their_field() -> None:

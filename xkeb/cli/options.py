@@ -36,6 +36,14 @@ def include_option(function: F) -> F:
     )(function)
 
 
+def settings_option(function: F) -> F:
+    return click.option(
+        "--settings",
+        metavar="FILE.yaml[,FILE.yaml]",
+        help="Options of methods from files that `xkeb tune` wrote; --method-args goes before them.",
+    )(function)
+
+
 def device_options(function: F) -> F:
     dtype = click.option(
         "--dtype", default="auto", show_default=True, metavar="auto|float32|bfloat16", help="Precision of the weights."

@@ -59,6 +59,8 @@ class RunConfig:
     """``{"METHOD.layer": 5}``"""
     method_defaults: Mapping[str, Any] = field(default_factory=dict)
     """The same of a run file: `method_args` win over it, and what it says of methods that don't run is of no concern."""
+    settings: Sequence[Path] = ()
+    """Files of `xkeb tune`, with options of methods; `method_args` go before them."""
     metrics: Sequence[str] = DEFAULT_METRICS
     protocol: str = "teacher_forcing"
     protocol_args: Mapping[str, Any] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from xkeb.errors import NotHereError, RequestError, unknown
 from xkeb.evaluation.config import ModelChoice, RunConfig, check_folder_name
 from xkeb.evaluation.job import Job
 from xkeb.evaluation.protocols import load_protocol
+from xkeb.evaluation.tuned_settings import TunedSettings, read_settings
 from xkeb.models.device import pick_device, pick_dtype
 from xkeb.models.loader import BackboneLoader, SuggestingLoader, display_name, find_skeleton, make_loader
 from xkeb.models.skeleton import Skeleton
@@ -72,7 +73,9 @@ class _Planner:
         for task in tasks:
             self.protocol.check_task(task)
         cases = {task.name: self._select(task) for task in tasks}
-        own, options = options_by_method(config.method_args), options_by_method(config.method_defaults)
+        tuned = [read_settings(Path(path)) for path in config.settings]
+        own = options_by_method({**_options_of(tuned), **config.method_args})
+        options = options_by_method(config.method_defaults)
         for method, chosen in own.items():
             options[method] = options.get(method, {}) | chosen
         models = plan_models(config)
@@ -82,6 +85,8 @@ class _Planner:
             for task in tasks
             for method in _methods(config, model.loader)
         ]
+        for settings in tuned:
+            settings.check(jobs)
         _check_used(own, jobs)
         if self.purpose == "run":
             _check_output(config.output)
@@ -251,6 +256,11 @@ def _methods(config: RunConfig, loader: BackboneLoader) -> list[str]:
     if list(config.methods) == ["all"]:
         return list(registry)
     return list(dict.fromkeys(config.methods))
+
+
+def _options_of(tuned: Sequence[TunedSettings]) -> dict[str, Any]:
+    """The options of some files, as ``--method-args`` has them."""
+    return {name: value for settings in tuned for name, value in settings.method_args.items()}
 
 
 def options_by_method(method_args: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xkeb.cli.options import DEBUG, data_dir_option, device_options, include_option, split_names
+from xkeb.cli.options import DEBUG, data_dir_option, device_options, include_option, settings_option, split_names
 from xkeb.cli.run_files import METHOD_DEFAULTS, read_config
 from xkeb.errors import RequestError, XkebError, one_line
 
 if TYPE_CHECKING:
     from xkeb.evaluation.config import RunConfig
     from xkeb.evaluation.job import JobError
-    from xkeb.evaluation.tuning.settings_file import TunedSettings
     from xkeb.results.schema import Result
 
 
@@ -34,11 +33,7 @@ if TYPE_CHECKING:
 @click.option("--model-args", metavar="K=V,..", help="Options of the backbone, e.g. path=FOLDER.")
 @click.option("--methods", metavar="M[,M]|all", help="Editing methods (xkeb ls methods).  [default: the paper's]")
 @click.option("--method-args", metavar="M.K=V,..", help="Options of the methods, e.g. METHOD.layer=5.")
-@click.option(
-    "--settings",
-    metavar="FILE.yaml[,FILE.yaml]",
-    help="Options of methods from files that `xkeb tune` wrote; --method-args goes before them.",
-)
+@settings_option
 @click.option(
     "--protocol",
     type=click.Choice(["teacher_forcing", "paper"]),
@@ -108,17 +103,13 @@ def command(context: click.Context, /, **options: Any) -> None:
     from xkeb.evaluation.api import execute
     from xkeb.evaluation.job import JobError
     from xkeb.evaluation.planning import plan_run
-    from xkeb.evaluation.tuning.settings_file import read_settings
 
-    tuned = [read_settings(Path(name)) for name in split_names(options["settings"])]
-    config = _config(options, tuned)
-    plan = plan_run(config, "estimate" if options["only_plan"] else "run")
-    for settings in tuned:
-        settings.check(plan.jobs)
+    config = _config(options)
     if options["only_plan"]:
+        plan = plan_run(config, "estimate")
         show_requirements(plan.jobs, config, plan.absent)
         return
-    jobs = plan.jobs
+    jobs = plan_run(config).jobs
     show_plan(jobs)
     try:
         with ProgressDisplay() as display:
@@ -130,21 +121,18 @@ def command(context: click.Context, /, **options: Any) -> None:
     _show(results, config.output, verbose=options["verbose"])
 
 
-def _config(options: Mapping[str, Any], tuned: Sequence[TunedSettings]) -> RunConfig:
+def _config(options: Mapping[str, Any]) -> RunConfig:
     from xkeb.evaluation.config import RunConfig
     from xkeb.registry.options import parse_options
     from xkeb.types import DEFAULT_METRICS
-
-    method_args: dict[str, Any] = {}
-    for settings in tuned:
-        method_args |= settings.method_args
 
     return RunConfig(
         tasks=split_names(options["tasks"]),
         models=split_names(options["models"]),
         methods=split_names(options["methods"]) or None,
         model_args=parse_options(options["model_args"], "--model-args"),
-        method_args=method_args | parse_options(options["method_args"], "--method-args"),
+        method_args=parse_options(options["method_args"], "--method-args"),
+        settings=[Path(name) for name in split_names(options["settings"])],
         method_defaults=click.get_current_context().meta.get(METHOD_DEFAULTS, {}),
         metrics=split_names(options["metrics"]) or DEFAULT_METRICS,
         protocol=options["protocol"],

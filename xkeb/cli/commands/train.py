@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from xkeb.cli.options import data_dir_option, device_options, include_option, split_names
+from xkeb.cli.options import data_dir_option, device_options, include_option, settings_option, split_names
 
 if TYPE_CHECKING:
     from xkeb.evaluation.job import Job
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--train-size", type=int, metavar="N", help="Learn from the first N training facts only.")
 @click.option("--model-args", metavar="K=V,..", help="Options of the backbone, e.g. path=FOLDER.")
 @click.option("--method-args", metavar="M.K=V,..", help="Options of the methods, e.g. METHOD.steps=500.")
+@settings_option
 @device_options
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything that is drawn at random.")
 @data_dir_option
@@ -52,6 +54,7 @@ def command(**options: Any) -> None:
         methods=split_names(options["methods"]),
         model_args=parse_options(options["model_args"], "--model-args"),
         method_args=parse_options(options["method_args"], "--method-args"),
+        settings=[Path(name) for name in split_names(options["settings"])],
         train_size=options["train_size"],
         device=options["device"],
         dtype=options["dtype"],

@@ -6,14 +6,17 @@ import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from xkeb.cli.options import data_dir_option, device_options, include_option, split_names
+from xkeb.errors import RequestError
 
 if TYPE_CHECKING:
     from xkeb.evaluation.config import RunConfig
+
+T = TypeVar("T")
 
 
 @click.command("tune")
@@ -64,7 +67,7 @@ def command(**options: Any) -> None:
     from xkeb.registry.options import parse_grid
 
     method = options["method"]
-    grid = {_own(name, method): values for name, values in parse_grid(options["grid"], "--grid").items()}
+    grid = _own(parse_grid(options["grid"], "--grid"), method, "--grid")
     with TuningDisplay() as display:
         tuning = tune(_config(options), grid, options["output"], display, display.point_done)
     show_tuning(tuning, method, options["metric"])
@@ -79,13 +82,13 @@ def _config(options: Mapping[str, Any]) -> RunConfig:
     from xkeb.registry.options import parse_options
 
     method = options["method"]
-    fixed = parse_options(options["method_args"], "--method-args")
+    fixed = _own(parse_options(options["method_args"], "--method-args"), method, "--method-args")
     return RunConfig(
         tasks=paper_tasks() if options["tasks"] is None else split_names(options["tasks"]),
         models=[options["model"]],
         methods=[method],
         model_args=parse_options(options["model_args"], "--model-args"),
-        method_args={f"{method}.{_own(name, method)}": value for name, value in fixed.items()},
+        method_args={f"{method}.{name}": value for name, value in fixed.items()},
         metrics=[options["metric"]],
         limit=options["limit"],
         device=options["device"],
@@ -98,6 +101,16 @@ def _config(options: Mapping[str, Any]) -> RunConfig:
     )
 
 
-def _own(name: str, method: str) -> str:
-    """An option without the method's name, with which other commands write it."""
-    return name.removeprefix(f"{method}.")
+def _own(options: Mapping[str, T], method: str, flag: str) -> dict[str, T]:
+    """Options without the method's name, with which other commands write them.
+
+    Raises:
+        RequestError: one is there with the name and without it.
+    """
+    own: dict[str, T] = {}
+    for name, value in options.items():
+        short = name.removeprefix(f"{method}.")
+        if short in own:
+            raise RequestError(f"{flag} names {short!r} twice.")
+        own[short] = value
+    return own

@@ -2,6 +2,5 @@
 
 from xkeb.evaluation.tuning.points import PointRecord
 from xkeb.evaluation.tuning.search import Tuning, tune
-from xkeb.evaluation.tuning.settings_file import TunedSettings, read_settings
 
-__all__ = ["PointRecord", "TunedSettings", "Tuning", "read_settings", "tune"]
+__all__ = ["PointRecord", "Tuning", "tune"]

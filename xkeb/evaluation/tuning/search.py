@@ -19,9 +19,9 @@ from xkeb.evaluation.events import RunObserver
 from xkeb.evaluation.job import Job
 from xkeb.evaluation.planning import PlannedModel, check_request, make_job, options_by_method, plan_models
 from xkeb.evaluation.runner import JobRunner
+from xkeb.evaluation.tuned_settings import read_settings, write_settings
 from xkeb.evaluation.tuning.facts import ASKED, TuningFacts, tuning_task
 from xkeb.evaluation.tuning.points import PointJournal, PointRecord, choose, settings_text
-from xkeb.evaluation.tuning.settings_file import read_settings, write_settings
 from xkeb.models.backbone import Backbone
 from xkeb.models.loader import load_backbone
 from xkeb.models.oom import detach_traceback

@@ -41,10 +41,11 @@ class TunedSettings:
             raise RequestError(
                 f"{self.path} has settings of {self.method!r}, which is not a method of this run: {', '.join(methods)}."
             )
+        # The display name: the weights' hash is known only when they are loaded.
         others = sorted({job.model for job in jobs} - {self.model})
         if others:
             raise RequestError(
-                f"{self.path} has settings that were chosen on {self.model!r}, and this run has {', '.join(others)}."
+                f"{self.path} has settings that were chosen on {self.model!r}, and this run has the model {', '.join(others)}."
             )
 
 
