@@ -75,6 +75,12 @@ def test_each_tuned_option_is_one_of_the_method_s_that_may_be_left_open(method: 
     xkeb.load_editor(method, **FILES[method][family])  # each of a kind that the option takes
 
 
+def test_no_model_is_its_own_counterfactual_model(embedded: dict[str, ModelSpec]) -> None:
+    chosen = {name: tuned_settings("serac", each)["counterfactual"] for name, each in embedded.items()}
+    assert set(chosen.values()) <= set(EMBEDDED)
+    assert not [name for name, other in chosen.items() if name == other]
+
+
 @pytest.mark.parametrize("method", FILES)
 def test_what_is_given_goes_before_what_was_tuned(embedded: dict[str, ModelSpec], method: str) -> None:
     gemma = embedded["gemma3-270m"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from xkeb.editing.editor import options_of
 from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
 from xkeb.types import Case, Edit
+from xkeb_plugins.methods.serac.editor import USUAL
 
 
 def test_without_fit_it_is_refused(llama: Backbone, cases: list[Case], options: dict[str, Any]) -> None:
@@ -36,6 +39,22 @@ def test_networks_that_are_not_there_are_refused_with_some_that_are(
         with pytest.raises(RequestError, match=r"^The counterfactual model .* gemma3-270m or smollm2-135m") as refused:
             fitted(llama, training, {**options, "counterfactual": model})
         assert "\n" not in str(refused.value)
+
+
+def test_the_edited_model_is_its_own_counterfactual_model_only_where_that_is_asked_for(
+    llama: Backbone,
+    training: list[Case],
+    options: dict[str, Any],
+    tiny_folders: Mapping[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    usual = {name: value for name, value in options.items() if name != "counterfactual"}
+    monkeypatch.setitem(USUAL, "counterfactual", str(tiny_folders["llama"]))
+    with pytest.raises(RequestError, match=r"which is the edited model itself: name another one, as in .*=gemma3-270m"):
+        fitted(llama, training, usual)
+    fitted(llama, training, {**usual, "counterfactual": str(tiny_folders["llama"])})
+    monkeypatch.setitem(USUAL, "counterfactual", str(tiny_folders["gemma3"]))
+    fitted(llama, training, usual)
 
 
 @pytest.mark.parametrize(
