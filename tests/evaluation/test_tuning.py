@@ -15,6 +15,7 @@ import yaml
 from tuning_data import records, write_facts
 
 import xkeb
+from xkeb.editing.editor import make_changes as real_changes
 from xkeb.editing.editor import prepare
 from xkeb.errors import NotHereError, RequestError
 from xkeb.evaluation.config import RunConfig
@@ -229,14 +230,14 @@ def answer(backbone: Backbone, question: str, target: str, language: str) -> tup
     with torch.no_grad():
         logits = backbone.model(torch.tensor([text.ids[:-1]])).logits[0, text.target - 1 :]
     ids = logits.argmax(-1).tolist()
-    said = backbone.tokenizer.decode(ids).strip()
+    said = str(backbone.tokenizer.decode(ids)).strip()
     return ids if "\ufffd" in said else bag(backbone, said), bag(backbone, target)
 
 
 def bag(backbone: Backbone, text: str) -> list[int]:
     """The tokens of a text, but for a space at its start."""
     ids: list[int] = backbone.tokenizer(text, add_special_tokens=False).input_ids
-    return ids[1:] if len(ids) > 1 and not backbone.tokenizer.decode(ids[:1]).strip() else ids
+    return ids[1:] if len(ids) > 1 and not str(backbone.tokenizer.decode(ids[:1])).strip() else ids
 
 
 def overlap(one: Sequence[int], other: Sequence[int]) -> float:
@@ -345,18 +346,14 @@ def test_the_choice(points: list[PointRecord], chosen: int | None) -> None:
 def test_a_point_that_fails_is_a_row_with_its_reason(
     config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from xkeb.evaluation import runner
-
-    real = runner.make_changes
-
     def make_changes(editor: Any, backbone: Any, edits: Any) -> Any:
         if editor.layer == 1:
             raise torch.OutOfMemoryError("no memory is left")
         if editor.layer == 3:
             raise ZeroDivisionError
-        return real(editor, backbone, edits)
+        return real_changes(editor, backbone, edits)
 
-    monkeypatch.setattr(runner, "make_changes", make_changes)
+    monkeypatch.setattr("xkeb.evaluation.runner.make_changes", make_changes)
     output = tmp_path / "out.yaml"
     tuning = tune(config, {"layer": [1, 2, 3, 99]}, output)
     assert tuning.chosen == 1
