@@ -1,0 +1,188 @@
+"""The table of a tuning: what is measured, and what is chosen."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from tuning_data import SMALL_MEND, records, replace, write_facts
+
+import xkeb
+from xkeb.editing.editor import make_changes as real_changes
+from xkeb.errors import NotHereError
+from xkeb.evaluation.config import RunConfig
+from xkeb.evaluation.tuning import PointRecord, tune
+from xkeb.evaluation.tuning.points import choose
+from xkeb.models.backbone import Backbone
+from xkeb.types import Edit
+
+pytest_plugins = ("tuning_data",)
+pytestmark = pytest.mark.usefixtures("cache_of_this_module")
+
+
+def answer(backbone: Backbone, question: str, target: str, language: str) -> tuple[list[int], list[int]]:
+    """What the model says at each token of the target, and the target, both as tokens: one text at a time."""
+    text = backbone.encode(question, target, language)
+    with torch.no_grad():
+        logits = backbone.model(torch.tensor([text.ids[:-1]])).logits[0, text.target - 1 :]
+    ids = logits.argmax(-1).tolist()
+    said = str(backbone.tokenizer.decode(ids)).strip()
+    return ids if "\ufffd" in said else bag(backbone, said), bag(backbone, target)
+
+
+def bag(backbone: Backbone, text: str) -> list[int]:
+    """The tokens of a text, but for a space at its start."""
+    ids: list[int] = backbone.tokenizer(text, add_special_tokens=False).input_ids
+    return ids[1:] if len(ids) > 1 and not str(backbone.tokenizer.decode(ids[:1])).strip() else ids
+
+
+def overlap(one: Sequence[int], other: Sequence[int]) -> float:
+    """F1 of two bags."""
+    common = sum((Counter(one) & Counter(other)).values())
+    return 100 * (float(one == other) if not common else 2 * common / (len(one) + len(other)))
+
+
+def by_hand(backbone: Backbone, method: str, options: Mapping[str, Any], n: int) -> dict[str, float]:
+    """The means of a point, fact by fact, from the records themselves."""
+    editor = xkeb.load_editor(method, **options).configure(backbone.spec)
+    scores: dict[str, list[float]] = {"reliability": [], "generality": [], "locality": []}
+    for fact in records()[-n:]:
+        before, _ = answer(backbone, fact["loc"], fact["loc_ans"], "en")
+        (change,) = editor.edit(backbone, [Edit(fact["src"], fact["alt"], "en", fact["subject"])])
+        with change.applied(backbone):
+            scores["reliability"].append(overlap(*answer(backbone, fact["src"], fact["alt"], "en")))
+            scores["generality"].append(overlap(*answer(backbone, fact["rephrase"], fact["alt"], "en")))
+            after, _ = answer(backbone, fact["loc"], fact["loc_ans"], "en")
+            scores["locality"].append(overlap(after, before))
+    return {name: fmean(values) for name, values in scores.items()}
+
+
+@pytest.mark.parametrize(
+    ("method", "fixed", "grid"),
+    [
+        ("ft", {"ft.steps": 3}, {"layer": [1, 4], "lr": [0.005, 0.05]}),
+        ("rome", {"rome.contexts": [[3, 2]]}, {"layer": [1, 3]}),
+    ],
+)
+def test_the_table_is_that_of_a_plain_loop(
+    config: RunConfig, llama: Backbone, tmp_path: Path, method: str, fixed: dict[str, Any], grid: dict[str, list[Any]]
+) -> None:
+    tuning = tune(replace(config, methods=[method], method_args=fixed), grid, tmp_path / "out.yaml")
+    lrs = grid.get("lr", [None])
+    expected = [
+        {"layer": layer} | ({} if lr is None else {"lr": lr}) for layer in grid["layer"] for lr in lrs
+    ]  # the last option changes first
+    assert [point.settings for point in tuning.points] == expected
+    for point in tuning.points:
+        own = {name.partition(".")[2]: value for name, value in fixed.items()}
+        wanted = by_hand(llama, method, {**own, **point.settings}, 4)
+        assert dict(point.means) == pytest.approx(wanted, abs=1e-6)
+        assert point.score == pytest.approx(fmean(wanted.values()))
+        assert (point.facts, point.failure) == (4, None)
+    scores = [point.score or 0 for point in tuning.points]
+    assert len(set(scores)) > 1
+    assert tuning.chosen == scores.index(max(scores))
+
+
+def test_several_tasks_are_averaged_and_each_is_told(config: RunConfig, tmp_path: Path) -> None:
+    both = replace(config, tasks=["bizsre"], method_args={"ft.steps": 3})
+    (point,) = tune(both, {"layer": [2]}, tmp_path / "both.yaml").points
+    assert list(point.tasks) == ["bizsre_en2zh", "bizsre_zh2en"]
+    for name, mean in point.means.items():
+        assert mean == pytest.approx(fmean(of_task[name] for of_task in point.tasks.values()))
+    for task, found in point.tasks.items():
+        (alone,) = tune(replace(both, tasks=[task]), {"layer": [2]}, tmp_path / f"{task}.yaml").points
+        assert found == alone.means
+    assert point.facts == 8
+
+
+def test_what_the_facts_have_no_question_for_is_left_out_of_the_score(config: RunConfig, tmp_path: Path) -> None:
+    bare = [{key: fact[key] for key in ("subject", "src", "alt", "rephrase")} for fact in records()]
+    write_facts(tmp_path / "data", "zsre_mend_train_10000.json", bare)
+    (point,) = tune(config, {"layer": [2]}, tmp_path / "out.yaml").points
+    assert list(point.means) == ["reliability", "generality"]
+    assert point.score == pytest.approx(fmean(point.means.values()))
+
+
+def test_a_task_in_which_nothing_can_be_edited_does_not_count(config: RunConfig, tmp_path: Path) -> None:
+    """ROME needs the subject, which the Chinese training file of the full data set lacks."""
+    without = [{key: value for key, value in fact.items() if key != "subject"} for fact in records("zh")]
+    write_facts(tmp_path / "data", "zsre_mend_train_10000_chinese.json", without)
+    rome = replace(config, methods=["rome"], method_args={"rome.contexts": [[3, 2]]}, tasks=["bizsre"])
+    (point,) = tune(rome, {"layer": [2]}, tmp_path / "out.yaml").points
+    assert (list(point.tasks), point.facts) == (["bizsre_en2zh"], 4)
+    tuning = tune(replace(rome, tasks=["bizsre_zh2en"]), {"layer": [2]}, tmp_path / "zh.yaml")
+    assert tuning.chosen is None
+    assert str(tuning.points[0].failure).startswith("It can edit none of the facts; the first: the subject ''")
+
+
+# What is chosen ----------------------------------------------------------------------------------------------------------
+
+
+def made(score: float | None, facts: int = 4) -> PointRecord:
+    failure = "no" if score is None else None
+    return PointRecord(settings={}, facts=facts, means={}, tasks={}, score=score, seconds=0.0, failure=failure)
+
+
+@pytest.mark.parametrize(
+    ("points", "chosen"),
+    [
+        ([made(1.0), made(3.0), made(2.0)], 1),
+        ([made(1.0), made(3.0), made(3.0)], 1),
+        ([made(None), made(0.0)], 1),
+        ([made(50.0, 4), made(90.0, 3)], 0),
+        ([made(None), made(None)], None),
+    ],
+    ids=["best", "first of equal ones", "not one that failed", "not one of fewer facts", "none"],
+)
+def test_the_choice(points: list[PointRecord], chosen: int | None) -> None:
+    assert choose(points) == chosen
+
+
+def test_a_point_that_fails_is_a_row_with_its_reason(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make_changes(editor: Any, backbone: Any, edits: Any) -> Any:
+        if editor.layer == 1:
+            raise torch.OutOfMemoryError("no memory is left")
+        if editor.layer == 3:
+            raise ZeroDivisionError
+        return real_changes(editor, backbone, edits)
+
+    monkeypatch.setattr("xkeb.evaluation.runner.make_changes", make_changes)
+    output = tmp_path / "out.yaml"
+    tuning = tune(config, {"layer": [1, 2, 3, 99]}, output)
+    assert tuning.chosen == 1
+    reasons = [point.failure for point in tuning.points]
+    assert str(reasons[0]).startswith("Memory ran out with case ") and reasons[1] is None
+    assert reasons[2:] == ["ZeroDivisionError.", "ft.layer is 99; 'llama' has layers 0 to 5."]
+    table = yaml.safe_load(output.read_text())["table"]
+    assert [row["failure"] for row in table] == reasons
+    assert [row["chosen"] for row in table] == [False, True, False, False]
+    lines = output.with_name("out.yaml.jsonl").read_text().splitlines()
+    assert [json.loads(line)["point"]["settings"] for line in lines] == [{"layer": 2}]
+
+
+def test_where_all_fail_nothing_is_written_and_no_model_is_loaded(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xkeb.evaluation.tuning.search.load_backbone", lambda *_, **__: pytest.fail("it is loaded"))
+    tuning = tune(config, {"layer": [98, 99]}, tmp_path / "out.yaml")
+    assert tuning.chosen is None and all(point.failure for point in tuning.points)
+    assert not list(tmp_path.glob("out.yaml*"))
+
+
+def test_a_training_file_that_is_missing_is_said_at_once(config: RunConfig, tmp_path: Path) -> None:
+    """Also where the validation file is there: without it the method learns from nothing."""
+    write_facts(tmp_path / "data", "zsre_mend_eval.json", records()[:10])
+    (tmp_path / "data" / "bizsre" / "zsre_mend_train_10000.json").unlink()
+    with pytest.raises(NotHereError, match=r"lacks zsre_mend_train_10000\.json"):
+        tune(replace(config, methods=["mend"], method_args=SMALL_MEND), {"lr": [1e-4]}, tmp_path / "out.yaml")
+    assert tune(config, {"layer": [2]}, tmp_path / "out.yaml").chosen == 0
