@@ -107,6 +107,32 @@ def test_beyond_what_draws_can_show_the_p_value_is_a_bound_of_the_exact_one(size
     assert 2 / 2**size < p < 1 / (1 + DRAWS)
 
 
+def share_as_far(sums: list[int]) -> float:
+    """The exact p-value of whole numbers, however many: how often each total occurs, a cluster at a time."""
+    chances = np.array([1.0])  # of the totals from -k to k
+    for size in map(abs, sums):
+        longer = np.zeros(len(chances) + 2 * size)
+        longer[: len(chances)] += chances / 2
+        longer[2 * size :] += chances / 2
+        chances = longer
+    totals = np.arange(len(chances)) - len(chances) // 2
+    return float(chances[np.abs(totals) >= abs(sum(sums))].sum())
+
+
+@pytest.mark.parametrize("losses", [5, 12, 15, 18, 20, 25])
+def test_with_many_clusters_the_p_value_is_near_the_exact_one_or_a_bound_of_it(losses: int) -> None:
+    """60 clusters with differences of 1 to 3, of which B loses some."""
+    sizes = np.random.default_rng(losses).integers(1, 4, 60)
+    sums = [int(size) * (-1 if i < losses else 1) for i, size in enumerate(sizes)]
+    truth = share_as_far(sums)
+    (found,) = flip_p_values([np.array(sums, dtype=np.float64)])
+    assert not found.exact
+    if found.value < 1 / (1 + DRAWS):
+        assert truth <= found.value
+    else:
+        assert found.value == pytest.approx(truth, abs=4 * math.sqrt(truth / DRAWS) + 1 / DRAWS)
+
+
 def test_where_draws_can_show_it_they_do() -> None:
     """2 exp(-14 / 2) is 0.0018; of equal differences, 2 flips of 16,384 are as far."""
     p, exact = p_value([0.5] * 14)

@@ -93,10 +93,12 @@ def _show(comparison: Comparison) -> None:
         text = f"{name}: {side.path} ({side.result.title}, {len(side.cases):,} cases)"
         out.print(printable(text), markup=False, soft_wrap=True)
     only = f"{comparison.only_a:,} only in A, {comparison.only_b:,} only in B"
-    out.print(f"{comparison.shared:,} cases in both, {only}.\n", markup=False)
+    subjects = max(row.clusters for row in comparison.rows)
+    out.print(f"{comparison.shared:,} cases in both, {only}. Those in both have {subjects:,} subjects.\n", markup=False)
     _show_rows(out, comparison.rows)
-    notes = [f"Interval: {INTERVAL}.", f"p: {TEST} (*). p (Holm): {ADJUSTMENT}."]
+    notes = [f"Interval: {INTERVAL}.", f"p: {TEST} (*). Holm: {ADJUSTMENT}."]
     notes += [f"McNemar: {MCNEMAR}."] if any(row.mcnemar is not None for row in comparison.rows) else []
+    notes += ["+/=/-: pairs in which B scores higher, the same, and lower."]
     for note in notes:
         out.print(note, style="dim", soft_wrap=True, markup=False)
     _show_power(out, comparison.rows)
@@ -108,16 +110,15 @@ def _show_rows(out: Console, shown: Sequence[Row]) -> None:
     from xkeb.cli.output import make_table
     from xkeb.results.untrusted import printable
 
-    left, right = ("Property", "Language", "Metric"), ("Pairs", "Subjects", "A", "B", "B - A", "95% interval")
-    numbers = (*right, "p", "p (Holm)", "McNemar", "Better", "Same", "Worse")
-    table = make_table(None, (*left, *numbers), out, right=numbers)
+    numbers = ("Pairs", "A", "B", "B - A", "95% interval", "p", "Holm", "McNemar", "+/=/-")
+    table = make_table(None, ("Property", "In", "Metric", *numbers), out, right=numbers)
     for row in shown:
         low, high = row.ci95
         table.add_row(
-            row.property, printable(row.language), printable(row.metric), f"{row.pairs:,}", f"{row.clusters:,}",
+            row.property, printable(row.language), printable(row.metric), f"{row.pairs:,}",
             f"{row.a:.2f}", f"{row.b:.2f}", f"{row.difference:+.2f}", f"{low:+.2f} to {high:+.2f}",
             f"{_chance(row.p)}{'' if row.exact else '*'}", _chance(row.p_holm),
-            "" if row.mcnemar is None else _chance(row.mcnemar), f"{row.wins:,}", f"{row.ties:,}", f"{row.losses:,}",
+            "" if row.mcnemar is None else _chance(row.mcnemar), f"{row.wins}/{row.ties}/{row.losses}",
         )  # fmt: skip
     out.print(table)
 
@@ -137,7 +138,7 @@ def _show_power(out: Console, shown: Sequence[Row]) -> None:
         return
     points = powers[0][1].points
     numbers = ("Pairs", "Deviation", "Design effect", f"Records for {points:g}")
-    table = make_table(None, ("Property", "Language", "Metric", *numbers), out, right=numbers)
+    table = make_table(None, ("Property", "In", "Metric", *numbers), out, right=numbers)
     for row, power in powers:
         effect = "unknown" if power.design_effect is None else f"{power.design_effect:.2f}"
         records = "unknown" if power.records is None else f"{power.records:,}"
