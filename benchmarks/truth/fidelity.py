@@ -14,7 +14,7 @@ import dataclasses
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,11 @@ from xkeb.editing.editor import make_changes, supported_cases
 from xkeb.models.backbone import Backbone
 from xkeb.registry.manager import get_plugins
 from xkeb.types import Case, Edit, Probe
-from xkeb_plugins.methods.easyeditor.tokens import own_tokenizer
 
 sys.path.append(str(Path(__file__).parents[1]))
 
 from easyeditor_pairs import NEAREST, PAIRS, PREFIXES, EditorPair, Options
+from own_tokens import describe
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ def compare(
     options: Options,
     *,
     each: bool,
-) -> list[str]:
+) -> Iterator[str]:
     """The lines of a report.
 
     Args:
-        each: a line for each record as well.
+        each: a line for each record as well, as soon as it is edited.
     """
     ours, its = pair.prepared(backbone, backbone, training, options)
     edits = [case.edit for case in supported_cases(its, backbone, cases)]
@@ -82,10 +82,13 @@ def compare(
             our_steps = [step[i] for step in ours_seen.seen]
             its_steps = [step[0] - before for step in its_seen.seen]
         pairs.append(Pair(changes[i], change, our_steps, its_steps))
+        if each:
+            prefixes = () if comparison is every_step else ("", *PREFIXES)
+            yield f"{error(pairs[-1]):.1e}, {describe(backbone, edit, prefixes)}"
     seconds = f"{our_seconds:.2f} s an edit here, {statistics.mean(its_seconds):.2f} s there"
     refused = f", {len(cases) - len(edits)} refused" if len(edits) < len(cases) else ""
-    records = [record(backbone, edit, pair) for edit, pair in zip(edits, pairs, strict=True)] if each else []
-    return [f"{len(edits)} edits{refused}; {seconds}", *records, *comparison(pairs)]
+    yield f"{len(edits)} edits{refused}; {seconds}"
+    yield from comparison(pairs)
 
 
 class Steps:
@@ -124,27 +127,6 @@ def error(pair: Pair) -> float:
     ours, its = deltas(pair.ours), deltas(pair.its)
     assert ours.keys() == its.keys()
     return relative([ours[name] for name in its], list(its.values()))
-
-
-def record(backbone: Backbone, edit: Edit, pair: Pair) -> str:
-    """How far apart both changes of one record are, and whether both sides train the same ids after the same ids."""
-    ids = "same ids" if same_ids(backbone, edit) else "other ids"
-    encoded = backbone.encode(edit.prompt, edit.target, edit.language)
-    lone = ", the separator a token of its own" if encoded.prompt_end < encoded.target else ""
-    return f"{error(pair):.1e}, {ids}{lone}: {edit.target!r}"
-
-
-def same_ids(backbone: Backbone, edit: Edit) -> bool:
-    """Whether what EasyEdit makes of an edit, the target tokenised apart and its text appended, are our ids, whatever the
-    prefix."""
-    tokenizer = own_tokenizer(backbone)
-    target = [i for i in tokenizer(f" {edit.target}")["input_ids"] if i != tokenizer.bos_token_id]
-    for prefix in ("", *PREFIXES):
-        text = backbone.encode(prefix + edit.prompt, edit.target, edit.language)
-        appended = tokenizer(prefix + edit.prompt + tokenizer.decode(target[:-1]))["input_ids"]
-        if (target, appended) != (list(text.continuation_ids), list(text.ids[:-1])):
-            return False
-    return True
 
 
 def spread(errors: Sequence[float]) -> str:
@@ -224,7 +206,7 @@ COMPARISONS: dict[str, Comparison] = {
 # Records -------------------------------------------------------------------------------------------------------------
 
 
-def spaced(case: Case) -> Case:
+def with_space(case: Case) -> Case:
     """The case in a language that puts a space between a question and its answer, as EasyEdit's IKE does in any."""
     language = get_plugins().languages.get(case.edit.language)
     if language.separator == " ":
@@ -250,6 +232,7 @@ def spaced(case: Case) -> Case:
     type=click.Choice(["easyeditor", "xkeb"]),
     help="That its code works on, with FT, ROME and MEMIT.  [default: xkeb]",
 )
+@click.option("--spaced", is_flag=True, help="A space before answers in any language, as in its code.")
 @click.option("--steps", type=int, help="Of FT, ROME and MEMIT, for a quick look.  [default: theirs]")
 @click.option("--train-size", default=2000, show_default=True, help="Training facts for statistics and demonstrations.")
 @click.option("--device", default="cpu", show_default=True)
@@ -261,6 +244,7 @@ def main(
     methods: str,
     limit: int,
     tokens: str | None,
+    spaced: bool,
     steps: int | None,
     train_size: int,
     device: str,
@@ -278,8 +262,8 @@ def main(
         for name in tasks.split(","):
             task = xkeb.load_task(name, data_dir=data_dir)
             cases, training = list(task)[:limit], list(task.training.cases)[:train_size]
-            if comparison is demonstrations:
-                cases, training = [list(map(spaced, some)) for some in (cases, training)]
+            if spaced or comparison is demonstrations:
+                cases, training = [list(map(with_space, some)) for some in (cases, training)]
             click.echo(f"{method}, {task.pair.source} ({model}, {dtype})")
             each = tokens is not None and stepping
             for line in compare(comparison, pair, backbone, cases, training, options, each=each):
