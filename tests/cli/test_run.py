@@ -58,7 +58,7 @@ def test_the_result_is_where_and_what_the_contract_says(finished: tuple[Path, An
         for metrics in languages.values():
             assert set(metrics) == {"f1", "em", "f1_pr", "f1_units"}
             for score in metrics.values():
-                assert set(score) == {"mean", "stderr", "ci95", "n"}
+                assert set(score) == {"mean", "stderr", "ci95", "n", "n_clusters"}
                 assert score["n"] == 3
                 assert 0 <= score["ci95"][0] <= score["mean"] <= score["ci95"][1] <= 100
 

@@ -157,9 +157,10 @@ def speaks_otherwise(backbone: Backbone, edit: Edit) -> bool:
 
 @torch.inference_mode()
 def likelihood(backbone: Backbone, edit: Edit) -> float:
-    """The log-probability of an edit's target after its prompt, in nats."""
+    """The log-probability of what a model has to say after an edit's prompt, in nats: its target, and before it the separator
+    where that is a token of its own."""
     encoded = backbone.encode(edit.prompt, edit.target, edit.language)
     ids = torch.tensor([encoded.ids], device=backbone.device)
-    hidden = backbone.hidden(ids)[0, encoded.target - 1 : -1]  # (answer tokens, D)
+    hidden = backbone.hidden(ids)[0, encoded.prompt_end - 1 : -1]  # (tokens to say, D)
     chances = backbone.logits(hidden).float().log_softmax(-1)
-    return float(chances[torch.arange(len(hidden)), ids[0, encoded.target :]].sum())
+    return float(chances[torch.arange(len(hidden)), ids[0, encoded.prompt_end :]].sum())

@@ -21,7 +21,7 @@ def why_incomparable(entry: Entry, place: Cell | None = None) -> str | None:
         if rules.get(name) != value:
             return f"{name} is {rules.get(name)!r}, and {value!r} in the released code"
     if not rules.get("tokenizer"):
-        return "its answers were counted in the model's own tokens, not in those of Chinese-LLaMA-Plus"
+        return "its answers were counted in the model's own tokens, not in those that counted the published ones"
     if place is not None and place[0] == "reliability" and place[1] != "en" and rules.get("reliability") != "english":
         return "published reliability of edits in another language than English is scored against the English target"
     return None
