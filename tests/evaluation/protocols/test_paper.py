@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import plain_released as plain
@@ -185,14 +184,12 @@ def assert_different(llama: Backbone, option: str, value: object, scorer: Scorer
     assert told[0] != told[1]
 
 
-def test_all_of_our_own_rules_give_our_own_protocol(llama: Backbone) -> None:
+def test_all_of_our_own_rules_predict_the_ids_of_our_own_protocol(llama: Backbone) -> None:
     own = {"texts": "whole", "joiner": "language", "bags": "without_space", "case": "kept", "questions": "read"}
     rules = protocol("growing", **own)
     asked = cases()
     usual, same = predict_before(llama, asked), predict_before(llama, asked, rules)
     assert [[answer.ids for answer in case] for case in same] == [[answer.ids for answer in case] for case in usual]
-    decodable = [(a, b) for one, two in zip(same, usual, strict=True) for a, b in zip(one, two, strict=True)]
-    assert any(a.text == b.text for a, b in decodable)
 
 
 def test_answers_are_counted_by_the_tokenizer_that_is_named(llama: Backbone, tiny_folders: dict[str, Path]) -> None:
@@ -228,4 +225,3 @@ def test_a_case_without_an_english_answer() -> None:
     rules = protocol("growing", reliability="english")
     with pytest.raises(RequestError, match=r"Case '7' has no English answer"):
         rules.query(case, case.probes[0])
-    assert replace(case, id="8").probes[0] == case.probes[0]

@@ -70,5 +70,11 @@ def test_reliability_of_chinese_edits_only_against_the_english_target(tmp_path: 
         assert all(place.difference is not None for place in row.places[1:])
 
 
+@pytest.mark.parametrize("selection", ["first", "named"])
+def test_some_cases_are_not_all(tmp_path: Path, selection: str) -> None:
+    found = entry(tmp_path, selection=selection)
+    assert why_incomparable(found) == "it is of 4 cases, and the published numbers are of all"
+
+
 def test_rules_that_are_not_there_are_none_of_the_released_ones(tmp_path: Path) -> None:
     assert why_incomparable(entry(tmp_path, protocol_args={})) is not None
