@@ -6,7 +6,7 @@ import builtins
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 Property = Literal["reliability", "generality", "locality", "portability"]
 """What is measured of an edit (Section 3.3 of the paper)."""
@@ -40,6 +40,12 @@ once, in a context (IKE)."""
 REPLACEMENT = "\ufffd"
 """What a piece of a multi-byte character decodes to."""
 
+PromptStyle = Literal["plain", "qa", "chat"]
+"""How a question is put to a model: as it stands, between the words for question and answer, or as a user's turn in the chat
+template of the model's tokenizer."""
+
+PROMPT_STYLES: tuple[PromptStyle, ...] = get_args(PromptStyle)
+
 
 @dataclass(frozen=True, slots=True)
 class Language:
@@ -53,6 +59,9 @@ class Language:
     """Cuts a text into the units that ``f1_units`` counts: words, or characters."""
     separator: str = " "
     """What stands between a prompt and its answer: a space, or nothing where the language writes none."""
+    qa: str | None = None
+    """How the prompt style ``qa`` puts a question, in this language's words: ``"Question: {}\\nAnswer:"``, with ``{}`` for
+    the question. None: it can't be asked so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +132,8 @@ class Case:
     id: str
     edit: Edit
     probes: tuple[Probe, ...]
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """What the data tells of the fact, such as its ``relation``: cases with one value are a slice of the result."""
 
     def probe(self, name: Property) -> Probe:
         """The first probe of that property.
@@ -157,6 +168,8 @@ class Query:
     """Which change it is asked under, where several are at work at once."""
     property: Property = "reliability"
     """What it measures: the paper's protocol asks for portability in another way."""
+    context: str = ""
+    """What a change puts before the question."""
 
 
 @dataclass(frozen=True, slots=True)

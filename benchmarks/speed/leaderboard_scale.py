@@ -86,6 +86,7 @@ def probe(random: random.Random, name: Property, language: str) -> ProbeRecord:
         scores=scores,
         scores_before=scores,
         tokens=Tokens(reference=tokens(random), before=tokens(random), after=tokens(random)),
+        blank=False,
     )
 
 
@@ -156,11 +157,17 @@ def result(
         method=MethodRecord(name=method, params={"layer": 5, "lr": 0.5, "steps": 25}, sees=[Sight.SOURCE_EDIT]),
         protocol="teacher_forcing",
         protocol_args={},
+        prompt="plain",
+        regime="single",
+        comparable_group=f"{task}/teacher_forcing/plain/single",
         metrics=list(DEFAULT_METRICS),
         seed=0,
         selection="all",
         scores=scores(random, n_cases, source, target),
         scores_before=scores(random, n_cases, source, target),
+        slices={},
+        slices_before={},
+        blank={},
         skipped=[],
         case_ids=[str(k) for k in range(n_cases)],
         timing=Timing(

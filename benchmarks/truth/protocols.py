@@ -67,6 +67,8 @@ def row(records: Sequence[CaseRecord], headline: str, languages: Sequence[str]) 
     values: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
     for record in records:
         for probe in record.probes:
+            if probe.blank:
+                continue
             language = "" if probe.property == "reliability" else probe.language
             values[probe.property, language].append((probe.scores[headline], probe.scores["em"]))
     cells = [("reliability", ""), *((name, code) for code in languages for name in PROPERTIES if name != "reliability")]

@@ -1,6 +1,6 @@
-"""The table of docs/results.md from result.json files, as Markdown.
+"""The tables of docs/results.md from result.json files, as Markdown: F1 / EM, or F1 with its interval.
 
-python benchmarks/truth/table.py OUT [OUT..]
+python benchmarks/truth/table.py OUT [OUT..] [--slice answers=differ] [--intervals]
 """
 
 from __future__ import annotations
@@ -9,32 +9,45 @@ from pathlib import Path
 
 import click
 
-from xkeb.results.schema import Result, Scores
+from xkeb.results.schema import HEADLINES, Result, Scores
 from xkeb.types import PROPERTIES, Property
 
 
 @click.command()
 @click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
-def main(folders: tuple[Path, ...]) -> None:
+@click.option("--slice", "within", metavar="KIND=VALUE", help="Of the cases of a slice.")
+@click.option("--intervals", is_flag=True, help="F1 and its 95% interval, without EM.")
+def main(folders: tuple[Path, ...], within: str | None, intervals: bool) -> None:
     results = [Result.load(path) for folder in folders for path in sorted(folder.glob("*/*/*/result.json"))]
     codes = sorted({code for result in results for code in (result.task.source, result.task.target)})
     others: list[Property] = [name for name in PROPERTIES if name != "reliability"]
-    columns = ["edited in", "method", "reliability", *(f"{code}: {name}" for code in codes for name in others)]
+    columns = ["edited in", "method", "cases", "reliability", *(f"{code}: {name}" for code in codes for name in others)]
     click.echo("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
     for source in codes:
         group = [result for result in results if result.task.source == source]
         for result, name, scores in [
-            *((result, "(baseline)", result.scores_before) for result in group[:1]),
-            *((result, result.method.name, result.scores) for result in group),
+            *((result, "(baseline)", _scores(result, within, before=True)) for result in group[:1]),
+            *((result, result.method.name, _scores(result, within)) for result in group),
         ]:
-            cells = [_cell(scores, "reliability", source)]
-            cells += [_cell(scores, other, code) for code in codes for other in others]
-            click.echo("| " + " | ".join([result.task.source, name, *cells]) + " |")
+            metric = HEADLINES[result.protocol]
+            cells = [_cell(scores, "reliability", source, metric, intervals=intervals)]
+            cells += [_cell(scores, other, code, metric, intervals=intervals) for code in codes for other in others]
+            count = str(scores["reliability"][source][metric].n)
+            click.echo("| " + " | ".join([result.task.source, name, count, *cells]) + " |")
 
 
-def _cell(scores: Scores, prop: Property, code: str) -> str:
-    measured = scores[prop][code]
-    return f"{measured['f1'].mean:.1f} / {measured['em'].mean:.1f}"
+def _scores(result: Result, within: str | None, *, before: bool = False) -> Scores:
+    if within is None:
+        return result.scores_before if before else result.scores
+    return (result.slices_before if before else result.slices)[within]
+
+
+def _cell(scores: Scores, prop: Property, code: str, metric: str, *, intervals: bool) -> str:
+    measured = scores.get(prop, {}).get(code)
+    if measured is None:
+        return ""
+    f1, em = measured[metric], measured["em"]
+    return f"{f1.mean:.1f} ({f1.ci95[0]:.1f} to {f1.ci95[1]:.1f})" if intervals else f"{f1.mean:.1f} / {em.mean:.1f}"
 
 
 if __name__ == "__main__":

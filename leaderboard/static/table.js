@@ -1,7 +1,7 @@
 "use strict";
 // Sorting and filtering of the tables. The state is in the address, so that a view can be sent to somebody.
 
-const FIELDS = ["method", "model", "source", "badge", "protocol"]; // the first four are columns
+const FIELDS = ["method", "model", "source", "badge", "asked"]; // the first four are columns
 const boards = [...document.querySelectorAll("[data-board]")].map((section, number) => new Board(section, number));
 
 function Board(section, number) {
@@ -17,7 +17,7 @@ function Board(section, number) {
     const ties = (cell) => new Set((cell.dataset.t || "").split(",").filter(Boolean).map(Number));
     return {
       row, place, cells,
-      fields: [...fields, row.dataset.protocol || ""],
+      fields: [...fields, row.dataset.asked || ""],
       values: cells.map((cell, i) => fields[i] ?? (cell.dataset.v === undefined ? "" : Number(cell.dataset.v))),
       ties: cells.map(ties), // places of best rows that it can't be told from
     };

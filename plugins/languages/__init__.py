@@ -7,18 +7,18 @@ from xkeb.types import Language, LanguagePair
 from xkeb_plugins.languages.segmentation import characters, words
 
 LANGUAGES = (
-    words("cs", "Czech"),
-    words("de", "German", "der die das den dem des ein eine einen einem einer eines"),
-    words("en", "English", "a an the"),
-    words("es", "Spanish", "el la los las lo un una unos unas"),
-    words("fr", "French", "le la les l un une des", elides=True),
-    words("nl", "Dutch", "de het een"),
-    words("pt", "Portuguese", "o a os as um uma uns umas"),
-    words("ru", "Russian"),
-    characters("th", "Thai", separator=" "),  # a space is how Thai ends a sentence
-    words("tr", "Turkish", elides=True, capitals={"I": "ı", "İ": "i"}),
-    words("vi", "Vietnamese"),
-    characters("zh", "Chinese", separator=""),
+    words("cs", "Czech", "Otázka: {}\nOdpověď:"),
+    words("de", "German", "Frage: {}\nAntwort:", "der die das den dem des ein eine einen einem einer eines"),
+    words("en", "English", "Question: {}\nAnswer:", "a an the"),
+    words("es", "Spanish", "Pregunta: {}\nRespuesta:", "el la los las lo un una unos unas"),
+    words("fr", "French", "Question : {}\nRéponse :", "le la les l un une des", elides=True),
+    words("nl", "Dutch", "Vraag: {}\nAntwoord:", "de het een"),
+    words("pt", "Portuguese", "Pergunta: {}\nResposta:", "o a os as um uma uns umas"),
+    words("ru", "Russian", "Вопрос: {}\nОтвет:"),
+    characters("th", "Thai", "คำถาม: {}\nคำตอบ:", separator=" "),  # a space is how Thai ends a sentence
+    words("tr", "Turkish", "Soru: {}\nCevap:", elides=True, capitals={"I": "ı", "İ": "i"}),
+    words("vi", "Vietnamese", "Câu hỏi: {}\nTrả lời:"),
+    characters("zh", "Chinese", "问题：{}\n答案：", separator=""),
 )
 
 

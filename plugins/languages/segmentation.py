@@ -18,12 +18,19 @@ _COUNTED = regex.compile(r"[\p{L}\p{M}\p{N}\p{S}]")
 
 
 def words(
-    code: str, name: str, articles: str = "", *, elides: bool = False, capitals: Mapping[str, str] | None = None
+    code: str,
+    name: str,
+    qa: str,
+    articles: str = "",
+    *,
+    elides: bool = False,
+    capitals: Mapping[str, str] | None = None,
 ) -> Language:
     """A language whose words stand apart. Articles don't count, as in SQuAD's scorer; but a text of nothing else keeps
     them: an answer such as "A" is not empty.
 
     Args:
+        qa: how it puts a question and asks for its answer.
         elides: an apostrophe ends a word (``l'eau``, ``Ankara'nın``) where otherwise it is part of one (``O'Neill``).
         capitals: letters whose small form is not the one that Unicode gives any language.
     """
@@ -36,13 +43,13 @@ def words(
         words = pattern.findall(unicodedata.normalize("NFC", normal))
         return [word for word in words if word not in dropped] or words
 
-    return Language(code, name, segment)
+    return Language(code, name, segment, qa=qa)
 
 
-def characters(code: str, name: str, separator: str) -> Language:
+def characters(code: str, name: str, qa: str, separator: str) -> Language:
     """A language that writes no space between words: its units are what a reader sees as one character, that is extended
     grapheme clusters (Unicode's UAX #29): a Thai consonant with its vowel and tone marks is one."""
-    return Language(code, name, graphemes, separator)
+    return Language(code, name, graphemes, separator, qa)
 
 
 def graphemes(text: str) -> list[str]:

@@ -91,13 +91,15 @@ class KnowledgeNeurons(Editor):
     def _encode(self, backbone: Backbone, edit: Edit, prefixes: Sequence[str]) -> _Fact:
         """An edit as ids."""
         if not self.joined:
+            if backbone.prompt != "plain":
+                raise RequestError(f"kn.joined=false takes questions as they stand: not --prompt {backbone.prompt}.")
             tokenise = backbone.tokenizer
             texts = [prefix + edit.prompt for prefix in prefixes]
             prompts = [_Prompt(tuple(tokenise(text)["input_ids"]), tokenise, text) for text in texts]
             target = tuple(tokenise(edit.target)["input_ids"])
             answer = None if self.answer is None else tuple(tokenise(self.answer)["input_ids"])
             return _Fact(prompts, target, answer)
-        encoded = [backbone.encode(prefix + edit.prompt, edit.target, edit.language) for prefix in prefixes]
+        encoded = [backbone.encode(edit.prompt, edit.target, edit.language, context=prefix) for prefix in prefixes]
         prompts = [_Prompt(text.ids[: text.prompt_end]) for text in encoded]
         target = encoded[0].continuation_ids
         if self.answer is None:

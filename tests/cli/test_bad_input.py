@@ -52,6 +52,10 @@ def test_the_run_that_the_others_spoil_is_right(run: Callable[..., Any], tmp_pat
             {"protocol": "paper", "protocol_args": "bos=keep"},
             "Option 'bos' of protocol 'paper' can't be 'keep': Input should be 'kept' or 'dropped'.",
         ),
+        (
+            {"protocol": "paper", "prompt": "qa"},
+            "The paper's protocol puts questions as the released code does: not --prompt qa.",
+        ),
         ({"method_args": "steps=3"}, "--method-args takes method.option=value, not 'steps'."),
         (
             {"method_args": "rome.layer=3"},
@@ -81,6 +85,15 @@ def test_a_name_or_a_number_that_is_wrong(
     assert not (tmp_path / "results").exists()
 
 
+def test_a_model_without_a_chat_template(run: Callable[..., Any], tmp_path: Path) -> None:
+    """It is found when the model is loaded: before anything is written."""
+    outcome = run(prompt="chat")
+    said = sentence(outcome)
+    assert said.startswith("bizsre_mini_en2zh / llama / ft: The model's tokenizer (")
+    assert " can't ask with --prompt chat: " in said
+    assert not list((tmp_path / "results").rglob("*.json*"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -88,6 +101,7 @@ def test_a_name_or_a_number_that_is_wrong(
         (["run", "--tasks", "bizsre", "--model", "hf", "--limit", "x"], ["--limit", "'x'", "integer"]),
         (["run", "--tasks", "bizsre", "--model", "hf", "--limit"], ["--limit"]),
         (["run", "--tasks", "bizsre", "--model", "hf", "--protocol", "free"], ["--protocol", "teacher_forcing"]),
+        (["run", "--tasks", "bizsre", "--model", "hf", "--prompt", "talk"], ["--prompt", "plain", "qa", "chat"]),
         (["run", "--tasks", "bizsre", "--model", "hf", "--executor", "lokal"], ["executor 'lokal'", "'local'"]),
         (["run", "--tasks", "bizsre", "--model", "hf", "more"], ["more"]),
         (["run", "--model", "hf"], ["--tasks"]),

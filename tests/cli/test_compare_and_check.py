@@ -115,10 +115,12 @@ def test_a_comparison_is_a_plain_table_where_it_is_piped(xkeb_cli: Callable[...,
     rows = [line.split() for line in outcome.out.splitlines() if re.match(r"\w+ +(en|zh) +(f1|em)\w* ", line)]
     assert len(rows) == 28
     for cells in rows:
-        assert cells[3] == "6"
+        pairs = 5 if cells[:2] == ["locality", "en"] else 6  # one answer before the edit is blank
+        assert cells[3] == str(pairs)
         a, b, difference = map(float, cells[4:7])
         assert b - a == pytest.approx(difference, abs=0.011)
-        assert sum(map(int, cells[-1].split("/"))) == 6
+        assert sum(map(int, cells[-1].split("/"))) == pairs
+    assert "1 questions of locality are left out: they are compared with a blank answer." in outcome.out
     assert outcome.out.count("\nCase ") == 1
     said = " ".join(outcome.out.split())
     assert "percentile bootstrap" in said and "permutation test" in said and "Holm's adjustment" in said
@@ -164,6 +166,37 @@ def test_points_that_make_no_sense_are_refused(
     assert (outcome.status, outcome.out) == (2, "")
     (line,) = outcome.err.splitlines()
     assert said in line
+
+
+def test_a_slice_has_its_own_cases_only(xkeb_cli: Callable[..., Any], finished_runs: Runs) -> None:
+    folders = (finished_runs.folder("ft"), finished_runs.folder("rome"))
+    counted = {}
+    for name in ("training=yes", "training=no"):
+        outcome = xkeb_cli("compare", *folders, "--slice", name, "--json")
+        assert outcome.status == 0, outcome.err
+        found = json.loads(outcome.out)
+        assert found["slice"] == name
+        counted[name] = found["shared_cases"]
+    told = [case["slices"]["training"] for case in read_cases(folders[1]) if case["status"] == "ok"]
+    assert counted == {f"training={value}": told.count(value) for value in ("yes", "no")}
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("answers=difer", "Unknown slice of {}: 'answers=difer': did you mean 'answers=differ'?"),
+        ("relation=P36", "Unknown slice of {}: 'relation=P36': "),
+        ("answers", "Unknown slice of {}: 'answers': "),
+    ],
+)
+def test_a_slice_that_the_data_cannot_tell_is_refused(
+    xkeb_cli: Callable[..., Any], finished_runs: Runs, name: str, said: str
+) -> None:
+    folders = (finished_runs.folder("ft"), finished_runs.folder("rome"))
+    outcome = xkeb_cli("compare", *folders, "--slice", name)
+    assert (outcome.status, outcome.out) == (2, "")
+    (line,) = outcome.err.splitlines()
+    assert line.startswith(f"xkeb: {said.format(folders[0] / 'result.json')}")
 
 
 def test_a_comparison_as_json(xkeb_cli: Callable[..., Any], finished_runs: Runs) -> None:

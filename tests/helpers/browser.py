@@ -134,4 +134,11 @@ def result_page(site: Path) -> Callable[[str], str]:
 def kinds(site: Path, result_page: Callable[[str], str]) -> list[str]:
     """A page of each kind."""
     names = ["index.html", "models/gemma3-270m.html", "methods/memit.html", "tasks/bizsre-en2zh.html"]
-    return [*names, result_page("gemma3-270m--ft--"), "about.html", "submit.html", result_page("gemma3-270m--rome--")]
+    return [
+        *names,
+        result_page("gemma3-270m--ft--"),
+        "about.html",
+        "published.html",
+        "submit.html",
+        result_page("gemma3-270m--rome--"),
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +10,7 @@ from result_files import RECORDS, WITHOUT_SUBJECT
 
 from xkeb.leaderboard.verify.recompute import KEYS
 from xkeb.results.schema import LINES_VERSION
-from xkeb.results.statistics import mean_scores
+from xkeb.results.statistics import blank_scores, mean_scores, slice_scores
 from xkeb.utils.hashing import digest
 
 RAN = RECORDS - 2
@@ -32,30 +32,36 @@ def consistent(result: Json, cases: list[Json]) -> None:
             case_id=entry["case_id"],
             edit=SimpleNamespace(**entry["edit"]),
             probes=[SimpleNamespace(**probe) for probe in entry["probes"]],
+            slices=entry["slices"],
         )
         for entry in entries
     ]
     for key in KEYS:
-        result[key] = {
-            name: {
-                code: {metric: score.model_dump(mode="json") for metric, score in metrics.items()}
-                for code, metrics in languages.items()
-            }
-            for name, languages in mean_scores(unchecked, key).items()
-        }
+        result[key] = as_json(mean_scores(unchecked, key))
+        result[key.replace("scores", "slices")] = as_json(slice_scores(unchecked, key))
+    result["blank"] = as_json(blank_scores(unchecked))
     for name in ("edit", "evaluate"):
         result["timing"][f"{name}_seconds"] = sum(entry["seconds"][name] for entry in entries)
+
+
+def as_json(part: Any) -> Any:
+    """Scores as a file has them."""
+    if isinstance(part, Mapping):
+        return {key: as_json(value) for key, value in part.items()}
+    return part.model_dump(mode="json")
 
 
 def rehash(result: Json, cases: list[Json]) -> None:
     """The hash of the settings, as a run computes it, in every place."""
     dataset = {key: value for key, value in result["task"]["dataset"].items() if key != "n_cases"}
     model = {key: result["model"][key] for key in ("name", "dtype", "n_parameters", "sha256")}
-    about = {key: result[key] for key in ("method", "protocol", "protocol_args", "metrics", "seed")}
+    about = {key: result[key] for key in ("method", "protocol", "protocol_args", "prompt", "regime", "metrics", "seed")}
     task = {**result["task"], "dataset": dataset}
     result["settings"] = digest({**about, "task": task, "model": model, "schema_version": LINES_VERSION})
     for case in cases:
         case["settings"] = result["settings"]
+    data = f"{task['name']}@{task['version']}:{dataset['sha256'][:8]}"
+    result["comparable_group"] = f"{data}/{result['protocol']}/{result['prompt']}/{result['regime']}"
 
 
 def change_score(name: str, value: float, key: str = "scores", *, probe: int = 4, tell: bool = True) -> Forgery:
@@ -147,6 +153,28 @@ FORGERIES: dict[str, tuple[Forgery, str]] = {
         lambda r, c: r["scores"]["reliability"].update(zh=r["scores"]["reliability"]["en"]),
         "scores.reliability.zh.em is stated, and no case has it.",
     ),
+    "a slice's mean": (
+        add("slices.answers=differ.generality.zh.f1.mean", 2),
+        "slices.answers=differ.generality.zh.f1.mean is stated as ",
+    ),
+    "a slice of no case": (
+        lambda r, c: r["slices"].update({"relation=P36": r["slices"]["answers=differ"]}),
+        "slices.relation=P36 is stated, and no slice of its cases.",
+    ),
+    "a slice left out": (
+        lambda r, c: r["slices"].pop("answers=differ"),
+        "slices.answers=differ is missing, and a slice of",
+    ),
+    "another slice": (set_in("slices.answers", "equal"), "case '3': is in the slices 'answers=equal, digit="),
+    "a blank answer that is none": (
+        set_in("probes.1.blank", True),
+        "case '3': has a blank of true where generality is compared with ",
+    ),
+    "blank answers untold": (set_result("blank", {}), "blank.en.n is stated as 0, and is 1 by its cases."),
+    "another group": (
+        set_result("comparable_group", "mine"),
+        "comparable_group is 'mine', and 'bizsre_en2zh@1:",
+    ),
     "time": (add("timing.edit_seconds", -0.001), "timing.edit_seconds is stated as "),
     "time of the suite": (add("timing.phases.suite", -0.001), "timing.wall_seconds is stated as "),
     "a phase of no run": (
@@ -233,19 +261,19 @@ FORGERIES: dict[str, tuple[Forgery, str]] = {
     ),
     "another model": (
         set_result("model.name", "a-larger-one"),
-        "settings is not the hash of its task, model, method, protocol, metrics and seed.",
+        "settings is not the hash of its task, model, method, protocol, prompt, regime, metrics and seed.",
     ),
     "other options": (
         set_result("method.params.steps", 9),
-        "settings is not the hash of its task, model, method, protocol, metrics and seed.",
+        "settings is not the hash of its task, model, method, protocol, prompt, regime, metrics and seed.",
     ),
     "another seed": (
         set_result("seed", 7),
-        "settings is not the hash of its task, model, method, protocol, metrics and seed.",
+        "settings is not the hash of its task, model, method, protocol, prompt, regime, metrics and seed.",
     ),
     "a metric untold": (
         lambda r, c: r["metrics"].remove("em"),
-        "settings is not the hash of its task, model, method, protocol, metrics and seed.",
+        "settings is not the hash of its task, model, method, protocol, prompt, regime, metrics and seed.",
     ),
     "an easier question": (set_in("probes.4.prompt", "1 + 1 = ?"), "case '3': probes.4.prompt is '1 + 1 = ?', and "),
     "an easier answer": (set_in("probes.1.reference", "yes"), "case '3': probes.1.reference is 'yes', and "),
@@ -298,16 +326,16 @@ FORGERIES: dict[str, tuple[Forgery, str]] = {
     "a field more": (set_result("best", True), "best is not a field of this schema version."),
     "a field less": (lambda r, c: r.pop("timing"), "timing is missing."),
     "a newer version": (
-        set_result("schema_version", 5),
-        "is of schema version 5, newer than the 4 that this xkeb reads.",
+        set_result("schema_version", 6),
+        "is of schema version 6, newer than the 5 that this xkeb reads.",
     ),
     "an older version": (
-        set_result("schema_version", 3),
-        "is of schema version 3, older than the 4 that this xkeb reads: the command that made it, given again with "
+        set_result("schema_version", 4),
+        "is of schema version 4, older than the 5 that this xkeb reads: the command that made it, given again with "
         "--fresh, makes it anew.",
     ),
     "a version that is none": (
-        set_result("schema_version", "4"),
+        set_result("schema_version", "5"),
         "is not a result: it has no schema_version that is a number.",
     ),
 }

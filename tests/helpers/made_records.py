@@ -18,17 +18,34 @@ def scored(case_id: str, settings: str = "s", **scores: float) -> CaseRecord:
     )
 
 
-def _probe(name: Any, language: str, scores: dict[str, float]) -> ProbeRecord:
+def _probe(name: Any, language: str, scores: dict[str, float], *, blank: bool = False) -> ProbeRecord:
     return ProbeRecord(
         property=name,
         language=language,
         prompt="Where is it?",
         reference="波尔多",
-        before="Paris",
+        before="?" if blank else "Paris",
         after="波尔多",
         scores=scores,
         scores_before=dict.fromkeys(scores, 0.0),
         tokens=Tokens(reference=[1], before=[2], after=[1]),
+        blank=blank,
+    )
+
+
+def located(case_id: str, value: float, *, blank: bool = False, **slices: str) -> CaseRecord:
+    """A case with this f1 of reliability, and of locality in Chinese, in some slices; `blank` is what that is compared with."""
+    probes = [_probe("reliability", "en", {"f1": value}), _probe("locality", "zh", {"f1": value}, blank=blank)]
+    edit = EDIT.model_copy(update={"subject": case_id})
+    return CaseRecord(
+        case_id=case_id,
+        status="ok",
+        reason=None,
+        edit=edit,
+        probes=probes,
+        slices=slices,
+        seconds=CaseSeconds(edit=1.0, evaluate=0.5),
+        settings="s",
     )
 
 

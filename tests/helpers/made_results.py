@@ -99,11 +99,17 @@ def result(
         },
         "protocol": protocol,
         "protocol_args": {} if protocol == "teacher_forcing" else released_rules(),
+        "prompt": "plain",
+        "regime": "single",
+        "comparable_group": f"{task}/{protocol}",
         "metrics": [headline, "em"],
         "seed": 0,
         "selection": "all",
         "scores": scores(50.0, f1 or {}),
         "scores_before": scores(20.0, {}),
+        "slices": {},
+        "slices_before": {},
+        "blank": {},
         "skipped": [],
         "case_ids": [str(i) for i in range(n_cases)],
         "timing": {
@@ -137,6 +143,7 @@ def case(i: int, after: str = "Lyon", source: str = "en", target: str = "zh", pr
                 "scores": {"f1": 1.0 if right else 0.254, "em": float(right)},
                 "scores_before": {"f1": 0.0, "em": 0.0},
                 "tokens": {"reference": [1], "before": [2], "after": [1]},
+                "blank": False,
             }
         )
     return {

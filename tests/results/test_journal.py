@@ -85,7 +85,7 @@ def test_a_case_is_one_line_with_its_settings(path: Path) -> None:
     edit = '{"prompt": "Where is it?", "subject": "it", "target": "波尔多", "language": "en"}'
     assert fill(path, "a").decode() == (
         '{"case_id": "a", "status": "skipped", "reason": "波尔多\\n", "edit": '
-        f'{edit}, "probes": [], "seconds": null, "settings": "s"}}\n'
+        f'{edit}, "probes": [], "slices": {{}}, "seconds": null, "settings": "s"}}\n'
     )
 
 
@@ -218,9 +218,9 @@ def test_a_case_that_stands_twice_is_named_by_number(path: Path) -> None:
 
 def test_a_journal_that_another_process_writes_is_refused(path: Path) -> None:
     with writer(path, 10**9):
-        with pytest.raises(RequestError, match="Another run is writing"):
+        with pytest.raises(RequestError, match="Another process is writing"):
             opened(path)
-        with pytest.raises(RequestError, match="Another run is writing"):
+        with pytest.raises(RequestError, match="Another process is writing"):
             opened(path, "s", overwrite=True)
         wait_until_longer(path, 0)
     with opened(path) as journal:

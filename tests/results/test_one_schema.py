@@ -67,7 +67,7 @@ def test_the_keys_of_both_files_are_those_of_the_models(finished_runs: Runs, met
 
 def test_the_golden_keys() -> None:
     """Typed in by hand: whoever changes a field changes a version, and `docs/result-schema.md`."""
-    assert (SCHEMA_VERSION, LINES_VERSION) == (4, 3)
+    assert (SCHEMA_VERSION, LINES_VERSION) == (5, 4)
     assert list(Result.model_fields) == [
         *(
             "schema_version",
@@ -76,12 +76,26 @@ def test_the_golden_keys() -> None:
             "method",
             "protocol",
             "protocol_args",
+            "prompt",
+            "regime",
+            "comparable_group",
             "metrics",
             "seed",
             "selection",
             "scores",
         ),
-        *("scores_before", "skipped", "case_ids", "timing", "environment", "command", "settings"),
+        *(
+            "scores_before",
+            "slices",
+            "slices_before",
+            "blank",
+            "skipped",
+            "case_ids",
+            "timing",
+            "environment",
+            "command",
+            "settings",
+        ),
     ]
     assert fields(Result, "task") == ["name", "version", "source", "target", "dataset"]
     assert fields(Result, "task", "dataset") == ["name", "sha256", "n_cases"]
@@ -91,11 +105,24 @@ def test_the_golden_keys() -> None:
         *("edit_seconds", "evaluate_seconds", "wall_seconds", "peak_memory_bytes", "phases")
     ]
     assert fields(Result, "timing", "phases") == ["load", "before", "fit", "edit", "evaluate", "suite"]
-    assert list(CaseRecord.model_fields) == ["case_id", "status", "reason", "edit", "probes", "seconds", "settings"]
+    assert list(CaseRecord.model_fields) == [
+        *("case_id", "status", "reason", "edit", "probes", "slices", "seconds", "settings")
+    ]
     assert fields(CaseRecord, "edit") == ["prompt", "subject", "target", "language"]
     assert list(BaselineRecord.model_fields) == ["case_id", "answers", "settings"]
     assert list(RunSettings.model_fields) == [
-        *("schema_version", "task", "model", "method", "protocol", "protocol_args", "metrics", "seed")
+        *(
+            "schema_version",
+            "task",
+            "model",
+            "method",
+            "protocol",
+            "protocol_args",
+            "prompt",
+            "regime",
+            "metrics",
+            "seed",
+        )
     ]
 
 

@@ -40,11 +40,17 @@ def made(**changes: Any) -> Result:
         "method": {"name": "e", "params": {"layer": 3, "lr": 1e-5, "on": None}, "sees": ["source_edit"]},
         "protocol": "teacher_forcing",
         "protocol_args": {},
+        "prompt": "plain",
+        "regime": "single",
+        "comparable_group": "t@1:00000000/teacher_forcing/plain/single",
         "metrics": ["f1", "em"],
         "seed": 3,
         "selection": "first",
         "scores": mean_scores(cases),
         "scores_before": mean_scores(cases, "scores_before"),
+        "slices": {},
+        "slices_before": {},
+        "blank": {},
         "skipped": [{"case_id": "3", "reason": "zh: empty alt"}],
         "case_ids": ["0", "1", "2"],
         "timing": {
@@ -72,7 +78,7 @@ def test_the_file_has_the_keys_of_the_contract(tmp_path: Path) -> None:
     found = json.loads(text)
     assert set(found) >= {
         *("schema_version", "task", "model", "method", "protocol", "scores", "skipped", "timing", "environment"),
-        "command",
+        *("prompt", "regime", "comparable_group", "slices", "command"),
     }
     assert set(found["scores"]["reliability"]["en"]["f1"]) == {"mean", "stderr", "ci95", "n", "n_clusters"}
     assert len(found["scores"]["reliability"]["en"]["f1"]["ci95"]) == 2

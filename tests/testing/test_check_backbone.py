@@ -20,7 +20,7 @@ from xkeb.models.tokenization import Encoded
 from xkeb.registry.manager import get_plugins
 from xkeb.registry.registry import Entry
 from xkeb.testing import check_backbone
-from xkeb.types import Edit, Language
+from xkeb.types import Edit
 
 ENDLESS = itertools.count()
 
@@ -127,29 +127,29 @@ class AnswersTheNextQuestion(Good):
 
 class ShiftedOffsets(Good):
     class backbone(Backbone):  # noqa: N801
-        def encode(self, prompt: str, target: str = "", language: str | Language | None = None) -> Encoded:
-            made = super().encode(prompt, target, language)
+        def encode(self, prompt: str, *rest: Any, **options: Any) -> Encoded:
+            made = super().encode(prompt, *rest, **options)
             return Encoded(made.ids, tuple((a, max(a, b - 1)) for a, b in made.offsets), made.prompt_end, made.target)
 
 
 class LatePromptEnd(Good):
     class backbone(Backbone):  # noqa: N801
-        def encode(self, prompt: str, target: str = "", language: str | Language | None = None) -> Encoded:
-            made = super().encode(prompt, target, language)
+        def encode(self, prompt: str, *rest: Any, **options: Any) -> Encoded:
+            made = super().encode(prompt, *rest, **options)
             return Encoded(made.ids, made.offsets, made.target, made.target)
 
 
 class EarlyPromptEnd(Good):
     class backbone(Backbone):  # noqa: N801
-        def encode(self, prompt: str, target: str = "", language: str | Language | None = None) -> Encoded:
-            made = super().encode(prompt, target, language)
+        def encode(self, prompt: str, *rest: Any, **options: Any) -> Encoded:
+            made = super().encode(prompt, *rest, **options)
             return Encoded(made.ids, made.offsets, made.prompt_end - 1, made.target)
 
 
 class LateSubject(Good):
     class backbone(Backbone):  # noqa: N801
-        def subject_last(self, edit: Edit, prefix: str = "") -> int:
-            return super().subject_last(edit, prefix) + 1
+        def subject_last(self, edit: Edit, context: str = "") -> int:
+            return super().subject_last(edit, context) + 1
 
 
 class SmallSkeleton(Good):

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
+from xkeb.types import PROMPT_STYLES
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEBUG = "xkeb.debug"
@@ -41,6 +43,15 @@ def settings_option(function: F) -> F:
         "--settings",
         metavar="FILE.yaml[,FILE.yaml]",
         help="Options of methods from files that `xkeb tune` wrote; --method-args goes before them.",
+    )(function)
+
+
+def prompt_option(function: F) -> F:
+    return click.option(
+        "--prompt",
+        type=click.Choice(PROMPT_STYLES),
+        help="How questions are put: as they stand, with the words for question and answer, or by the chat template of the "
+        "model's tokenizer.  [default: as the task says]",
     )(function)
 
 

@@ -91,7 +91,7 @@ def _cost(job: Job, config: RunConfig, dtype: torch.dtype, device: torch.device)
     """What one job needs; None without its cases or its model's skeleton."""
     if job.skeleton is None or not job.cases:
         return None
-    estimator = Estimator(job.skeleton, dtype, device=str(device), name=job.model)
+    estimator = Estimator(job.skeleton, dtype, device=str(device), name=job.model, prompt=job.prompt)
     return estimator.cost(job.editor, job.cases, _training(job), config.batch_size)
 
 

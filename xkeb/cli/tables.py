@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
+
+from rich.console import Console
 
 from xkeb.cli.output import make_console, make_table
 from xkeb.data.subjects import MATCH_KINDS
@@ -13,11 +15,14 @@ from xkeb.evaluation.job import PROBE_NAMES, Job
 from xkeb.evaluation.timing import Phase
 from xkeb.registry.manager import get_plugins
 from xkeb.results.journal import finished_cases
-from xkeb.results.schema import CASES, HEADLINES, Result, Scores
+from xkeb.results.schema import CASES, HEADLINES, Result, Score, Scores
+from xkeb.tasks.slices import ANSWERS, HEADLINE
 from xkeb.types import PROPERTIES, Property
 
 BASELINE = "(baseline)"
 """The row of the model before any edit."""
+CASES_OF: Mapping[str | None, str] = {None: "all cases", HEADLINE: "cases whose answers differ between the languages"}
+"""What a table is of, in words."""
 
 
 def show_plan(jobs: Sequence[Job]) -> None:
@@ -57,41 +62,75 @@ def _with_required(job: Job) -> str:
 
 
 def show_table(results: Sequence[Result], output: Path) -> None:
-    """Results in the layout of the paper's Table 2: F1 / EM, one block a model and a pair of languages."""
+    """Results in the layout of the paper's Table 2: F1 / EM, one block a model and a pair of languages. The cases whose answers
+    differ between the languages come first, where some don't."""
     out = make_console()
-    blocks: dict[tuple[str, frozenset[str]], list[Result]] = {}
+    blocks: dict[tuple[str, str, frozenset[str]], list[Result]] = {}
     for result in results:
-        key = (result.model.name, frozenset((result.task.source, result.task.target)))
+        key = (result.model.name, result.prompt, frozenset((result.task.source, result.task.target)))
         blocks.setdefault(key, []).append(result)
-    for (model, languages), group in blocks.items():
-        first, second = _metrics(group[0])
-        codes = sorted(languages)
-        columns = [
-            f"{get_plugins().languages.get(code).name}\n{name}"
-            for code in codes
-            for name in PROPERTIES
-            if name != "reliability"
-        ]
-        title = f"{model} ({group[0].protocol.replace('_', ' ')}, {first}{' / ' + second if second else ''})"
-        rows = make_table(
-            title,
-            ["Editing", "Method", "Cases", "Reliability", *columns],
-            out,
-            right=["Cases", "Reliability", *columns],
-        )
-        seen: set[str] = set()
-        for result in group:
-            if result.task.source not in seen:
-                seen.add(result.task.source)
-                rows.add_row(*_row(result, result.scores_before, BASELINE, codes, (first, second)), style="dim")
-            rows.add_row(*_row(result, result.scores, result.method.name, codes, (first, second)))
-        out.print(rows)
-        out.print()
+    for group in blocks.values():
+        if any(len(_values_of(ANSWERS, result)) > 1 for result in group):
+            _show_block(group, out, HEADLINE)
+        _show_block(group, out)
+        _show_blank(group, out)
     skipped = sum(len(result.skipped) for result in results)
     if skipped:
         out.print(f"{skipped} cases skipped; the reasons stand in result.json.")
     if results:
         out.print(f"Results: {output}")
+
+
+def _values_of(kind: str, result: Result) -> list[str]:
+    """The slices of a kind that a result has."""
+    return [name for name in result.slices if name.startswith(f"{kind}=")]
+
+
+def _show_block(group: Sequence[Result], out: Console, within: str | None = None) -> None:
+    """One table: of all cases, or of those of a slice."""
+    result = group[0]
+    first, second = _metrics(result)
+    codes = sorted({result.task.source, result.task.target})
+    columns = [
+        f"{get_plugins().languages.get(code).name}\n{name}"
+        for code in codes
+        for name in PROPERTIES
+        if name != "reliability"
+    ]
+    asked = result.protocol.replace("_", " ") + (f", {result.prompt}" if result.prompt != "plain" else "")
+    title = f"{result.model.name} ({asked}, {first}{' / ' + second if second else ''}), {CASES_OF.get(within, within)}"
+    heads = ["Editing", "Method", "Cases", "Reliability", *columns]
+    rows = make_table(title, heads, out, right=heads[2:])
+    seen: set[str] = set()
+    for result in group:
+        before, after = result.scores_before, result.scores
+        if within is not None:
+            before, after = result.slices_before.get(within, {}), result.slices.get(within, {})
+        if result.task.source not in seen:
+            seen.add(result.task.source)
+            rows.add_row(*_row(result, before, BASELINE, codes, (first, second)), style="dim")
+        rows.add_row(*_row(result, after, result.method.name, codes, (first, second)))
+    out.print(rows)
+    out.print()
+
+
+def _show_blank(group: Sequence[Result], out: Console) -> None:
+    """What locality leaves out, and what it would be with it."""
+    metrics = _metrics(group[0])
+    columns = ["Editing", "Method", "In", "Left out", "Locality", "With them"]
+    rows = make_table("Locality: questions that the model answers with nothing", columns, out, right=columns[3:])
+    for result in group:
+        for language, blank in result.blank.items():
+            counted = result.scores.get("locality", {}).get(language, {})
+            whole = max(score.n for score in blank.scores.values())
+            names = [get_plugins().languages.get(code).name for code in (result.task.source, language)]
+            rows.add_row(
+                names[0], result.method.name, names[1], f"{blank.n} of {whole}", _cell(counted, metrics),
+                _cell(blank.scores, metrics),
+            )  # fmt: skip
+    if rows.row_count:
+        out.print(rows)
+        out.print()
 
 
 def _metrics(result: Result) -> tuple[str, str]:
@@ -106,11 +145,14 @@ def _row(result: Result, scores: Scores, method: str, codes: Sequence[str], metr
     source = result.task.source
     columns: list[tuple[Property, str]] = [("reliability", source)]
     columns += [(name, code) for code in codes for name in PROPERTIES if name != "reliability"]
-    cells = []
-    for name, language in columns:
-        measured = scores.get(name, {}).get(language, {})
-        cells.append(" / ".join(f"{measured[metric].mean:.2f}" for metric in metrics if metric in measured) or "-")
-    return [get_plugins().languages.get(source).name, method, str(len(result.case_ids)), *cells]
+    cells = [_cell(scores.get(name, {}).get(language, {}), metrics) for name, language in columns]
+    edited = scores.get("reliability", {}).get(source, {})
+    count = max((score.n for score in edited.values()), default=0)
+    return [get_plugins().languages.get(source).name, method, str(count), *cells]
+
+
+def _cell(measured: Mapping[str, Score], metrics: Sequence[str]) -> str:
+    return " / ".join(f"{measured[metric].mean:.2f}" for metric in metrics if metric in measured) or "-"
 
 
 def show_phases(results: Sequence[Result]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -69,6 +70,9 @@ class TableConfig(BaseModel):
     """A file, from the YAML file's folder; for ``hub`` a repository, or a folder in the same way."""
     columns: dict[str, Columns] = Field(min_length=2)
     """By language code."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """What else is known of a fact, such as its ``relation``, and the column where it stands: cases with one value are a
+    slice of the result. Not ``answers``, ``digit`` or ``training``, which are slices of any data."""
     training: str | None = None
     """A file of the same columns for methods that learn; for ``hub`` a split."""
     split: str = "test"
@@ -126,7 +130,8 @@ class TableDataset(Dataset):
 
     def test(self, pair: LanguagePair, data_dir: Path | None = None) -> Split:
         columns = {code: self.config.columns[code].named() for code in pair.languages}
-        names = [name for named in columns.values() for name in named.values()]
+        labels = self.config.labels
+        names = [*(name for named in columns.values() for name in named.values()), *labels.values()]
         rows, sha256 = self._read(self.config.path if self.config.format != "hub" else self.config.split, names)
         cases, skipped = [], []
         for i, row in enumerate(rows):
@@ -137,7 +142,8 @@ class TableDataset(Dataset):
                 code, key = empty
                 skipped.append(Skipped(str(i), f"{row.place}: {code}: empty {key} (column {columns[code][key]!r})"))
                 continue
-            cases.append(_case(str(i), pair, sides))
+            told = {kind: value for kind, value in _texts(row, labels).items() if value}
+            cases.append(dataclasses.replace(_case(str(i), pair, sides), labels=told))
         return Split(Path(self.config.path), sha256, tuple(cases), tuple(skipped))
 
     def training(self, language: str, data_dir: Path | None = None) -> Split:

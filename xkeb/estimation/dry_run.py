@@ -23,7 +23,7 @@ from xkeb.models.memory import activation_budget
 from xkeb.models.onednn import use_onednn
 from xkeb.models.skeleton import Skeleton
 from xkeb.models.tokenization import reports_offsets
-from xkeb.types import Case
+from xkeb.types import Case, PromptStyle
 from xkeb.utils.artifacts import Make, artifacts_from
 from xkeb.utils.attributes import replaced_attribute
 
@@ -44,16 +44,18 @@ class DryRun:
         tokenizer: PreTrainedTokenizerBase | None = None,
         *,
         name: str = "",
+        prompt: PromptStyle = "plain",
         device: torch.device = torch.device("cpu"),  # noqa: B008 - immutable
     ) -> None:
         """
         Args:
             name: display name of the backbone.
+            prompt: how questions are put to it, and to others that it is asked with.
             tokenizer: None for the one that stands beside the skeleton's config, or a guess at the number of tokens.
             device: whose memory counts. The tensors have none anywhere.
         """
         self.meter = FakeTensors()
-        self.device = device
+        self.device, self.prompt = device, prompt
         self.backbone = self.load(skeleton, dtype, tokenizer, name)
         self.training: Sequence[Case] = ()
         """The facts that the method learns from."""
@@ -81,7 +83,9 @@ class DryRun:
             activation_budget(self.device),
             saturating_tokens(self.device),
         )
-        return backbone
+        # A turn of a template that isn't at hand would be a few tokens more.
+        known = self.prompt != "chat" or backbone.tokenizer.chat_template
+        return backbone.asked_in(self.prompt) if known else backbone
 
     @contextmanager
     def open(self) -> Iterator[None]:

@@ -25,7 +25,7 @@ from xkeb.evaluation.batches import auto_batch, chunks
 from xkeb.evaluation.probing import predict_after, predict_before
 from xkeb.models.backbone import Backbone
 from xkeb.models.skeleton import Skeleton
-from xkeb.types import Case
+from xkeb.types import Case, PromptStyle
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +106,17 @@ class Estimator:
         device: str = "cpu",
         *,
         name: str = "",
+        prompt: PromptStyle = "plain",
     ) -> None:
         """
         Args:
             tokenizer: None for the one that stands beside the skeleton's config, or a guess at the number of tokens.
             device: whose memory counts. What only stands on the host is left out, where that is another one.
             name: display name of the model.
+            prompt: how questions are put to it.
         """
         self.skeleton, self.name, self.dtype, self.tokenizer = skeleton, name, dtype, tokenizer
+        self.prompt = prompt
         self.device = torch.device(device)
 
     def cost(
@@ -125,7 +128,9 @@ class Estimator:
             training: the facts that it would learn from.
             batch: cases that are edited together.
         """
-        session = DryRun(self.skeleton, self.dtype, self.tokenizer, name=self.name, device=self.device)
+        session = DryRun(
+            self.skeleton, self.dtype, self.tokenizer, name=self.name, prompt=self.prompt, device=self.device
+        )
         me = copy.deepcopy(editor).configure(session.backbone.spec)  # what it learns here is nothing to edit with
         session.training = show_training(training, me.sees)
         weights = session.meter.live

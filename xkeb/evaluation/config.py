@@ -65,6 +65,8 @@ class RunConfig:
     protocol: str = "teacher_forcing"
     protocol_args: Mapping[str, Any] = field(default_factory=dict)
     """Options of the protocol."""
+    prompt: str | None = None
+    """How questions are put: ``plain``, ``qa`` or ``chat``. None: as each task says."""
     limit: int | None = None
     train_size: int | None = None
     """The first so many training facts; None for all."""

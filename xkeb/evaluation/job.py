@@ -13,7 +13,7 @@ from xkeb.errors import RequestError, XkebError
 from xkeb.evaluation.config import ModelChoice
 from xkeb.models.skeleton import Skeleton
 from xkeb.tasks.task import Task
-from xkeb.types import Case, Sight
+from xkeb.types import Case, PromptStyle, Sight
 
 PROBE_NAMES: dict[str, str] = {"generality": "a rephrase", "locality": "an unrelated question"}
 """What a training fact must bring along, by the property that it teaches."""
@@ -41,6 +41,8 @@ class Job:
     """Of the model; None where its loader knows none."""
     train_size: int | None = None
     """The first so many training facts; None for all."""
+    prompt: PromptStyle = "plain"
+    """How its questions are put."""
 
     @property
     def name(self) -> str:

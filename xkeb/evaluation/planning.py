@@ -11,15 +11,16 @@ from xkeb.editing.editor import Editor, editor_class, load_editor
 from xkeb.errors import NotHereError, RequestError, unknown
 from xkeb.evaluation.config import ModelChoice, RunConfig, check_folder_name
 from xkeb.evaluation.job import Job
-from xkeb.evaluation.protocols import load_protocol
+from xkeb.evaluation.protocols import Protocol, load_protocol
 from xkeb.evaluation.tuned_settings import TunedSettings, read_settings
 from xkeb.models.device import pick_device, pick_dtype
 from xkeb.models.loader import BackboneLoader, SuggestingLoader, display_name, find_skeleton, make_loader
+from xkeb.models.prompts import qa_words
 from xkeb.models.skeleton import Skeleton
 from xkeb.registry.manager import get_plugins
 from xkeb.tasks.asked import PAPER
 from xkeb.tasks.task import Task, expand_groups, load_definitions, load_task
-from xkeb.types import Case
+from xkeb.types import PROMPT_STYLES, Case, PromptStyle
 
 Purpose = Literal["run", "estimate", "train"]
 """What the jobs are for: ``run`` needs everything; ``estimate`` notes what is missing and writes nothing; ``train`` needs
@@ -72,6 +73,7 @@ class _Planner:
         ]
         for task in tasks:
             self.protocol.check_task(task)
+            _check_prompt(self.protocol, prompt_of(config, task), task)
         cases = {task.name: self._select(task) for task in tasks}
         tuned = [read_settings(Path(path)) for path in config.settings]
         own = options_by_method({**_options_of(tuned), **config.method_args})
@@ -174,6 +176,7 @@ def make_job(
     Raises:
         RequestError: an option that the method hasn't, or a value that it or the model can't have.
     """
+    prompt = prompt_of(config, task)
     chosen = _with_seed(method, options, config.seed)
     editor: Editor = load_editor(method, **chosen)
     if model.skeleton is not None:
@@ -191,10 +194,31 @@ def make_job(
         folder=config.output
         / task.name
         / model.name
-        / load_protocol(config.protocol, config.protocol_args).folder(method),
+        / load_protocol(config.protocol, config.protocol_args).folder(method, prompt),
         skeleton=model.skeleton,
         train_size=config.train_size,
+        prompt=prompt,
     )
+
+
+def prompt_of(config: RunConfig, task: Task) -> PromptStyle:
+    """How the questions of a task are put.
+
+    Raises:
+        RequestError: there is no such style.
+    """
+    for style in PROMPT_STYLES:
+        if style == (config.prompt or task.prompt):
+            return style
+    raise unknown("prompt style", str(config.prompt), PROMPT_STYLES)
+
+
+def _check_prompt(protocol: Protocol, prompt: PromptStyle, task: Task) -> None:
+    """Refuses a style that the protocol or a language of the task can't follow."""
+    protocol.check_prompt(prompt)
+    if prompt == "qa":
+        for code in task.pair.languages:
+            qa_words(get_plugins().languages.get(code))
 
 
 def _check_numbers(config: RunConfig) -> None:

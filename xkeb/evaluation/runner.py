@@ -33,8 +33,10 @@ from xkeb.results.schema import (
     SkippedRecord,
     TaskRecord,
     Timing,
+    comparable_group,
 )
-from xkeb.results.statistics import mean_scores
+from xkeb.results.statistics import blank_scores, mean_scores, slice_scores
+from xkeb.tasks.slices import slices_of
 from xkeb.types import Case, Prediction
 from xkeb.utils.progress import reporting_to
 
@@ -61,7 +63,8 @@ class JobRunner:
         Args:
             load_seconds: that loading the backbone took, where it was loaded for this job.
         """
-        self.job, self.backbone, self.config, self.observer = job, backbone, config, observer
+        self.job, self.config, self.observer = job, config, observer
+        self.backbone = backbone = backbone.asked_in(job.prompt)
         self.timer = PhaseTimer(backbone.device, load_seconds)
         # A copy: the job lives as long as the run, and what a method learns may be gigabytes.
         self.editor: Editor = copy.deepcopy(job.editor).configure(backbone.spec)
@@ -106,7 +109,9 @@ class JobRunner:
         """The answers before any edit: made once for a model and a task, and shared by every method."""
         job = self.job
         settings = baseline_settings(job, self.backbone, self.protocol).sha256
-        with Journal(job.folder.parent / self.protocol.baseline, BaselineRecord, settings, shared=True) as journal:
+        with Journal(
+            job.folder.parent / self.protocol.baseline(job.prompt), BaselineRecord, settings, shared=True
+        ) as journal:
             missing = [case for case in job.cases if case.id not in journal]
             if missing:
                 self.observer.phase_started("before", done=len(job.cases) - len(missing), total=len(job.cases))
@@ -152,7 +157,10 @@ class JobRunner:
     def _score(self, case: Case, before: Answers, answered: _Answered, seconds: dict[str, float]) -> CaseRecord:
         before = [answered.compared.get(i, answer) for i, answer in enumerate(before)]
         metrics, settings = self.config.metrics, self.settings.sha256
-        return score_case(case, before, answered.after, self.backbone, metrics, seconds, settings, self.protocol)
+        slices = slices_of(case, self.job.task.trained_answers)
+        return score_case(
+            case, before, answered.after, self.backbone, metrics, seconds, settings, self.protocol, slices
+        )
 
     def _build_result(self, records: Sequence[CaseRecord]) -> Result:
         """The result of the cases asked for; the journal may hold more."""
@@ -173,11 +181,17 @@ class JobRunner:
             method=settings.method,
             protocol=settings.protocol,
             protocol_args=settings.protocol_args,
+            prompt=settings.prompt,
+            regime=settings.regime,
+            comparable_group=comparable_group(settings),
             metrics=settings.metrics,
             seed=settings.seed,
             selection=job.selection,
             scores=mean_scores(ran),
             scores_before=mean_scores(ran, "scores_before"),
+            slices=slice_scores(ran),
+            slices_before=slice_scores(ran, "scores_before"),
+            blank=blank_scores(ran),
             skipped=[SkippedRecord(case_id=case_id, reason=reason) for case_id, reason in skipped],
             case_ids=[record.case_id for record in ran],
             timing=self._timing(ran),

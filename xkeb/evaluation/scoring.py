@@ -8,6 +8,7 @@ from xkeb.evaluation.probing import USUAL
 from xkeb.evaluation.protocols import Protocol
 from xkeb.models.backbone import Backbone
 from xkeb.registry.manager import get_plugins
+from xkeb.results.blank import says_nothing
 from xkeb.results.schema import CaseRecord, CaseSeconds, EditRecord, ProbeRecord, Tokens
 from xkeb.types import Case, Metric, Prediction, Probe, Query
 
@@ -21,8 +22,13 @@ def score_case(
     seconds: Mapping[str, float],
     settings: str,
     protocol: Protocol = USUAL,
+    slices: Mapping[str, str] | None = None,
 ) -> CaseRecord:
-    """The journal line of a case: its answers and their scores, from 0 to 1."""
+    """The journal line of a case: its answers and their scores, from 0 to 1.
+
+    Args:
+        slices: that it is in, kind -> value.
+    """
     measures = {name: get_plugins().metrics.get(name) for name in metrics}
     return CaseRecord(
         case_id=case.id,
@@ -33,6 +39,7 @@ def score_case(
             _score_probe(probe, protocol.query(case, probe), old, new, backbone, measures, protocol)
             for probe, old, new in zip(case.probes, before, after, strict=True)
         ],
+        slices=dict(sorted((slices or {}).items())),
         seconds=CaseSeconds(edit=seconds["edit"], evaluate=seconds["evaluate"]),
         settings=settings,
     )
@@ -74,4 +81,5 @@ def _score_probe(
         scores={name: measure(after, expected, language) for name, measure in measures.items()},
         scores_before={name: measure(before, expected, language) for name, measure in measures.items()},
         tokens=Tokens(reference=list(reference.tokens), before=list(before.tokens), after=list(after.tokens)),
+        blank=probe.judged_by == "before" and not protocol.blank_counts and says_nothing(before.text),
     )

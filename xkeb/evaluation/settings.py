@@ -18,6 +18,7 @@ def run_settings(job: Job, backbone: Backbone, editor: Editor, protocol: Protoco
         method=method_record(job, editor),
         protocol=protocol.name,
         protocol_args=protocol.options,
+        prompt=job.prompt,
         metrics=list(config.metrics),
         seed=config.seed,
     )
@@ -31,6 +32,7 @@ def baseline_settings(job: Job, backbone: Backbone, protocol: Protocol) -> RunSe
         method=None,
         protocol=protocol.name,
         protocol_args=protocol.options,
+        prompt=job.prompt,
         metrics=[],
         seed=0,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -16,10 +17,11 @@ from xkeb.models.batching import saturating_tokens
 from xkeb.models.layout import Layout
 from xkeb.models.memory import activation_budget
 from xkeb.models.onednn import use_onednn
+from xkeb.models.prompts import Frame, make_frame
 from xkeb.models.spec import ModelSpec
 from xkeb.models.tokenization import Encoded
 from xkeb.registry.manager import get_plugins
-from xkeb.types import REPLACEMENT, Edit, Language, Prediction
+from xkeb.types import REPLACEMENT, Edit, Language, Prediction, PromptStyle
 
 
 class Backbone:
@@ -63,6 +65,9 @@ class Backbone:
         """Tokens that fill a forward pass: see `xkeb.models.batching`."""
         self.intervention: object | None = None
         """What every question is answered under; see `xkeb.models.interventions.Intervention.installed`."""
+        self.prompt: PromptStyle = "plain"
+        """How questions are put to it; see `asked_in`."""
+        self._frames: dict[str, Frame] = {}
 
     def prepare(self) -> Backbone:
         """Makes the model ready for inference: evaluation mode, no gradients for parameters, fast products on a CPU.
@@ -74,6 +79,18 @@ class Backbone:
         use_onednn(self.model)
         self._check_head()
         return self
+
+    def asked_in(self, prompt: PromptStyle) -> Backbone:
+        """The same model and tokenizer, with questions put in a style.
+
+        Raises:
+            RequestError: the tokenizer has no chat template that can be used.
+        """
+        other = copy.copy(self)
+        other.prompt, other._frames = prompt, {}
+        if prompt == "chat":
+            make_frame(prompt, Language("", "", str.split), self.tokenizer)
+        return other
 
     @property
     def name(self) -> str:
@@ -117,30 +134,55 @@ class Backbone:
 
     # Text -----------------------------------------------------------------------------------------------------------
 
-    def encode(self, prompt: str, target: str = "", language: str | Language | None = None) -> Encoded:
-        """Tokens of a prompt and its answer (see `xkeb.models.tokenization.encode`).
+    def encode(
+        self, prompt: str, target: str = "", language: str | Language | None = None, *, context: str = ""
+    ) -> Encoded:
+        """Tokens of a question and its answer, put as `prompt` says (see `xkeb.models.tokenization.encode`).
 
         Args:
-            language: of the answer: it says what stands between the two. Needed where there is an answer.
+            language: of the answer: it says what stands between the two. Needed where there is an answer; without one, the
+                text is no question, and encoded as it stands.
+            context: what stands before the question.
         """
         if not target:
-            return tokenization.encode(self.tokenizer, prompt)
+            return tokenization.encode(self.tokenizer, context + prompt)
         if language is None:
             raise TypeError("encode() needs the language of the answer, which says how prompt and answer are joined")
-        spoken = language if isinstance(language, Language) else self.languages.get(language)
-        return tokenization.encode(self.tokenizer, prompt, target, spoken.separator)
+        frame = self.frame(language)
+        return tokenization.encode(self.tokenizer, frame.text(prompt, context), target, frame.separator)
 
-    def subject_last(self, edit: Edit, prefix: str = "") -> int:
-        """Index of the subject's last token in ``encode(prefix + edit.prompt, edit.target, edit.language)``."""
+    def frame(self, language: str | Language) -> Frame:
+        """What stands around a question in that language.
+
+        Raises:
+            RequestError: the language has no words for the style.
+        """
+        spoken = language if isinstance(language, Language) else self.languages.get(language)
+        if isinstance(language, Language):
+            return make_frame(self.prompt, spoken, self.tokenizer)
+        if spoken.code not in self._frames:
+            self._frames[spoken.code] = make_frame(self.prompt, spoken, self.tokenizer)
+        return self._frames[spoken.code]
+
+    def subject_last(self, edit: Edit, context: str = "") -> int:
+        """Index of the subject's last token in ``encode(edit.prompt, edit.target, edit.language, context=context)``."""
         start = edit.prompt.find(edit.subject)
         if not edit.subject or start < 0:
             raise RequestError(f"The subject {edit.subject!r} does not stand in the prompt {edit.prompt!r}.")
-        encoded = self.encode(prefix + edit.prompt, edit.target, edit.language)
-        return tokenization.last_token(encoded, len(prefix) + start + len(edit.subject))
+        encoded = self.encode(edit.prompt, edit.target, edit.language, context=context)
+        shift = self.frame(edit.language).start(context) if edit.target else len(context)
+        return tokenization.last_token(encoded, shift + start + len(edit.subject))
+
+    @functools.cached_property
+    def special_ids(self) -> frozenset[int]:
+        """Ids that stand for no text: of the begin, the end, a turn, padding."""
+        tokenizer = self.tokenizer
+        added = (token for token, content in tokenizer.added_tokens_decoder.items() if content.special)
+        return frozenset([*tokenizer.all_special_ids, *added])
 
     def decode(self, ids: Sequence[int]) -> Prediction:
-        """Predicted ids as an answer."""
-        return tokenization.decode(self.tokenizer, list(ids))
+        """Predicted ids as an answer. Special ones are no part of it."""
+        return tokenization.decode(self.tokenizer, list(ids), self.special_ids)
 
     def encode_reference(self, text: str) -> Prediction:
         """A reference text as an answer."""

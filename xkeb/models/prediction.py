@@ -61,7 +61,7 @@ class TeacherForcing:
     prefixes of these ids."""
 
     def rows(self, backbone: Backbone, query: Query, context: str) -> Sequence[TokenRow]:
-        encoded = backbone.encode(context + query.prompt, query.target, query.language)
+        encoded = backbone.encode(query.prompt, query.target, query.language, context=context)
         last = len(encoded.ids) - 1  # the last token predicts nothing
         return [TokenRow(encoded.ids[:-1], tuple(range(encoded.target - 1, last)), query.row, bool(context))]
 
@@ -117,13 +117,17 @@ def _answer(
     style: AnswerStyle,
 ) -> list[Prediction]:
     """The backbone's own answers."""
-    contexts = [intervention.context(query.row, query.language) if intervention else "" for query in queries]
+    contexts = [query.context or _context(intervention, query) for query in queries]
     rows = [style.rows(backbone, query, context) for query, context in zip(queries, contexts, strict=True)]
     flat = [row for own in rows for row in own]
     predicted = iter(predict_rows(backbone, flat, intervention, batch_size=batch_size))
     return [
         style.answer(backbone, query, [next(predicted) for _ in own]) for query, own in zip(queries, rows, strict=True)
     ]
+
+
+def _context(intervention: Intervention | None, query: Query) -> str:
+    return intervention.context(query.row, query.language) if intervention else ""
 
 
 def _by_model(backbone: Backbone, delegates: Sequence[Delegate | None]) -> dict[Backbone, list[int]]:
@@ -136,7 +140,7 @@ def _by_model(backbone: Backbone, delegates: Sequence[Delegate | None]) -> dict[
 
 def _pass_on(query: Query, delegate: Delegate | None) -> Query:
     """The question as the model that answers it sees it."""
-    return dataclasses.replace(query, prompt=delegate.context + query.prompt) if delegate else query
+    return dataclasses.replace(query, context=delegate.context) if delegate else query
 
 
 @torch.inference_mode()

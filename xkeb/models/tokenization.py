@@ -6,6 +6,7 @@ leading spaces and merges, in different ways for each tokenizer.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
@@ -78,11 +79,16 @@ def last_token(encoded: Encoded, end: int) -> int:
     return holding[-1]
 
 
-def decode(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> Prediction:
-    """Predicted ids as an answer."""
-    text = str(tokenizer.decode(ids, clean_up_tokenization_spaces=False)).strip()
+def decode(tokenizer: PreTrainedTokenizerBase, ids: list[int], special: Collection[int] = ()) -> Prediction:
+    """Predicted ids as an answer.
+
+    Args:
+        special: ids that are no part of an answer.
+    """
+    said = [token for token in ids if token not in special]
+    text = str(tokenizer.decode(said, clean_up_tokenization_spaces=False)).strip()
     if REPLACEMENT in text:
-        return Prediction(text, tuple(ids), tuple(ids))
+        return Prediction(text, tuple(said), tuple(ids))
     return Prediction(text, token_bag(tokenizer, text), tuple(ids))
 
 

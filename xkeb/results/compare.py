@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from xkeb.errors import RequestError
+from xkeb.errors import RequestError, unknown
 from xkeb.results.clusters import cluster_of
 from xkeb.results.differences import Paired, Place, Row, make_rows
 from xkeb.results.reader import find_result_files, read_stored
@@ -66,6 +67,8 @@ class Comparison:
     """Cases with a question that both were asked."""
     only_a: int
     only_b: int
+    blank: int
+    """Shared questions that can't measure locality, since what it is compared with says nothing; they are left out."""
     metrics: tuple[str, ...]
     rows: tuple[Row, ...]
     cases: tuple[Changed, ...]
@@ -75,13 +78,16 @@ Pairs = dict[str, list[tuple[ProbeRecord, ProbeRecord]]]
 """By case, the probes that ask the same in both results."""
 
 
-def compare_results(a: Path, b: Path, *, cases: int = 5, points: float | None = None) -> Comparison:
+def compare_results(
+    a: Path, b: Path, *, cases: int = 5, points: float | None = None, within: str | None = None
+) -> Comparison:
     """Compares two results.
 
     Args:
         a, b: a result.json with its cases.jsonl beside it, or the folder of one.
         cases: how many of those that changed most to keep.
         points: the difference, times 100, whose number of records is to be worked out for each row.
+        within: a slice, ``KIND=VALUE``: only its cases.
 
     Raises:
         RequestError: one of them can't be read, they share no case or no metric, or a number is impossible.
@@ -90,7 +96,7 @@ def compare_results(a: Path, b: Path, *, cases: int = 5, points: float | None = 
         raise RequestError(f"--cases must be at least 0, not {cases}.")
     if points is not None and not LEAST_POINTS <= points <= 100:  # no NaN, either
         raise RequestError(f"--points must be from {LEAST_POINTS} to 100, not {points:g}.")
-    first, second = _open(a), _open(b)
+    first, second = (_slice(_open(path), within) for path in (a, b))
     pairs = _pair(first, second)
     measured = [_metrics(side) for side in (first, second)]
     metrics = tuple(name for name in measured[0] if name in measured[1])
@@ -103,6 +109,7 @@ def compare_results(a: Path, b: Path, *, cases: int = 5, points: float | None = 
         len(pairs),
         len(first.cases.keys() - pairs.keys()),
         len(second.cases.keys() - pairs.keys()),
+        sum(x.blank or y.blank for matches in pairs.values() for x, y in matches),
         metrics,
         tuple(_rows(first, pairs, metrics, points)),
         tuple(_changed(first, pairs, metrics[0])[:cases]),
@@ -120,6 +127,22 @@ def _open(path: Path) -> Side:
     if missing:
         raise RequestError(f"{files[0]}: case {missing[0]!r} is missing from cases.jsonl.")
     return Side(files[0], content.result, {case_id: content.cases[case_id] for case_id in content.result.case_ids})
+
+
+def _slice(side: Side, within: str | None) -> Side:
+    """The cases of a slice.
+
+    Raises:
+        RequestError: no case is in it.
+    """
+    if within is None:
+        return side
+    there = sorted({f"{kind}={value}" for case in side.cases.values() for kind, value in case.slices.items()})
+    if within not in there:
+        raise unknown(f"slice of {side.path}:", within, there)
+    kind, _, value = within.partition("=")
+    chosen = {case_id: case for case_id, case in side.cases.items() if case.slices.get(kind) == value}
+    return replace(side, cases=chosen)
 
 
 def _metrics(side: Side) -> list[str]:
@@ -159,6 +182,9 @@ def _warnings(a: Side, b: Side, pairs: Pairs) -> list[str]:
             f"{side.result.model.name} ({side.result.model.dtype}, {side.result.model.sha256[:12]}…)" for side in (a, b)
         ],
         "protocol": [side.result.protocol for side in (a, b)],
+        "options of the protocol": [json.dumps(side.result.protocol_args, sort_keys=True) for side in (a, b)],
+        "prompt": [side.result.prompt for side in (a, b)],
+        "regime": [side.result.regime for side in (a, b)],
         "metrics": [", ".join(sorted(_metrics(side))) for side in (a, b)],
     }
     sentences = [
@@ -183,6 +209,8 @@ def _rows(a: Side, pairs: Pairs, metrics: Sequence[str], points: float | None) -
     for case_id, matches in pairs.items():
         label = cluster_of(a.cases[case_id])
         for x, y in matches:
+            if x.blank or y.blank:
+                continue
             for metric in metrics:
                 if metric in x.scores and metric in y.scores:
                     sample = samples[x.property, x.language, metric]
@@ -208,7 +236,8 @@ def _changed(a: Side, pairs: Pairs, metric: str) -> list[Changed]:
                 (x.before, y.before), (x.after, y.after), (x.scores[metric], y.scores[metric]),
             )
             for x, y in probes
-            if metric in x.scores and metric in y.scores and abs(x.scores[metric] - y.scores[metric]) > SAME
+            if not (x.blank or y.blank)
+            and metric in x.scores and metric in y.scores and abs(x.scores[metric] - y.scores[metric]) > SAME
         )  # fmt: skip
         if answers:
             change = sum(abs(answer.scores[1] - answer.scores[0]) for answer in answers)

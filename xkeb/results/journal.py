@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Generic, Self, TypeVar
 
 from xkeb.errors import RequestError, XkebError
+from xkeb.results.line_file import LineFile
 from xkeb.results.schema import BaselineRecord, CaseRecord
 
 R = TypeVar("R", CaseRecord, BaselineRecord)
@@ -41,43 +40,25 @@ class Journal(Generic[R]):
         self.record: type[R] = record
         self.settings = settings
         self.lines: dict[str, R] = {}
+        self._file = LineFile(path, wait=shared, overwrite=overwrite)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a+b")
-        except OSError as error:
-            raise RequestError(f"Can't write to {path.parent}: {error.strerror}.") from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX if shared else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._file.close()
-            raise RequestError(f"Another run is writing {path}; wait for it, or name another --output.") from error
-        try:
-            if overwrite:
-                self._file.truncate(0)
             try:
                 self._read()
             except RequestError:
                 if not shared:
                     raise
-                self._file.truncate(0)
+                self._file.clear()
                 self.lines.clear()
         except BaseException:
             self._file.close()
             raise
 
     def _read(self) -> None:
-        self._file.seek(0)
-        good = 0
-        for number, line in enumerate(self._file, 1):
-            if not line.endswith(b"\n"):
-                break  # the process died while it wrote this
+        for number, line in self._file.read():
             entry = self._parse(line, number)
             if entry.case_id in self.lines:
                 raise RequestError(f"{self.path}:{number} repeats case {entry.case_id!r}; --fresh starts over.")
             self.lines[entry.case_id] = entry
-            good += len(line)
-        if self._file.seek(0, os.SEEK_END) > good:
-            self._file.truncate(good)
 
     def _parse(self, line: bytes, number: int) -> R:
         try:
@@ -96,10 +77,7 @@ class Journal(Generic[R]):
         """Writes one case, and returns when it is on disk."""
         if record.case_id in self.lines:
             raise XkebError(f"Case {record.case_id!r} is already in {self.path}.")
-        line = json.dumps(record.model_dump(mode="json"), ensure_ascii=False, allow_nan=False)
-        self._file.write(line.encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        self._file.append(json.dumps(record.model_dump(mode="json"), ensure_ascii=False, allow_nan=False))
         self.lines[record.case_id] = record
 
     def close(self) -> None:

@@ -15,15 +15,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from xkeb.errors import RequestError
 from xkeb.results.untrusted import UnreadableError, inline, load_json, quoted
-from xkeb.types import Prediction, Property, Sight
+from xkeb.types import Prediction, PromptStyle, Property, Sight
 from xkeb.utils.files import write_atomically
 from xkeb.utils.hashing import digest
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Of result.json. 2 brought `seed`, `metrics` and the phases of `timing`; 3 what a model is beside its registered name,
 what a method may see, and which cases were selected; 4 the options of a protocol, `n_clusters` of a score, and errors and
-intervals over clusters."""
-LINES_VERSION = 3
+intervals over clusters; 5 `prompt`, `regime`, `comparable_group`, the slices, and blank answers apart from locality."""
+LINES_VERSION = 4
 """Of a line of cases.jsonl and before.jsonl. A part of their settings, unlike the version of result.json, which can be made
 again from the lines."""
 RESULT, CASES, BASELINE = "result.json", "cases.jsonl", "before.jsonl"
@@ -50,6 +50,8 @@ Seconds = Annotated[float, Field(ge=0)]
 ProtocolName = Literal["teacher_forcing", "paper"]
 HEADLINES: Mapping[str, str] = {"teacher_forcing": "f1", "paper": "f1_pr"}
 """The metric that a protocol's tables call F1: the paper's are of the product of precision and recall."""
+Regime = Literal["single"]
+"""How many edits are made before the questions: one."""
 Share = Annotated[float, Field(ge=0, le=1)]
 Percent = Annotated[float, Field(ge=-1e-9, le=100 + 1e-9)]  # a mean may be off by the last digit
 
@@ -123,7 +125,7 @@ class MethodRecord(Record):
 class RunSettings(Record):
     """Everything that the lines of a journal depend on. Two runs share a journal only where this is the same."""
 
-    schema_version: Literal[3] = 3
+    schema_version: Literal[4] = 4
     task: TaskSettings
     model: ModelSettings
     method: MethodRecord | None
@@ -131,6 +133,9 @@ class RunSettings(Record):
     protocol: ProtocolName
     protocol_args: dict[str, Any]
     """Every option of the protocol."""
+    prompt: PromptStyle
+    """How questions are put."""
+    regime: Regime = "single"
     metrics: list[Name]
     seed: int
 
@@ -138,6 +143,14 @@ class RunSettings(Record):
     def sha256(self) -> str:
         """The hash that each line carries."""
         return digest(self.model_dump(mode="json"))
+
+
+def comparable_group(settings: RunSettings) -> str:
+    """What two results must share for their numbers to be comparable: task and data, protocol and its rules, prompt, regime."""
+    task, rules = settings.task, settings.protocol_args
+    data = f"{task.name}@{task.version}:{task.dataset.sha256[:8]}"
+    protocol = f"{settings.protocol}:{digest(rules)[:8]}" if rules else settings.protocol
+    return f"{data}/{protocol}/{settings.prompt}/{settings.regime}"
 
 
 class Score(Record):
@@ -156,6 +169,15 @@ class Score(Record):
 
 Scores = dict[Property, dict[Name, dict[Name, Score]]]
 """property -> language -> metric -> score."""
+
+
+class BlankRecord(Record):
+    """The questions of one language that can't measure locality: what it is compared with says nothing."""
+
+    n: Annotated[int, Field(ge=1)]
+    """How many there are."""
+    scores: dict[Name, Score]
+    """By metric, locality with them."""
 
 
 class SkippedRecord(Record):
@@ -195,13 +217,19 @@ class Timing(Record):
 class Result(Record):
     """result.json: one job, that is a task, a model and a method."""
 
-    schema_version: Literal[4] = 4
+    schema_version: Literal[5] = 5
     task: TaskRecord
     model: ModelRecord
     method: MethodRecord
     protocol: ProtocolName
     protocol_args: dict[str, Any]
     """Every option of the protocol."""
+    prompt: PromptStyle
+    """How questions are put."""
+    regime: Regime
+    """How many edits are made before the questions."""
+    comparable_group: str
+    """Results whose numbers are comparable have the same (`xkeb.results.schema.comparable_group`)."""
     metrics: Annotated[list[Name], Field(min_length=1)]
     """In the order asked for."""
     seed: int
@@ -211,6 +239,12 @@ class Result(Record):
     scores: Scores
     scores_before: Scores
     """The same of the model before any edit, on the same cases: what an edit has to be measured against."""
+    slices: dict[str, Scores]
+    """``KIND=VALUE`` -> the same as `scores`, of the cases of that slice."""
+    slices_before: dict[str, Scores]
+    """The same of `scores_before`."""
+    blank: dict[Name, BlankRecord]
+    """By language, what locality leaves out; empty where nothing is left out."""
     skipped: list[SkippedRecord]
     """The cases that could not be run, and why."""
     case_ids: list[Name]
@@ -236,6 +270,8 @@ class Result(Record):
             method=self.method,
             protocol=self.protocol,
             protocol_args=self.protocol_args,
+            prompt=self.prompt,
+            regime=self.regime,
             metrics=self.metrics,
             seed=self.seed,
         )
@@ -325,6 +361,8 @@ class ProbeRecord(Record):
     """By metric, from 0 to 1."""
     scores_before: dict[Name, Share]
     tokens: Tokens
+    blank: bool
+    """Whether locality is compared with an answer that says nothing: its scores are left out of all means then."""
 
 
 class CaseSeconds(Record):
@@ -341,6 +379,8 @@ class CaseRecord(Record):
     """Why it was skipped."""
     edit: EditRecord
     probes: list[ProbeRecord]
+    slices: dict[Name, Name] = {}
+    """What the data tells of the case, kind -> value (`xkeb.tasks.slices`)."""
     seconds: CaseSeconds | None = None
     settings: str
 

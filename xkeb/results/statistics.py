@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Literal
 
 from xkeb.results.clusters import cluster_of
-from xkeb.results.schema import CaseRecord, Score, Scores
+from xkeb.results.schema import BlankRecord, CaseRecord, Score, Scores
 from xkeb.results.spread import Sample, Spread, spreads_of
 from xkeb.types import Property
 
+Key = Literal["scores", "scores_before"]
+"""Which scores of a probe: after the edit, or before it."""
+MOST_VALUES = 20
+"""Of a kind of slices. One with more, such as a relation of its own for each case, is not told."""
 
-def mean_scores(cases: Iterable[CaseRecord], key: Literal["scores", "scores_before"] = "scores") -> Scores:
+
+def mean_scores(cases: Iterable[CaseRecord], key: Key = "scores", *, with_blank: bool = False) -> Scores:
     """Means over cases, times 100, with standard errors and intervals; cases of one subject are a cluster.
 
     Args:
         cases: lines of a journal; those that were skipped count nowhere. The intervals depend on their order.
-        key: which scores of a probe: after the edit, or before it.
+        with_blank: count the questions, too, that can't measure locality.
     """
     samples: dict[tuple[Property, str, str], Sample] = {}
     for case in cases:
         label = cluster_of(case)
         for probe in case.probes:
+            if probe.blank and not with_blank:
+                continue
             for metric, value in getattr(probe, key).items():
                 sample = samples.setdefault((probe.property, probe.language, metric), Sample([], []))
                 sample.values.append(value)
@@ -30,6 +38,28 @@ def mean_scores(cases: Iterable[CaseRecord], key: Literal["scores", "scores_befo
     for (name, language, metric), spread in spreads_of(samples).items():
         scores.setdefault(name, {}).setdefault(language, {})[metric] = _as_score(spread)
     return scores
+
+
+def slice_scores(cases: Sequence[CaseRecord], key: Key = "scores") -> dict[str, Scores]:
+    """``KIND=VALUE`` -> the means over the cases of each slice. A kind is told where every case has it."""
+    ran = [case for case in cases if case.probes]
+    kinds = {kind for case in ran for kind in case.slices}
+    told = {}
+    for kind in sorted(kind for kind in kinds if all(kind in case.slices for case in ran)):
+        values = sorted({case.slices[kind] for case in ran})
+        if len(values) <= MOST_VALUES:
+            for value in values:
+                told[f"{kind}={value}"] = mean_scores([case for case in ran if case.slices[kind] == value], key)
+    return told
+
+
+def blank_scores(cases: Sequence[CaseRecord]) -> dict[str, BlankRecord]:
+    """By language, how many questions can't measure locality, and what it would be with them."""
+    counts = Counter(probe.language for case in cases for probe in case.probes if probe.blank)
+    if not counts:
+        return {}
+    scores = mean_scores(cases, with_blank=True)["locality"]
+    return {language: BlankRecord(n=counts[language], scores=scores[language]) for language in sorted(counts)}
 
 
 def score_of(sample: Sequence[float], labels: Sequence[Hashable] | None = None) -> Score:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from xkeb.data.table import Columns, TableConfig, resolve_paths
 from xkeb.errors import RequestError, unknown
 from xkeb.registry.manager import get_plugins
-from xkeb.types import LanguagePair
+from xkeb.types import LanguagePair, PromptStyle
 from xkeb.utils.yaml_files import load_with_node
 
 
@@ -26,6 +26,8 @@ class _Common(BaseModel):
     dataset: str | TableConfig
     """A registered data set, or where one's own data stands and what its columns are."""
     description: str = ""
+    prompt: PromptStyle = "plain"
+    """How its questions are put, unless ``--prompt`` says otherwise."""
     subject: Literal["exact", "aligned"] = "exact"
     """Where the subject is looked for in a question: letter for letter, or further where that fails (`xkeb.data.subjects`)."""
 
@@ -140,6 +142,7 @@ def _family(content: FamilyFile, lines: dict[str, str]) -> Iterator[TaskFile | G
                 text = f"{getattr(content, key)!r} can't be filled in ({error})"
                 raise RequestError(f"{lines[key]}: {key}: {text}; there are {choices}.") from error
         shared = {"version": content.version, "dataset": content.dataset, "subject": content.subject}
+        shared["prompt"] = content.prompt
         tasks.append(TaskFile.model_validate({**filled, **shared, "pair": name}))
     names = [task.task for task in tasks]
     if len(set(names)) < len(names):

@@ -13,7 +13,8 @@ from xkeb.data.dataset import Dataset, Split, joint_hash
 from xkeb.errors import PluginWarning, RequestError, XkebError, unknown
 from xkeb.registry.manager import get_plugins
 from xkeb.tasks.config import Definition, GroupFile, TaskFile, pair_named, read_definitions
-from xkeb.types import Case, Edit, LanguagePair
+from xkeb.tasks.slices import normal
+from xkeb.types import Case, Edit, LanguagePair, PromptStyle
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Task:
     data_dir: Path | None = None
     aligned: bool = False
     """Whether a subject that its question doesn't hold letter for letter is looked for further (`xkeb.data.subjects`)."""
+    prompt: PromptStyle = "plain"
+    """How its questions are put."""
 
     @functools.cached_property
     def test(self) -> Split:
@@ -55,6 +58,15 @@ class Task:
             raise RequestError(f"No training fact in {source.path} is in {target.path}, too.")
         sha256 = joint_hash([source.sha256, target.sha256])
         return Split(source.path, sha256, cases, (*source.skipped, *target.skipped))
+
+    @functools.cached_property
+    def trained_answers(self) -> frozenset[str] | None:
+        """The answers of the training facts of the source language, for `xkeb.tasks.slices`; None where no file of them is
+        here."""
+        try:
+            return frozenset(normal(case.edit.target) for case in self.training.cases)
+        except RequestError:
+            return None
 
     def __iter__(self) -> Iterator[Case]:
         return iter(self.test.cases)
@@ -113,6 +125,7 @@ def make_task(content: TaskFile, data_dir: Path | None = None) -> Task:
         content.description,
         data_dir,
         content.subject == "aligned",
+        content.prompt,
     )
 
 

@@ -227,7 +227,7 @@ def the_subject_s_last_token_is_found(loaded: Loaded) -> None:
     for edit in loaded.edits:
         for prefix in ("", "In short. "):
             place = backbone.subject_last(edit, prefix)
-            start, end = backbone.encode(prefix + edit.prompt, edit.target, edit.language).offsets[place]
+            start, end = backbone.encode(edit.prompt, edit.target, edit.language, context=prefix).offsets[place]
             last = len(prefix) + edit.prompt.index(edit.subject) + len(edit.subject)
             expect(
                 start < last <= end,

@@ -27,12 +27,26 @@ FIRST, SIZE = 0xE000, 6400
 
 
 def own_tokenizer(backbone: Backbone) -> Any:
-    """The backbone's tokenizer as EasyEdit sets it up: rows filled up on the right, with the end token."""
+    """The backbone's tokenizer as EasyEdit sets it up: rows filled up on the right, with the end token.
+
+    Raises:
+        RequestError: questions are put in another way than as they stand, which its tokenization doesn't know.
+    """
+    check_plain(backbone, "EasyEdit's tokenization")
     tokenizer: Any = copy.deepcopy(backbone.tokenizer)
     tokenizer.pad_token_id = backbone.pad_id
     tokenizer.padding_side = "right"
     tokenizer.model_input_names = ["input_ids", "attention_mask"]
     return tokenizer
+
+
+def check_plain(backbone: Backbone, what: str) -> None:
+    """
+    Raises:
+        RequestError: questions are put in another way than as they stand.
+    """
+    if backbone.prompt != "plain":
+        raise RequestError(f"{what} knows questions as they stand only: not --prompt {backbone.prompt}.")
 
 
 class Given:
@@ -94,7 +108,7 @@ def given_tokenizer(
 
     for edit in edits:
         for prefix in prefixes:
-            encoded = backbone.encode(prefix + edit.prompt, edit.target, edit.language)
+            encoded = backbone.encode(edit.prompt, edit.target, edit.language, context=prefix)
             learn(prefix + edit.prompt, encoded.ids[: encoded.prompt_end])
             if located:
                 learn_subject(edit, prefix, encoded.ids)

@@ -178,7 +178,7 @@ class _Search:
             self.reference = backbone.logits(self.suffix.base[drift, 0]).float().log_softmax(-1)  # (n, vocabulary)
 
     def _add_prompt(self, edit: Edit, prefix: str) -> None:
-        encoded = self.backbone.encode(prefix + edit.prompt, edit.target, edit.language)
+        encoded = self.backbone.encode(edit.prompt, edit.target, edit.language, context=prefix)
         site = self.backbone.subject_last(edit, prefix)
         predicted = range(encoded.prompt_end, len(encoded.ids))
         self.targets.extend((len(self.ids), at - 1 - site, encoded.ids[at]) for at in predicted)

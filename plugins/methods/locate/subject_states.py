@@ -41,7 +41,7 @@ class SubjectStates:
         for i, edit in enumerate(edits):
             for g, group in enumerate(groups):
                 for prefix in group:
-                    ids = backbone.encode(prefix + edit.prompt, edit.target, edit.language).ids
+                    ids = backbone.encode(edit.prompt, edit.target, edit.language, context=prefix).ids
                     row = ids[: backbone.subject_last(edit, prefix) + 1]
                     texts.append((row, i, 1 / (len(groups) * len(group)), g == 0))
         self.batches = group_by_length(

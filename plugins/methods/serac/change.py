@@ -39,7 +39,8 @@ class Router:
 
     def record(self) -> dict[str, Any]:
         """What a saved change says, so that this very router is found again."""
-        return {"options": dict(self.options), "artifacts": [artifact.record() for artifact in self.artifacts]}
+        artifacts = [artifact.record() for artifact in self.artifacts]
+        return {"options": dict(self.options), "artifacts": artifacts, "prompt": self.counterfactual.prompt}
 
     def to(self, device: torch.device) -> None:
         """Brings the networks to where the edited model is."""

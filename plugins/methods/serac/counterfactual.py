@@ -75,7 +75,7 @@ class CounterfactualTrainee:
             inside = [probe.prompt for probe in case.probes if probe.property == "generality"]
             questions = list(dict.fromkeys([case.edit.prompt, *inside]))
             for question in questions:
-                text = backbone.encode(shown(case.edit) + question, case.edit.target, case.edit.language)
+                text = backbone.encode(question, case.edit.target, case.edit.language, context=shown(case.edit))
                 n_tokens = len(text.continuation_ids)
                 places += [(len(rows), at) for at in range(text.prompt_end, len(text.ids))]
                 shares += [1 / (len(cases) * len(questions) * n_tokens)] * n_tokens

@@ -45,7 +45,7 @@ def dry_run_networks(session: DryRunSession, training: NetworkTraining) -> Route
         probes = [(case, probe) for case in session.batch for probe in case.probes]
         predict(
             model,
-            [Query(shown(case.edit) + probe.prompt, probe.reference, probe.language) for case, probe in probes],
+            [Query(probe.prompt, probe.reference, probe.language, context=shown(case.edit)) for case, probe in probes],
         )
     return Router(encoder, training.measure, model, NEVER, {}, ())
 

@@ -144,7 +144,7 @@ class Serac(Editor):
         me = self.configure(backbone.spec)
         training = me.networks(cases)
         encoder = load_encoder(training.classifier, backbone.device)
-        model = load_counterfactual(training.counterfactual, backbone.device)
+        model = load_counterfactual(training.counterfactual, backbone.device).asked_in(backbone.prompt)
         if model.sha256 == backbone.sha256 and not me._counterfactual_given:
             raise RequestError(
                 f"SERAC's counterfactual model would be {training.counterfactual!r}, which is the edited model itself: name "
@@ -219,7 +219,7 @@ def _restored_router(record: str) -> Router:
     data = json.loads(record)
     me = Serac(**data["options"])
     encoder = load_encoder(known(me.classifier), pick_device("cpu"))
-    model = load_counterfactual(known(me.counterfactual), pick_device("cpu"))
+    model = load_counterfactual(known(me.counterfactual), pick_device("cpu")).asked_in(data["prompt"])
     scope, counterfactual = (Artifact.recorded(artifact) for artifact in data["artifacts"])
     scope.load_into(encoder.model, encoder.sha256)
     counterfactual.load_into(model.model, model.sha256)

@@ -33,6 +33,7 @@ def answer(backbone: Backbone, question: str, target: str, language: str) -> tup
     with torch.no_grad():
         logits = backbone.model(torch.tensor([text.ids[:-1]])).logits[0, text.target - 1 :]
     ids = logits.argmax(-1).tolist()
+    ids = [token for token in ids if token not in backbone.tokenizer.all_special_ids]
     said = str(backbone.tokenizer.decode(ids)).strip()
     return ids if "\ufffd" in said else bag(backbone, said), bag(backbone, target)
 
@@ -55,12 +56,13 @@ def by_hand(backbone: Backbone, method: str, options: Mapping[str, Any], n: int)
     scores: dict[str, list[float]] = {"reliability": [], "generality": [], "locality": []}
     for fact in records()[-n:]:
         before, _ = answer(backbone, fact["loc"], fact["loc_ans"], "en")
+        silent = not any(sign.isalnum() for sign in str(backbone.tokenizer.decode(before)))
         (change,) = editor.edit(backbone, [Edit(fact["src"], fact["alt"], "en", fact["subject"])])
         with change.applied(backbone):
             scores["reliability"].append(overlap(*answer(backbone, fact["src"], fact["alt"], "en")))
             scores["generality"].append(overlap(*answer(backbone, fact["rephrase"], fact["alt"], "en")))
             after, _ = answer(backbone, fact["loc"], fact["loc_ans"], "en")
-            scores["locality"].append(overlap(after, before))
+            scores["locality"] += [] if silent else [overlap(after, before)]
     return {name: fmean(values) for name, values in scores.items()}
 
 

@@ -37,10 +37,14 @@ def forged(runs: Runs, forgery: Forgery, method: str = "rome", *, at_hand: bool 
 
 @pytest.mark.parametrize(("method", "cases"), [("ft", RAN + 1), ("rome", RAN)])
 def test_what_a_run_writes_is_right(finished_runs: Runs, method: str, cases: int) -> None:
-    """A case has 7 probes, each with 4 scores after and 4 before the edit; so has the table's row 7 of 4."""
+    """A case has 7 probes, each with 4 scores after and 4 before the edit; so has the table's row 7 of 4, and that of each
+    slice. Locality is told with its blank answers in 4 more."""
     report = checked(finished_runs, method)
     assert report.problems == ()
-    expected = f"bizsre_en2zh / llama / {method}: {cases} cases, {cases * 56} scores and 56 means recomputed"
+    result = read_result(finished_runs.folder(method))
+    means = 56 * (1 + len(result["slices"])) + 4 * len(result["blank"])
+    assert list(result["slices"]) == ["answers=differ", "digit=no", "training=no", "training=yes"]
+    expected = f"bizsre_en2zh / llama / {method}: {cases} cases, {cases * 56} scores and {means} means recomputed"
     assert report.summary == expected
     lines = read_cases(finished_runs.folder("rome"))
     assert [line["case_id"] for line in lines if line["status"] == "skipped"] == [str(WITHOUT_SUBJECT)]

@@ -31,8 +31,9 @@ POINTS = 2.0
 )
 @click.option("--power", is_flag=True, help="Say for each row how many records would show a difference.")
 @click.option("--points", type=float, metavar="X", help=f"The difference that --power is about.  [default: {POINTS:g}]")
+@click.option("--slice", "within", metavar="KIND=VALUE", help="Only the cases of a slice, such as answers=differ.")
 @json_option
-def command(a: Path, b: Path, cases: int, power: bool, points: float | None, as_json: bool) -> None:
+def command(a: Path, b: Path, cases: int, power: bool, points: float | None, within: str | None, as_json: bool) -> None:
     """Compare the results A and B: files, or folders that hold one result each.
 
     They are paired over the questions that both were asked: the difference B - A, its interval, and how likely one as large
@@ -46,25 +47,27 @@ def command(a: Path, b: Path, cases: int, power: bool, points: float | None, as_
     if points is not None and not power:
         raise RequestError("--points needs --power.")
     wanted = (POINTS if points is None else points) if power else None
-    comparison = compare_results(a, b, cases=cases, points=wanted)
+    comparison = compare_results(a, b, cases=cases, points=wanted, within=within)
     if as_json:
-        click.echo(json.dumps(_as_data(comparison), ensure_ascii=False, indent=2, allow_nan=False))
+        click.echo(json.dumps(_as_data(comparison, within), ensure_ascii=False, indent=2, allow_nan=False))
         return
     for warning in comparison.warnings:
         click.echo(f"xkeb: warning: {warning}", err=True)
     _show(comparison)
 
 
-def _as_data(comparison: Comparison) -> dict[str, Any]:
+def _as_data(comparison: Comparison, within: str | None) -> dict[str, Any]:
     from xkeb.results.differences import ADJUSTMENT, INTERVAL, MCNEMAR, TEST
 
     return {
         "a": _side(comparison.a),
         "b": _side(comparison.b),
         "warnings": list(comparison.warnings),
+        "slice": within,
         "shared_cases": comparison.shared,
         "only_a": comparison.only_a,
         "only_b": comparison.only_b,
+        "blank": comparison.blank,
         "metrics": list(comparison.metrics),
         "interval": INTERVAL,
         "test": TEST,
@@ -80,7 +83,13 @@ def _side(side: Side) -> dict[str, Any]:
 
     result = side.result
     parts = {name: getattr(result, name).model_dump() for name in ("task", "model", "method")}
-    return {"path": printable(str(side.path)), **parts, "protocol": result.protocol, "cases": len(side.cases)}
+    return {
+        "path": printable(str(side.path)),
+        **parts,
+        "protocol": result.protocol,
+        "prompt": result.prompt,
+        "cases": len(side.cases),
+    }
 
 
 def _show(comparison: Comparison) -> None:
@@ -99,6 +108,8 @@ def _show(comparison: Comparison) -> None:
     notes = [f"Interval: {INTERVAL}.", f"p: {TEST} (*). Holm: {ADJUSTMENT}."]
     notes += [f"McNemar: {MCNEMAR}."] if any(row.mcnemar is not None for row in comparison.rows) else []
     notes += ["+/=/-: pairs in which B scores higher, the same, and lower."]
+    if comparison.blank:
+        notes.append(f"{comparison.blank:,} questions of locality are left out: they are compared with a blank answer.")
     for note in notes:
         out.print(note, style="dim", soft_wrap=True, markup=False)
     _show_power(out, comparison.rows)

@@ -9,6 +9,7 @@ import click
 
 from xkeb.cli.options import data_dir_option, device_options
 from xkeb.errors import RequestError
+from xkeb.types import PROMPT_STYLES
 
 if TYPE_CHECKING:
     from xkeb.editing.changes import Change
@@ -36,6 +37,13 @@ if TYPE_CHECKING:
 @data_dir_option
 @device_options
 @click.option("--save", type=click.Path(path_type=Path), metavar="DIR", help="Write the change here.")
+@click.option(
+    "--prompt-style",
+    type=click.Choice(PROMPT_STYLES),
+    default="plain",
+    show_default=True,
+    help="How questions are put.",
+)
 @click.option(
     "--save-as",
     type=click.Choice(["change", "checkpoint"]),
@@ -79,7 +87,7 @@ def command(**options: Any) -> None:
         device=options["device"],
         dtype=options["dtype"],
         **parse_options(options["model_args"], "--model-args"),
-    )
+    ).asked_in(options["prompt_style"])
     before = predict(backbone, queries)
     change = make_change(options["method"], editor, backbone, edit, options["task"], options["data_dir"])
     after = predict_edited(backbone, change, queries)

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xkeb.cli.options import DEBUG, data_dir_option, device_options, include_option, settings_option, split_names
+from xkeb.cli.options import (
+    DEBUG,
+    data_dir_option,
+    device_options,
+    include_option,
+    prompt_option,
+    settings_option,
+    split_names,
+)
 from xkeb.cli.run_files import METHOD_DEFAULTS, read_config
 from xkeb.errors import RequestError, XkebError, one_line
 
@@ -42,6 +50,7 @@ if TYPE_CHECKING:
     help="How answers are predicted: ours, or as in the paper's released code.",
 )
 @click.option("--protocol-args", metavar="K=V,..", help="Options of the protocol, e.g. reliability=english for paper.")
+@prompt_option
 @click.option("--metrics", metavar="M[,M]", help="Metrics (xkeb ls metrics).  [default: f1,em,f1_pr,f1_units]")
 @click.option("--limit", type=int, metavar="N", help="Only the first N cases of each task.")
 @click.option("--cases", metavar="ID,..", help="Only these cases.")
@@ -137,6 +146,7 @@ def _config(options: Mapping[str, Any]) -> RunConfig:
         metrics=split_names(options["metrics"]) or DEFAULT_METRICS,
         protocol=options["protocol"],
         protocol_args=parse_options(options["protocol_args"], "--protocol-args"),
+        prompt=options["prompt"],
         limit=options["limit"],
         train_size=options["train_size"],
         cases=split_names(options["cases"]),

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xkeb.cli.options import data_dir_option, device_options, include_option, settings_option, split_names
+from xkeb.cli.options import (
+    data_dir_option,
+    device_options,
+    include_option,
+    prompt_option,
+    settings_option,
+    split_names,
+)
 
 if TYPE_CHECKING:
     from xkeb.evaluation.job import Job
@@ -28,6 +35,7 @@ if TYPE_CHECKING:
 @click.option("--model-args", metavar="K=V,..", help="Options of the backbone, e.g. path=FOLDER.")
 @click.option("--method-args", metavar="M.K=V,..", help="Options of the methods, e.g. METHOD.steps=500.")
 @settings_option
+@prompt_option
 @device_options
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything that is drawn at random.")
 @data_dir_option
@@ -56,6 +64,7 @@ def command(**options: Any) -> None:
         method_args=parse_options(options["method_args"], "--method-args"),
         settings=[Path(name) for name in split_names(options["settings"])],
         train_size=options["train_size"],
+        prompt=options["prompt"],
         device=options["device"],
         dtype=options["dtype"],
         seed=options["seed"],

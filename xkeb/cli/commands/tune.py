@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from xkeb.cli.options import data_dir_option, device_options, include_option, split_names
+from xkeb.cli.options import data_dir_option, device_options, include_option, prompt_option, split_names
 from xkeb.errors import RequestError
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ T = TypeVar("T")
 )
 @click.option("--metric", default="f1", show_default=True, metavar="M", help="What the score is made of.")
 @click.option("--model-args", metavar="K=V,..", help="Options of the backbone, e.g. path=FOLDER.")
+@prompt_option
 @device_options
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything that is drawn at random.")
 @data_dir_option
@@ -91,6 +92,7 @@ def _config(options: Mapping[str, Any]) -> RunConfig:
         method_args={f"{method}.{name}": value for name, value in fixed.items()},
         metrics=[options["metric"]],
         limit=options["limit"],
+        prompt=options["prompt"],
         device=options["device"],
         dtype=options["dtype"],
         seed=options["seed"],

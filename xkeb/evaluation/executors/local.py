@@ -64,7 +64,7 @@ def train_jobs(jobs: Sequence[Job], config: RunConfig, observer: RunObserver) ->
         observer.phase_started("fit")
         started = time.perf_counter()
         with retain_freed_memory(), reporting_to(observer.progress):
-            prepare(editor, backbone, facts)
+            prepare(editor, backbone.asked_in(job.prompt), facts)
         return job, len(facts), time.perf_counter() - started
 
     trained, failed = _for_each(jobs, config, observer, train_job)

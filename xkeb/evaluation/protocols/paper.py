@@ -17,10 +17,10 @@ from xkeb.evaluation.protocols.published_tokenizer import tokenizer_hash
 from xkeb.evaluation.protocols.released_rules import ReleasedRules
 from xkeb.evaluation.protocols.released_style import ReleasedStyle
 from xkeb.models.backbone import Backbone
-from xkeb.results.schema import ProtocolName
+from xkeb.results.schema import BASELINE, ProtocolName
 from xkeb.tasks.asked import PAPER
 from xkeb.tasks.task import Task
-from xkeb.types import Prediction, Query
+from xkeb.types import Prediction, PromptStyle, Query
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,16 @@ class PaperProtocol(ReleasedRules, Protocol):
         sha256 = tokenizer_hash(self.tokenizer) if self.tokenizer else None
         return {**own, "tokenizer_sha256": sha256, "scorer": self.scorer}
 
+    def check_prompt(self, prompt: PromptStyle) -> None:
+        if prompt != "plain":
+            raise RequestError(f"The paper's protocol puts questions as the released code does: not --prompt {prompt}.")
+
+    def baseline(self, prompt: PromptStyle) -> str:
+        return BASELINE.replace(".", f"-{self.name}-{self.scorer}.")
+
     @property
-    def baseline(self) -> str:
-        return f"before-{self.name}-{self.scorer}.jsonl"
+    def blank_counts(self) -> bool:
+        return True
 
     @property
     def style(self) -> ReleasedStyle:

@@ -16,7 +16,7 @@ from xkeb.models.prediction import AnswerStyle, predict
 from xkeb.results.schema import BASELINE, ProtocolName
 from xkeb.tasks.asked import TEACHER_FORCING, query_of
 from xkeb.tasks.task import Task
-from xkeb.types import Case, Prediction, Probe, Query
+from xkeb.types import Case, Prediction, Probe, PromptStyle, Query
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,12 @@ class Protocol(ABC):
             RequestError: the protocol can't be followed on a task.
         """
 
+    def check_prompt(self, prompt: PromptStyle) -> None:  # noqa: B027 - any will do is the default
+        """
+        Raises:
+            RequestError: the protocol has a way of its own to put a question.
+        """
+
     def for_editor(self, editor: Editor) -> Self:
         """The protocol as a method is asked under it."""
         return self
@@ -40,14 +46,18 @@ class Protocol(ABC):
         """All of them, as data."""
         return dataclasses.asdict(self)
 
-    @property
-    def baseline(self) -> str:
+    def baseline(self, prompt: PromptStyle) -> str:
         """The file of the answers before any edit, which methods share."""
-        return BASELINE
+        return BASELINE.replace(".", f"{_suffix(prompt)}.")
 
-    def folder(self, method: str) -> str:
+    def folder(self, method: str, prompt: PromptStyle) -> str:
         """Of a method's files."""
-        return method if self.name == TEACHER_FORCING else f"{method}-{self.name}"
+        return f"{method}{'' if self.name == TEACHER_FORCING else f'-{self.name}'}{_suffix(prompt)}"
+
+    @property
+    def blank_counts(self) -> bool:
+        """Whether an answer that says nothing is one that locality can be measured by."""
+        return False
 
     def query(self, case: Case, probe: Probe, row: int = 0) -> Query:
         """The question that a probe asks, under change `row`."""
@@ -71,6 +81,10 @@ class Protocol(ABC):
     @abstractmethod
     def reference(self, backbone: Backbone, query: Query) -> Prediction:
         """The gold answer, as predictions are compared with it."""
+
+
+def _suffix(prompt: PromptStyle) -> str:
+    return "" if prompt == "plain" else f"-{prompt}"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 
 from transformers import PreTrainedTokenizerBase
@@ -24,6 +25,8 @@ class ReleasedStyle:
 
     def rows(self, backbone: Backbone, query: Query, context: str) -> list[TokenRow]:
         tokenizer = backbone.tokenizer
+        if query.context:  # of a question that is passed on: to this protocol a part of it
+            query, context = dataclasses.replace(query, prompt=query.context + query.prompt, context=""), ""
         if self.rules.scorer == "in_context":
             return [self._row_in_context(tokenizer, query, context)]
         if context:

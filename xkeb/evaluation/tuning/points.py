@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from xkeb.errors import RequestError
+from xkeb.results.line_file import LineFile
 from xkeb.results.schema import Count, Percent, Record, Seconds
 from xkeb.types import Property
 
@@ -62,44 +61,26 @@ class PointJournal:
         """
         self.path = path
         self.points: dict[str, PointRecord] = {}
+        self._file = LineFile(path, overwrite=overwrite)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a+b")
-        except OSError as error:
-            raise RequestError(f"Can't write {path}: {error.strerror}.") from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._file.close()
-            raise RequestError(f"Another process is writing {path}; wait for it, or name another --output.") from error
-        try:
-            if overwrite:
-                self._file.truncate(0)
             self._read()
         except BaseException:
             self._file.close()
             raise
 
     def _read(self) -> None:
-        self._file.seek(0)
-        good = 0
-        for number, line in enumerate(self._file, 1):
-            if not line.endswith(b"\n"):
-                break  # the process died while it wrote this
+        for number, line in self._file.read():
             try:
                 value = json.loads(line)
                 self.points[value["key"]] = PointRecord.model_validate(value["point"])
             except (ValueError, KeyError, TypeError) as error:  # pydantic's own among them
                 raise RequestError(f"{self.path}:{number} is no point of a tuning; --fresh starts over.") from error
-            good += len(line)
-        self._file.truncate(good)
 
     def append(self, key: str, point: PointRecord) -> None:
         """Writes one point, and returns when it is on disk."""
-        line = json.dumps({"key": key, "point": point.model_dump(mode="json")}, ensure_ascii=False, allow_nan=False)
-        self._file.write(line.encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        self._file.append(
+            json.dumps({"key": key, "point": point.model_dump(mode="json")}, ensure_ascii=False, allow_nan=False)
+        )
         self.points[key] = point
 
     def __enter__(self) -> Self:

@@ -24,15 +24,18 @@ from xkeb.leaderboard.site.entries import (
     Entry,
     baselines,
     find_results,
+    in_slice,
     published,
     published_entries,
     slug,
     unused,
 )
+from xkeb.leaderboard.site.evidence import chinese_edits
 from xkeb.leaderboard.site.samples import Collector, Numbers
 from xkeb.leaderboard.site.summary import summarize
 from xkeb.leaderboard.site.tables import Board, as_csv, as_json, boards
-from xkeb.leaderboard.site.ties import PairedTests
+from xkeb.leaderboard.site.ties import PairedTests, sample_id
+from xkeb.tasks.slices import HEADLINE
 from xkeb.types import Sight
 
 MARKER = ".xkeb-site"
@@ -104,6 +107,7 @@ def build_site(results: Iterable[Path], output: Path, *, with_published: bool = 
     _copy_static(site)
     names = {kind: _names(entries, kind) for kind in ("task", "model", "method")}
     site.templates.globals["pages"] = names
+    told = in_slice(entries, HEADLINE) or entries
     tests = _results(site, findings.entries, {entry.cell[:3]: entry for entry in printed})
     _listing(
         site,
@@ -114,7 +118,9 @@ def build_site(results: Iterable[Path], output: Path, *, with_published: bool = 
         tests,
         partial(_overview_charts, entries),
         broken=findings.broken,
-        summaries=[view for badge in ("published", "reproduced") if (view := summarize(entries, badge)) is not None],
+        summaries=[
+            view for view in (summarize(entries, "published"), summarize(told, "reproduced")) if view is not None
+        ],
     )
     for kind in ("task", "model", "method"):
         for name, page in names[kind].items():
@@ -124,9 +130,33 @@ def build_site(results: Iterable[Path], output: Path, *, with_published: bool = 
                 site, f"{kind}s/{page}.html", "listing.html", members, f"{kind}-{page}", tests, pictures,
                 kind=kind, name=name,
             )  # fmt: skip
-    site.page("about.html", "about.html", printed=published())
+    site.page("about.html", "about.html")
+    _published(site)
     site.page("submit.html", "submit.html")
     return Built(output / "index.html", len(printed), len(findings.entries), findings.broken)
+
+
+def _published(site: Site) -> None:
+    """The page about the published numbers, whether they stand on this site or not."""
+    rows = list(published_entries())
+    edits = chinese_edits(rows)
+    highest = max(row.reliability[1] for row in edits if row.gap > 0)
+    values = (
+        _Least(entry.model, entry.source, mean)
+        for entry in rows
+        if (mean := entry.mean(("reliability", entry.source))) is not None
+    )
+    least = min(values, key=lambda value: value.mean)
+    site.page("published.html", "published.html", printed=published(), edits=edits, highest=highest, least=least)
+
+
+@dataclass(frozen=True)
+class _Least:
+    """Where the published F1 is lowest."""
+
+    model: str
+    source: str
+    mean: float
 
 
 def _clear(output: Path, sources: Iterable[Path]) -> None:
@@ -182,7 +212,8 @@ def _listing(
     **context: Any,
 ) -> None:
     """A page of tables and pictures."""
-    tables = boards(entries, prefix, tests)
+    first = in_slice(entries, HEADLINE)
+    tables = [*boards(first, f"{prefix}-{slug(HEADLINE)}", tests), *boards(entries, prefix, tests)]
     for table in tables:
         site.board(table)
     site.page(path, template, boards=tables, charts=charts.present(pictures()), **context)
@@ -239,10 +270,11 @@ def _results(site: Site, entries: Sequence[Entry], counterparts: Mapping[tuple[s
     questions, subjects = Numbers(), Numbers()
     samples = {}
     for entry in entries:
-        collector = Collector(questions, subjects, entry.headline)
-        shown = write_cases(entry, site.folder / "results" / entry.id, collector)
+        parts = [entry, *in_slice([entry], HEADLINE)]
+        collectors = [Collector(questions, subjects, entry.headline, part.within) for part in parts]
+        shown = write_cases(entry, site.folder / "results" / entry.id, collectors)
         if shown.problem is None:
-            samples[entry.id] = collector.samples()
+            samples.update({sample_id(part): one.samples() for part, one in zip(parts, collectors, strict=True)})
         _result(site, entry, shown, counterparts.get(entry.cell[:3]))
     return PairedTests(samples)
 
@@ -274,6 +306,7 @@ def _result(site: Site, entry: Entry, shown: Pages, counterpart: Entry | None) -
         counterpart=counterpart,
         incomparable=why_incomparable(entry) if counterpart else None,
         why_incomparable=why_incomparable,
+        slices={name: scores for name, scores in entry.slices.items() if scores},
         shown_to_method=_shown_to(entry.result.method.sees),
     )
 

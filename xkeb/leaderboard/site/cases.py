@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,11 @@ class Pages:
     """Why there are none, or not all."""
 
 
-def write_cases(entry: Entry, folder: Path, collector: Collector) -> Pages:
+def write_cases(entry: Entry, folder: Path, collectors: Sequence[Collector]) -> Pages:
     """Writes ``cases.js`` and gives what the page itself holds. A journal that is missing or damaged is said to be so.
 
     Args:
-        collector: is handed each case, too, so that no file is read twice.
+        collectors: are handed each case, too, so that no file is read twice.
     """
     assert entry.result is not None and entry.folder is not None
     case_ids = set(entry.result.case_ids)
@@ -44,7 +44,8 @@ def write_cases(entry: Entry, folder: Path, collector: Collector) -> Pages:
         out.write(b"xkebCases([")
         try:
             for record in _read(entry.folder / CASES, case_ids):
-                collector.add(record)
+                for collector in collectors:
+                    collector.add(record)
                 case = _shown(record, entry.headline)
                 if n < FIRST:
                     first.append(case)

@@ -221,7 +221,7 @@ def training_sizes(entries: Sequence[Entry], name: str) -> Chart | None:
     by_method: dict[tuple[str, str, str, str], list[Entry]] = {}
     for entry in entries:
         if entry.train_size is not None:
-            by_method.setdefault((entry.method, entry.model, entry.task, entry.protocol), []).append(entry)
+            by_method.setdefault((entry.method, entry.model, entry.task, entry.asked), []).append(entry)
     traces: dict[str, list[dict[str, Any]]] = {prop: [] for prop in PROPERTIES}
     rows = []
     for (method, model, task, _), members in sorted(by_method.items()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from xkeb.errors import RequestError
 from xkeb.results.schema import HEADLINES, Result, Score, Scores
-from xkeb.types import Sight
+from xkeb.types import PromptStyle, Sight
 from xkeb.utils.hashing import digest_file
 
 
@@ -55,11 +55,22 @@ class Entry:
     result: Result | None = field(default=None, repr=False)
     sees: Sequence[Sight] | None = None
     """What the method was shown of the data; None where that isn't known."""
+    prompt: PromptStyle = "plain"
+    """How questions were put."""
+    slices: Mapping[str, Mapping[Cell, Mapping[str, AnyScore]]] = field(default_factory=dict, repr=False)
+    """``KIND=VALUE`` -> the same as `scores`, of the cases of that slice."""
+    within: str | None = None
+    """The slice that `scores` are of; None for all cases."""
 
     @property
     def cell(self) -> tuple[str, str, str, str]:
         """What a published and a reproduced row have in common."""
-        return self.task, self.model, self.method, self.protocol
+        return self.task, self.model, self.method, self.asked
+
+    @property
+    def asked(self) -> str:
+        """Protocol, and prompt style where that isn't plain: only rows that have the same are compared."""
+        return self.protocol if self.prompt == "plain" else f"{self.protocol}, {self.prompt}"
 
     @property
     def saw_target_answer(self) -> bool:
@@ -180,26 +191,39 @@ def _entry(file: Path, result: Result, sha256: str) -> Entry:
         file.parent,
         result,
         result.method.sees,
+        result.prompt,
+        {name: _flat(scores) for name, scores in result.slices.items()},
     )
 
 
 def baselines(entries: Iterable[Entry]) -> Iterator[Entry]:
     """What the unedited models answered: a row a task and model with results of one's own, from the one with most cases."""
-    fullest: dict[tuple[str, str, str], Entry] = {}
+    fullest: dict[tuple[str, str, str, PromptStyle], Entry] = {}
     for entry in entries:
         if entry.result is None:
             continue
-        key = (entry.task, entry.model, entry.protocol)
+        key = (entry.task, entry.model, entry.protocol, entry.prompt)
         best = fullest.get(key)
         if best is None or best.result is None or len(entry.result.case_ids) > len(best.result.case_ids):
             fullest[key] = entry
-    for (task, model, protocol), entry in sorted(fullest.items()):
+    for (task, model, protocol, prompt), entry in sorted(fullest.items(), key=lambda item: item[0]):
         assert entry.result is not None
-        scores = _flat(entry.result.scores_before)
+        of_slices = {name: _flat(scores) for name, scores in entry.result.slices_before.items()}
+        name = slug("baseline", task, model, protocol, *([] if prompt == "plain" else [prompt]))
         yield Entry(
-            slug("baseline", task, model, protocol), "baseline", task, entry.source, entry.target, model,
-            "no edit", protocol, scores, "before any edit",
+            name, "baseline", task, entry.source, entry.target, model, "no edit", protocol,
+            _flat(entry.result.scores_before), "before any edit", prompt=prompt, slices=of_slices,
         )  # fmt: skip
+
+
+def in_slice(entries: Iterable[Entry], name: str) -> list[Entry]:
+    """The rows that have a slice beside others of its kind, with the scores of that slice."""
+    kind = name.partition("=")[0]
+    return [
+        replace(entry, scores=entry.slices[name], within=name)
+        for entry in entries
+        if name in entry.slices and sum(other.partition("=")[0] == kind for other in entry.slices) > 1
+    ]
 
 
 def _flat(scores: Scores) -> dict[Cell, Mapping[str, AnyScore]]:

@@ -36,19 +36,23 @@ class Numbers:
 
 @dataclass(slots=True)
 class Collector:
-    """Gathers a result's scores, case by case."""
+    """Gathers a result's scores, case by case: of all, or of those of a slice."""
 
     questions: Numbers
     subjects: Numbers
     metric: str
     """What the table's marks are about: the result's headline."""
+    within: str | None = None
+    """The slice."""
     _places: dict[Cell, list[tuple[int, int, float]]] = field(default_factory=dict)
 
     def add(self, case: CaseRecord) -> None:
+        if self.within is not None and self.within not in (f"{kind}={value}" for kind, value in case.slices.items()):
+            return
         subject = self.subjects.of(cluster_of(case))
         for probe in case.probes:
             value = probe.scores.get(self.metric)
-            if value is not None:
+            if value is not None and not probe.blank:
                 asked = (case.case_id, probe.property, probe.language, probe.prompt, probe.reference)
                 place = self._places.setdefault((probe.property, probe.language), [])
                 place.append((self.questions.of(asked), subject, value))

@@ -40,6 +40,8 @@ class Summary:
     methods: Sequence[Means]
     baseline: Means | None
     """What the same models answer before any edit."""
+    within: str | None = None
+    """The slice that all of this is of."""
 
 
 def summarize(entries: Sequence[Entry], badge: Badge) -> Summary | None:
@@ -59,6 +61,7 @@ def summarize(entries: Sequence[Entry], badge: Badge) -> Summary | None:
         _means("all", chosen),
         methods[:MOST],
         _means("baseline", before) if before else None,
+        chosen[0].within,
     )
 
 

@@ -64,6 +64,8 @@ class Board:
     columns: Sequence[Cell]
     """The first, reliability, is asked in the language of the edit, and so has ``""`` for a language."""
     rows: Sequence[Row]
+    within: str | None = None
+    """The slice whose scores it shows; None for all cases."""
 
     def values(self, name: str) -> list[str]:
         """What a filter offers: the values that occur of an entry's field."""
@@ -99,15 +101,16 @@ def board(entries: Sequence[Entry], languages: Sequence[str], name: str, tests: 
             sizes.setdefault(entry.cell, set()).add(entry.train_size)
     printed = {entry.cell: entry for entry in ordered if entry.badge == "published"}
     shown = [[_show(entry, column, printed) for column in columns] for entry in ordered]
-    for protocol in {entry.protocol for entry in ordered}:
-        able = [i for i, entry in enumerate(ordered) if entry.badge != "baseline" and entry.protocol == protocol]
-        rows = [ordered[i] for i in able]
-        tests.p_values(compared(rows, columns))  # all at once, which is faster
+    for asked in {entry.asked for entry in ordered}:
+        able = [i for i, entry in enumerate(ordered) if entry.badge != "baseline" and entry.asked == asked]
+        members = [ordered[i] for i in able]
+        tests.p_values(compared(members, columns))  # all at once, which is faster
         for k, column in enumerate(columns):
-            for i, (sign, tied) in zip(able, mark(rows, column, tests), strict=True):
+            for i, (sign, tied) in zip(able, mark(members, column, tests), strict=True):
                 shown[i][k] = replace(shown[i][k], mark=sign, ties=[able[best] for best in tied])
     train_sizes = [entry.train_size if len(sizes.get(entry.cell, ())) > 1 else None for entry in ordered]
-    return Board(name, languages, columns, [Row(*row) for row in zip(ordered, shown, train_sizes, strict=True)])
+    rows = [Row(*row) for row in zip(ordered, shown, train_sizes, strict=True)]
+    return Board(name, languages, columns, rows, entries[0].within)
 
 
 def _show(entry: Entry, column: Cell, printed: Mapping[tuple[str, str, str, str], Entry]) -> Shown:
@@ -115,7 +118,7 @@ def _show(entry: Entry, column: Cell, printed: Mapping[tuple[str, str, str, str]
     ours = entry.scores.get(place, {})
     theirs = printed.get(entry.cell)
     own, was = entry.mean(place), theirs.mean(place) if theirs else None
-    difference = None if own is None or was is None or why_incomparable(entry, place) else own - was
+    difference = None if own is None or was is None or entry.within or why_incomparable(entry, place) else own - was
     return Shown(ours, entry.headline, difference=difference)
 
 
@@ -157,6 +160,8 @@ def records(board: Board) -> list[dict[str, Any]]:
                 "model": entry.model,
                 "method": entry.method,
                 "protocol": entry.protocol,
+                "prompt": entry.prompt,
+                "slice": entry.within,
                 "origin": entry.origin,
                 "sees": None if entry.sees is None else list(entry.sees),
                 "train_size": entry.train_size,
@@ -180,7 +185,7 @@ def as_csv(board: Board) -> str:
     """One line a row; F1, EM and F1's interval of each column."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    facts = ("badge", "task", "source", "target", "model", "method", "protocol", "origin")
+    facts = ("badge", "task", "source", "target", "model", "method", "protocol", "prompt", "origin")
     heads = [f"{name}_{code or 'edited'}" for name, code in board.columns]
     writer.writerow(
         [*facts, "sees", *(f"{head}_{part}" for head in heads for part in ("f1", "em", "f1_low", "f1_high"))]

@@ -21,7 +21,7 @@ class PairedTests:
     """P-values of pairs of rows, each worked out once, however many tables show both."""
 
     samples: Mapping[str, Mapping[Cell, Sample]] = field(default_factory=dict)
-    """By an entry's id. An entry whose cases aren't at hand has none."""
+    """By `sample_id`. An entry whose cases aren't at hand has none."""
     _known: dict[Pair, float | None] = field(default_factory=dict)
 
     def p_values(self, pairs: Iterable[Pair]) -> dict[Pair, float | None]:
@@ -72,7 +72,12 @@ def compared(entries: Sequence[Entry], columns: Iterable[Cell]) -> list[Pair]:
 
 
 def _pair(best: Entry, other: Entry, column: Cell) -> Pair:
-    return best.id, other.id, place_of(best, column)
+    return sample_id(best), sample_id(other), place_of(best, column)
+
+
+def sample_id(entry: Entry) -> str:
+    """What a row's scores are kept under: those of a slice apart from those of all cases."""
+    return entry.id if entry.within is None else f"{entry.id}/{entry.within}"
 
 
 def place_of(entry: Entry, column: Cell) -> Cell:

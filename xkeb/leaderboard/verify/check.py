@@ -12,9 +12,11 @@ from pathlib import Path
 
 from xkeb.leaderboard.verify.recompute import Tally, check_answers, check_means
 from xkeb.leaderboard.verify.source import Sources, check_cases, selection
+from xkeb.results.blank import says_nothing
 from xkeb.results.reader import StoredResult, read_stored
-from xkeb.results.schema import CASES, CaseRecord, Result
+from xkeb.results.schema import CASES, CaseRecord, ProbeRecord, Result, comparable_group
 from xkeb.results.untrusted import inline, quoted
+from xkeb.tasks.asked import PAPER
 from xkeb.types import PROPERTIES
 
 
@@ -124,14 +126,24 @@ def _check_case(case: CaseRecord, result: Result) -> Iterator[str]:
     for name, code in counts:
         yield f"has a probe of {name} in {quoted(code)}, which the task doesn't ask"
     for probe in case.probes:
+        yield from _check_blank(probe, result)
         if probe.property == "reliability" and (probe.prompt, probe.reference) != (case.edit.prompt, case.edit.target):
             yield "asks for reliability with another question or answer than it edits"
+
+
+def _check_blank(probe: ProbeRecord, result: Result) -> Iterator[str]:
+    """Whether a question that can't measure locality is said to be one, and no other is."""
+    nothing = probe.property == "locality" and result.protocol != PAPER and says_nothing(probe.before)
+    if probe.blank != nothing:
+        yield f"has a blank of {str(probe.blank).lower()} where {probe.property} is compared with {quoted(probe.before)}"
 
 
 def _check_settings(result: Result) -> Iterator[str]:
     """Whether the hash of the settings is that of what the result says of them."""
     if result.run_settings().sha256 != result.settings:
-        yield "settings is not the hash of its task, model, method, protocol, metrics and seed"
+        yield "settings is not the hash of its task, model, method, protocol, prompt, regime, metrics and seed"
+    if result.comparable_group != (group := comparable_group(result.run_settings())):
+        yield f"comparable_group is {quoted(result.comparable_group)}, and {quoted(group)} by its settings"
 
 
 def _summary(result: Result, tally: Tally, notes: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from xkeb.registry.manager import get_plugins
 from xkeb.results.schema import CaseRecord, ProbeRecord, Result, Score, Scores
-from xkeb.results.statistics import mean_scores
+from xkeb.results.statistics import blank_scores, mean_scores, slice_scores
 from xkeb.results.untrusted import inline, quoted
 from xkeb.types import REPLACEMENT, Prediction, Probe
 
@@ -106,16 +106,15 @@ def check_means(result: Result, cases: Sequence[CaseRecord], tally: Tally) -> It
     """
     resampled = not _same_versions(result.environment)
     for key in KEYS:
-        stated, means = _flat(getattr(result, key)), _flat(mean_scores(cases, key))
-        for place in sorted(stated.keys() | means.keys()):
-            where = f"{key}.{'.'.join(map(inline, place))}"
-            if place not in means:
-                yield f"{where} is stated, and no case has it"
-            elif place not in stated:
-                yield f"{where} is missing, and {means[place].n} cases have it"
-            else:
-                tally.means += 1
-                yield from _compare(where, stated[place], means[place], resampled)
+        yield from _check_scores(key, getattr(result, key), mean_scores(cases, key), tally, resampled=resampled)
+        name = key.replace("scores", "slices")
+        parts, truth = getattr(result, name), slice_scores(cases, key)
+        for part in sorted(parts.keys() ^ truth.keys()):
+            wrong = "stated, and no slice of" if part in parts else "missing, and a slice of"
+            yield f"{name}.{inline(part)} is {wrong} its cases"
+        for part in sorted(parts.keys() & truth.keys()):
+            yield from _check_scores(f"{name}.{inline(part)}", parts[part], truth[part], tally, resampled=resampled)
+    yield from _check_blank(result, cases, tally, resampled=resampled)
     ran = [case.seconds for case in cases if case.seconds]
     for name in ("edit", "evaluate"):
         total, seconds = getattr(result.timing, f"{name}_seconds"), sum(getattr(second, name) for second in ran)
@@ -125,6 +124,34 @@ def check_means(result: Result, cases: Sequence[CaseRecord], tally: Tally) -> It
     spent = sum(seconds for name, seconds in phases if name != "load")
     if abs(wall - spent) > CLOSE * max(1, spent):
         yield f"timing.wall_seconds is stated as {wall:.6g}, and is {spent:.6g} by its phases"
+
+
+def _check_scores(where: str, stated: Scores, truth: Scores, tally: Tally, *, resampled: bool) -> Iterator[str]:
+    """What is wrong with a table of means."""
+    claims, means = _flat(stated), _flat(truth)
+    for place in sorted(claims.keys() | means.keys()):
+        at = f"{where}.{'.'.join(map(inline, place))}"
+        if place not in means:
+            yield f"{at} is stated, and no case has it"
+        elif place not in claims:
+            yield f"{at} is missing, and {means[place].n} cases have it"
+        else:
+            tally.means += 1
+            yield from _compare(at, claims[place], means[place], resampled)
+
+
+def _check_blank(result: Result, cases: Sequence[CaseRecord], tally: Tally, *, resampled: bool) -> Iterator[str]:
+    """What is wrong with the count of questions that can't measure locality, and with the means with them."""
+    stated, truth = result.blank, blank_scores(cases)
+    for language in sorted(stated.keys() | truth.keys()):
+        counts = [part[language].n if language in part else 0 for part in (stated, truth)]
+        if counts[0] != counts[1]:
+            yield f"blank.{inline(language)}.n is stated as {counts[0]}, and is {counts[1]} by its cases"
+        else:
+            claim: Scores = {"locality": {language: stated[language].scores}}
+            yield from _check_scores(
+                "blank", claim, {"locality": {language: truth[language].scores}}, tally, resampled=resampled
+            )
 
 
 def _flat(scores: Mapping[Any, Any] | Scores) -> dict[tuple[str, str, str], Any]:

@@ -13,6 +13,7 @@ from xkeb.results.schema import CaseRecord, Result
 from xkeb.results.untrusted import quoted
 from xkeb.tasks.asked import query_of
 from xkeb.tasks.config import Definition, TaskFile
+from xkeb.tasks.slices import TRAINING, slices_of
 from xkeb.tasks.task import load_definitions
 from xkeb.types import Case, LanguagePair
 
@@ -96,6 +97,10 @@ def check_cases(result: Result, cases: Mapping[str, CaseRecord], loaded: Split) 
         yield f"case {quoted(case_id)}: is skipped, and nothing in the data or in {len(cases):,} lines says why"
 
 
+def _listed(slices: Mapping[str, str]) -> str:
+    return quoted(", ".join(f"{kind}={value}" for kind, value in sorted(slices.items())) or "none")
+
+
 def _difference(result: Result, case: CaseRecord, original: Case) -> str | None:
     edit = original.edit
     for name, value in case.edit.model_dump().items():
@@ -103,6 +108,9 @@ def _difference(result: Result, case: CaseRecord, original: Case) -> str | None:
             return f"edit.{name} is {quoted(value)}, and {quoted(getattr(edit, name))} in the data"
     if case.status == "skipped":
         return None
+    told = {kind: value for kind, value in case.slices.items() if kind != TRAINING}
+    if told != (slices := slices_of(original)):
+        return f"is in the slices {_listed(told)}, and in {_listed(slices)} by the data"
     if len(case.probes) != len(original.probes):
         return f"has {len(case.probes)} probes, and {len(original.probes)} in the data"
     for i, (probe, expected) in enumerate(zip(case.probes, original.probes, strict=True)):
