@@ -59,6 +59,8 @@ class Language:
     """Cuts a text into the units that ``f1_units`` counts: words, or characters."""
     separator: str = " "
     """What stands between a prompt and its answer: a space, or nothing where the language writes none."""
+    abbreviations: frozenset[str] = frozenset()
+    """Words with a full stop that don't end a sentence, casefolded, beyond those that the library `sentencex` knows."""
     qa: str | None = None
     """How the prompt style ``qa`` puts a question, in this language's words: ``"Question: {}\\nAnswer:"``, with ``{}`` for
     the question. None: it can't be asked so."""
@@ -192,6 +194,8 @@ class Prediction:
     undecodable answers never count as equal."""
     ids: tuple[int, ...] = ()
     """The ids as predicted, one for each token of the reference under teacher forcing. Empty for a gold answer."""
+    raw: str | None = None
+    """All that the model said, where `text` is cut from it: a free answer."""
 
 
 class Metric(Protocol):
@@ -200,5 +204,15 @@ class Metric(Protocol):
     def __call__(self, prediction: Prediction, reference: Prediction, language: Language) -> float: ...
 
 
+class ChangeMetric(Protocol):
+    """A metric that looks at the answer before the edit, too."""
+
+    def __call__(
+        self, prediction: Prediction, reference: Prediction, language: Language, *, before: Prediction
+    ) -> float: ...
+
+
 DEFAULT_METRICS = ("f1", "em", "f1_pr", "f1_units")
 """Names of the metrics that a run scores unless told otherwise."""
+FREE_METRICS = ("f1_units", "exact", "contains", "contains_not_old", "repetition", "em")
+"""The same of free answers."""

@@ -94,7 +94,7 @@ def main(data_dir: Path | None, model: str, task: str, methods: str, limit: int,
         editor = prepare(xkeb.load_editor(method), backbone, data.training.cases)
         cases = supported_cases(editor, backbone, list(data)[:limit])
         for name, records in ask(backbone, editor, cases, batch).items():
-            headline = HEADLINES[name.partition(",")[0]]
+            headline, _ = HEADLINES[name.partition(",")[0]]
             click.echo(f"| {method} | {name} | {row(records, headline, languages)} |")
 
 

@@ -29,10 +29,10 @@ def main(folders: tuple[Path, ...], within: str | None, intervals: bool) -> None
             *((result, "(baseline)", _scores(result, within, before=True)) for result in group[:1]),
             *((result, result.method.name, _scores(result, within)) for result in group),
         ]:
-            metric = HEADLINES[result.protocol]
-            cells = [_cell(scores, "reliability", source, metric, intervals=intervals)]
-            cells += [_cell(scores, other, code, metric, intervals=intervals) for code in codes for other in others]
-            count = str(scores["reliability"][source][metric].n)
+            metrics = HEADLINES[result.protocol]
+            cells = [_cell(scores, "reliability", source, metrics, intervals=intervals)]
+            cells += [_cell(scores, other, code, metrics, intervals=intervals) for code in codes for other in others]
+            count = str(scores["reliability"][source][metrics[0]].n)
             click.echo("| " + " | ".join([result.task.source, name, count, *cells]) + " |")
 
 
@@ -42,11 +42,11 @@ def _scores(result: Result, within: str | None, *, before: bool = False) -> Scor
     return (result.slices_before if before else result.slices)[within]
 
 
-def _cell(scores: Scores, prop: Property, code: str, metric: str, *, intervals: bool) -> str:
+def _cell(scores: Scores, prop: Property, code: str, metrics: tuple[str, str], *, intervals: bool) -> str:
     measured = scores.get(prop, {}).get(code)
     if measured is None:
         return ""
-    f1, em = measured[metric], measured["em"]
+    f1, em = (measured[metric] for metric in metrics)
     return f"{f1.mean:.1f} ({f1.ci95[0]:.1f} to {f1.ci95[1]:.1f})" if intervals else f"{f1.mean:.1f} / {em.mean:.1f}"
 
 

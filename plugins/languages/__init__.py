@@ -9,15 +9,30 @@ from xkeb_plugins.languages.segmentation import characters, words
 LANGUAGES = (
     words("cs", "Czech", "Otázka: {}\nOdpověď:"),
     words("de", "German", "Frage: {}\nAntwort:", "der die das den dem des ein eine einen einem einer eines"),
-    words("en", "English", "Question: {}\nAnswer:", "a an the"),
+    words("en", "English", "Question: {}\nAnswer:", "a an the", abbreviations="st. approx. vs. c. ca. jr. sr."),
     words("es", "Spanish", "Pregunta: {}\nRespuesta:", "el la los las lo un una unos unas"),
-    words("fr", "French", "Question : {}\nRéponse :", "le la les l un une des", elides=True),
-    words("nl", "Dutch", "Vraag: {}\nAntwoord:", "de het een"),
+    words(
+        "fr",
+        "French",
+        "Question : {}\nRéponse :",
+        "le la les l un une des",
+        elides=True,
+        abbreviations="m. mm. mme. mlle. st. ste.",
+    ),
+    words("nl", "Dutch", "Vraag: {}\nAntwoord:", "de het een", abbreviations="d.w.z. o.a. m.n. ca. v.chr. n.chr. st."),
     words("pt", "Portuguese", "Pergunta: {}\nResposta:", "o a os as um uma uns umas"),
     words("ru", "Russian", "Вопрос: {}\nОтвет:"),
-    characters("th", "Thai", "คำถาม: {}\nคำตอบ:", separator=" "),  # a space is how Thai ends a sentence
-    words("tr", "Turkish", "Soru: {}\nCevap:", elides=True, capitals={"I": "ı", "İ": "i"}),
-    words("vi", "Vietnamese", "Câu hỏi: {}\nTrả lời:"),
+    # A space is how Thai ends a sentence.
+    characters("th", "Thai", "คำถาม: {}\nคำตอบ:", separator=" ", abbreviations="พ. พ.ศ. ค. ค.ศ. ดร. จ. อ. ต."),
+    words(
+        "tr",
+        "Turkish",
+        "Soru: {}\nCevap:",
+        elides=True,
+        abbreviations="m.ö. m.s. dr. prof. st.",
+        capitals={"I": "ı", "İ": "i"},
+    ),
+    words("vi", "Vietnamese", "Câu hỏi: {}\nTrả lời:", abbreviations="tp. ts. ths. gs. pgs. tt. q. p."),
     characters("zh", "Chinese", "问题：{}\n答案：", separator=""),
 )
 

@@ -24,6 +24,7 @@ def words(
     articles: str = "",
     *,
     elides: bool = False,
+    abbreviations: str = "",
     capitals: Mapping[str, str] | None = None,
 ) -> Language:
     """A language whose words stand apart. Articles don't count, as in SQuAD's scorer; but a text of nothing else keeps
@@ -31,6 +32,7 @@ def words(
 
     Args:
         qa: how it puts a question and asks for its answer.
+        abbreviations: that end no sentence, beyond those that the library `sentencex` knows.
         elides: an apostrophe ends a word (``l'eau``, ``Ankara'nın``) where otherwise it is part of one (``O'Neill``).
         capitals: letters whose small form is not the one that Unicode gives any language.
     """
@@ -43,13 +45,13 @@ def words(
         words = pattern.findall(unicodedata.normalize("NFC", normal))
         return [word for word in words if word not in dropped] or words
 
-    return Language(code, name, segment, qa=qa)
+    return Language(code, name, segment, abbreviations=frozenset(abbreviations.split()), qa=qa)
 
 
-def characters(code: str, name: str, qa: str, separator: str) -> Language:
+def characters(code: str, name: str, qa: str, separator: str, abbreviations: str = "") -> Language:
     """A language that writes no space between words: its units are what a reader sees as one character, that is extended
     grapheme clusters (Unicode's UAX #29): a Thai consonant with its vowel and tone marks is one."""
-    return Language(code, name, graphemes, separator, qa)
+    return Language(code, name, graphemes, separator, frozenset(abbreviations.split()), qa)
 
 
 def graphemes(text: str) -> list[str]:

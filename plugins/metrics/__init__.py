@@ -3,13 +3,24 @@
 from collections.abc import Callable
 
 from xkeb.registry.hookspecs import hookimpl
-from xkeb.types import Metric
+from xkeb.types import ChangeMetric, Metric
+from xkeb_plugins.metrics.free import contains, contains_not_old, exact, repetition
 from xkeb_plugins.metrics.overlap import em, f1, f1_pr, f1_units
 
-__all__ = ["em", "f1", "f1_pr", "f1_units"]
+__all__ = ["contains", "contains_not_old", "em", "exact", "f1", "f1_pr", "f1_units", "repetition"]
 
 
 @hookimpl
-def register_metrics(register: Callable[[str, Metric | str], None]) -> None:
-    for metric in (em, f1, f1_pr, f1_units):
-        register(metric.__name__, metric)
+def register_metrics(register: Callable[[str, Metric | ChangeMetric | str], None]) -> None:
+    metrics: tuple[Metric | ChangeMetric, ...] = (
+        em,
+        f1,
+        f1_pr,
+        f1_units,
+        exact,
+        contains,
+        contains_not_old,
+        repetition,
+    )
+    for metric in metrics:
+        register(str(getattr(metric, "__name__", "")), metric)

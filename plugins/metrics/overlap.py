@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
+from typing import TypeVar
 
 from xkeb.types import REPLACEMENT, Language, Prediction
 
+F = TypeVar("F", bound=Callable[..., float])
 
+
+def counts_tokens(measure: F) -> F:
+    """Marks a metric that looks at the tokens of an answer, not at its text alone: it can't score a text that is cut anew."""
+    measure.counts_tokens = True  # type: ignore[attr-defined]
+    return measure
+
+
+@counts_tokens
 def em(prediction: Prediction, reference: Prediction, language: Language) -> float:
     """Exact match: 1 where the stripped texts are the same. Two undecodable texts must be the same in ids as well,
     which `Prediction.tokens` sees to."""
     return float(prediction.text == reference.text and prediction.tokens == reference.tokens)
 
 
+@counts_tokens
 def f1(prediction: Prediction, reference: Prediction, language: Language) -> float:
     """Harmonic mean of precision and recall over bags of the backbone's tokens (Section 4.1 of the paper; SQuAD)."""
     if em(prediction, reference, language):
@@ -21,6 +32,7 @@ def f1(prediction: Prediction, reference: Prediction, language: Language) -> flo
     return harmonic_mean(*_precision_recall(prediction.tokens, reference.tokens))
 
 
+@counts_tokens
 def f1_pr(prediction: Prediction, reference: Prediction, language: Language) -> float:
     """Precision times recall over the same bags: what the released code computed, and called F1, until November 2024."""
     if em(prediction, reference, language):

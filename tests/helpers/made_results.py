@@ -60,14 +60,14 @@ def result(
     cells = [("reliability", source)]
     cells += [(name, code) for name in ("generality", "locality", "portability") for code in (source, target)]
 
-    headline = HEADLINES[protocol]
+    headline, exact = HEADLINES[protocol]
 
     def scores(default: float, special: Mapping[Cell, Json]) -> Json:
         found: Json = {}
         for cell in cells:
             metrics = {
                 headline: special.get(cell, score(default, default - 10, default + 10)),
-                "em": score(default / 2),
+                exact: score(default / 2),
             }
             found.setdefault(cell[0], {})[cell[1]] = metrics
         return found
@@ -102,7 +102,7 @@ def result(
         "prompt": "plain",
         "regime": "single",
         "comparable_group": f"{task}/{protocol}",
-        "metrics": [headline, "em"],
+        "metrics": [headline, exact],
         "seed": 0,
         "selection": "all",
         "scores": scores(50.0, f1 or {}),

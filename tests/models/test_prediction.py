@@ -12,7 +12,7 @@ import torch
 
 import xkeb
 from xkeb.editing.changes import ContextChange, batched
-from xkeb.models import prediction
+from xkeb.models import passes
 from xkeb.models.backbone import Backbone
 from xkeb.models.interventions import Intervention
 from xkeb.models.prediction import predict
@@ -81,7 +81,7 @@ def test_answers_do_not_depend_on_the_bound_on_a_batchs_tokens(tiny: Backbone, m
     queries = questions()
     usual = ids(tiny, queries)
     for bound in (1, 100):
-        monkeypatch.setattr(prediction, "BATCH_TOKENS", bound)
+        monkeypatch.setattr(passes, "BATCH_TOKENS", bound)
         assert ids(tiny, queries) == usual
 
 

@@ -67,7 +67,7 @@ def test_the_keys_of_both_files_are_those_of_the_models(finished_runs: Runs, met
 
 def test_the_golden_keys() -> None:
     """Typed in by hand: whoever changes a field changes a version, and `docs/result-schema.md`."""
-    assert (SCHEMA_VERSION, LINES_VERSION) == (5, 4)
+    assert (SCHEMA_VERSION, LINES_VERSION) == (5, 5)
     assert list(Result.model_fields) == [
         *(
             "schema_version",

@@ -13,7 +13,20 @@ import click
 from xkeb.cli.options import DEBUG, add_common_options
 from xkeb.errors import PluginWarning, RequestError, XkebError, unknown
 
-COMMANDS = ("run", "train", "tune", "edit", "compare", "leaderboard", "ls", "validate", "data", "new", "doctor")
+COMMANDS = (
+    "run",
+    "train",
+    "tune",
+    "edit",
+    "compare",
+    "rescore",
+    "leaderboard",
+    "ls",
+    "validate",
+    "data",
+    "new",
+    "doctor",
+)
 
 
 class LazyGroup(click.Group):

@@ -136,7 +136,7 @@ def _show_blank(group: Sequence[Result], out: Console) -> None:
 def _metrics(result: Result) -> tuple[str, str]:
     """The two metrics that a table shows, where they were measured: f1, as the protocol's own code computes it, and em."""
     measured = list(next(iter(next(iter(result.scores.values())).values()))) if result.scores else []
-    chosen = [name for name in (HEADLINES[result.protocol], "em") if name in measured] or measured
+    chosen = [name for name in HEADLINES[result.protocol] if name in measured] or measured
     return (chosen[0] if chosen else "", chosen[1] if len(chosen) > 1 else "")
 
 

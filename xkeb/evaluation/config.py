@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xkeb.errors import RequestError
-from xkeb.types import DEFAULT_METRICS
+from xkeb.tasks.asked import GENERATE
+from xkeb.types import DEFAULT_METRICS, FREE_METRICS
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,8 @@ class RunConfig:
     """The same of a run file: `method_args` win over it, and what it says of methods that don't run is of no concern."""
     settings: Sequence[Path] = ()
     """Files of `xkeb tune`, with options of methods; `method_args` go before them."""
-    metrics: Sequence[str] = DEFAULT_METRICS
+    metrics: Sequence[str] | None = None
+    """None: those of the protocol."""
     protocol: str = "teacher_forcing"
     protocol_args: Mapping[str, Any] = field(default_factory=dict)
     """Options of the protocol."""
@@ -86,6 +88,13 @@ class RunConfig:
     observers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Registered observers of the run, by name, with their options."""
     command: str = ""
+
+    @property
+    def scored(self) -> Sequence[str]:
+        """The metrics that are measured."""
+        if self.metrics is not None:
+            return self.metrics
+        return FREE_METRICS if self.protocol == GENERATE else DEFAULT_METRICS
 
     @property
     def selection(self) -> Literal["all", "first", "named"]:

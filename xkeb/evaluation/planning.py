@@ -231,10 +231,10 @@ def _check_numbers(config: RunConfig) -> None:
 
 
 def _check_names(config: RunConfig) -> None:
-    for flag, values in (("--tasks", config.tasks), ("--model", config.models), ("--metrics", config.metrics)):
+    for flag, values in (("--tasks", config.tasks), ("--model", config.models), ("--metrics", config.scored)):
         if not values:
             raise RequestError(f"{flag} names nothing.")
-    for metric in config.metrics:
+    for metric in config.scored:
         get_plugins().metrics.get(metric)
     get_plugins().executors.entry(config.executor)
     for observer in config.observers:

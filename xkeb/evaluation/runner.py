@@ -156,7 +156,7 @@ class JobRunner:
 
     def _score(self, case: Case, before: Answers, answered: _Answered, seconds: dict[str, float]) -> CaseRecord:
         before = [answered.compared.get(i, answer) for i, answer in enumerate(before)]
-        metrics, settings = self.config.metrics, self.settings.sha256
+        metrics, settings = self.config.scored, self.settings.sha256
         slices = slices_of(case, self.job.task.trained_answers)
         return score_case(
             case, before, answered.after, self.backbone, metrics, seconds, settings, self.protocol, slices

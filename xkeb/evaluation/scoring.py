@@ -8,8 +8,9 @@ from xkeb.evaluation.probing import USUAL
 from xkeb.evaluation.protocols import Protocol
 from xkeb.models.backbone import Backbone
 from xkeb.registry.manager import get_plugins
+from xkeb.results.answers import measured
 from xkeb.results.blank import says_nothing
-from xkeb.results.schema import CaseRecord, CaseSeconds, EditRecord, ProbeRecord, Tokens
+from xkeb.results.schema import CaseRecord, CaseSeconds, EditRecord, ProbeRecord, RawRecord, Tokens
 from xkeb.types import Case, Metric, Prediction, Probe, Query
 
 
@@ -78,8 +79,9 @@ def _score_probe(
         compared=reference.text if reference.text != query.target.strip() else None,
         before=before.text,
         after=after.text,
-        scores={name: measure(after, expected, language) for name, measure in measures.items()},
-        scores_before={name: measure(before, expected, language) for name, measure in measures.items()},
+        scores=measured(measures, after, expected, language, before),
+        scores_before=measured(measures, before, expected, language, before),
         tokens=Tokens(reference=list(reference.tokens), before=list(before.tokens), after=list(after.tokens)),
+        raw=None if before.raw is None or after.raw is None else RawRecord(before=before.raw, after=after.raw),
         blank=probe.judged_by == "before" and not protocol.blank_counts and says_nothing(before.text),
     )

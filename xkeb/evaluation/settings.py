@@ -19,7 +19,7 @@ def run_settings(job: Job, backbone: Backbone, editor: Editor, protocol: Protoco
         protocol=protocol.name,
         protocol_args=protocol.options,
         prompt=job.prompt,
-        metrics=list(config.metrics),
+        metrics=list(config.scored),
         seed=config.seed,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -151,6 +152,11 @@ class Backbone:
         frame = self.frame(language)
         return tokenization.encode(self.tokenizer, frame.text(prompt, context), target, frame.separator)
 
+    def encode_question(self, prompt: str, language: str | Language, *, context: str = "") -> Encoded:
+        """Tokens of a question that is to be answered freely, put as `prompt` says: the model says whatever stands between
+        the two itself."""
+        return tokenization.encode(self.tokenizer, self.frame(language).text(prompt, context))
+
     def frame(self, language: str | Language) -> Frame:
         """What stands around a question in that language.
 
@@ -184,6 +190,11 @@ class Backbone:
         """Predicted ids as an answer. Special ones are no part of it."""
         return tokenization.decode(self.tokenizer, list(ids), self.special_ids)
 
+    def said(self, ids: Sequence[int]) -> str:
+        """The text of ids that follow a prompt, letter for letter, without special ones."""
+        kept = [token for token in ids if token not in self.special_ids]
+        return str(self.tokenizer.decode(kept, clean_up_tokenization_spaces=False))
+
     def encode_reference(self, text: str) -> Prediction:
         """A reference text as an answer."""
         return tokenization.encode_reference(self.tokenizer, text)
@@ -191,8 +202,8 @@ class Backbone:
     def retokenize(self, answer: Prediction) -> Prediction:
         """Another model's answer, its text counted in this backbone's tokens."""
         if REPLACEMENT in answer.text:  # not to be encoded back, and equal to no answer of this backbone's
-            return Prediction(answer.text, tuple(-1 - i for i in answer.ids), answer.ids)
-        return Prediction(answer.text, self.encode_reference(answer.text).tokens, answer.ids)
+            return dataclasses.replace(answer, tokens=tuple(-1 - i for i in answer.ids))
+        return dataclasses.replace(answer, tokens=self.encode_reference(answer.text).tokens)
 
     # The forward pass in parts ----------------------------------------------------------------------------------------
 

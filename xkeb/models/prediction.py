@@ -2,61 +2,48 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
+from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Sequence
 
 import torch
 from transformers import DynamicCache
 
 from xkeb.models.backbone import Backbone
-from xkeb.models.batching import group_by_length, pad
+from xkeb.models.batching import pad
 from xkeb.models.interventions import Delegate, Intervention, installed_intervention
-from xkeb.models.oom import OutOfMemory, OutOfMemoryError, attempt
+from xkeb.models.passes import Passes, TokenRow
 from xkeb.types import Prediction, Query
 
-BATCH_TOKENS = 4096
-"""Padded tokens of one forward pass. Bounds its memory whatever the number of rows. Where even that is too much, the batch is
-halved, down to one row."""
 
-
-@dataclass(frozen=True, slots=True)
-class TokenRow:
-    """A text to be passed, in tokens."""
-
-    ids: tuple[int, ...]
-    positions: tuple[int, ...]
-    """Where the next token is predicted, in ascending order."""
-    row: int = 0
-    """Which change is at work, where several are."""
-    has_context: bool = False
-    """Whether it begins with a long text that others of this `row` begin with, too."""
-
-
-class AnswerStyle(Protocol):
+class AnswerStyle(ABC):
     """How a question becomes texts to pass, and predicted ids an answer."""
 
+    def ids(
+        self, backbone: Backbone, rows: Sequence[TokenRow], intervention: Intervention | None, batch_size: int
+    ) -> list[list[int]]:
+        """The ids that the backbone says to each row: by default the argmax at its positions."""
+        return predict_rows(backbone, rows, intervention, batch_size=batch_size)
+
+    @abstractmethod
     def rows(self, backbone: Backbone, query: Query, context: str) -> Sequence[TokenRow]:
         """The texts of one question.
 
         Args:
             context: what a change puts before the prompt.
         """
-        ...
 
+    @abstractmethod
     def answer(self, backbone: Backbone, query: Query, predicted: Sequence[Sequence[int]]) -> Prediction:
         """The answer, from the ids predicted in each row."""
-        ...
 
     def passed_on(self, backbone: Backbone, reply: Prediction) -> Prediction:
         """Another model's answer, its text counted as the backbone's own are."""
-        ...
+        return backbone.retokenize(reply)
 
 
-class TeacherForcing:
+class TeacherForcing(AnswerStyle):
     """The ids of prompt and answer are tokenised once, so that one pass gives the same tokens as predicting from growing
     prefixes of these ids."""
 
@@ -67,9 +54,6 @@ class TeacherForcing:
 
     def answer(self, backbone: Backbone, query: Query, predicted: Sequence[Sequence[int]]) -> Prediction:
         return backbone.decode(predicted[0])
-
-    def passed_on(self, backbone: Backbone, reply: Prediction) -> Prediction:
-        return backbone.retokenize(reply)
 
 
 TEACHER_FORCING = TeacherForcing()
@@ -84,7 +68,7 @@ def predict(
     batch_size: int = 64,
     style: AnswerStyle = TEACHER_FORCING,
 ) -> list[Prediction]:
-    """The argmax at each answer position, in the order of `queries`.
+    """The answers in a style, in the order of `queries`: by default the argmax at each position of the gold answer.
 
     Queries of similar length share a batch; those of one row that begin with the same long context share one pass over it.
 
@@ -120,7 +104,7 @@ def _answer(
     contexts = [query.context or _context(intervention, query) for query in queries]
     rows = [style.rows(backbone, query, context) for query, context in zip(queries, contexts, strict=True)]
     flat = [row for own in rows for row in own]
-    predicted = iter(predict_rows(backbone, flat, intervention, batch_size=batch_size))
+    predicted = iter(style.ids(backbone, flat, intervention, batch_size))
     return [
         style.answer(backbone, query, [next(predicted) for _ in own]) for query, own in zip(queries, rows, strict=True)
     ]
@@ -153,92 +137,19 @@ def predict_rows(
         intervention: the changes at work, one for each `TokenRow.row`.
         batch_size: most rows of one forward pass.
     """
-    passes = _Passes(backbone, rows, intervention, batch_size)
-    predicted: dict[int, list[int]] = {}
-    for members, alike in passes.groups():
-        predicted.update(passes.answer(members, alike))
-    return [predicted[i] for i in range(len(rows))]
+    return _Predictions(backbone, rows, intervention, batch_size).run()
 
 
-class _Passes:
-    """The rows of one call."""
-
-    def __init__(
-        self, backbone: Backbone, rows: Sequence[TokenRow], intervention: Intervention | None, batch_size: int
-    ) -> None:
-        self.backbone, self.rows, self.intervention = backbone, rows, intervention
-        self.batch_size = batch_size
-
-    def groups(self) -> Iterator[tuple[list[int], bool]]:
-        """Rows to be batched together, and whether they begin alike: those of a change with a context do."""
-        by_row: dict[int | None, list[int]] = defaultdict(list)
-        for i, row in enumerate(self.rows):
-            by_row[row.row if row.has_context else None].append(i)
-        for change, members in by_row.items():
-            yield members, change is not None and len(members) > 1
-
-    def answer(self, members: Sequence[int], alike: bool) -> dict[int, list[int]]:
-        """Argmax ids of each row. What all begin with is passed once, and kept as keys and values."""
-        asked = [i for i in members if self.rows[i].positions]
-        answers: dict[int, list[int]] = {i: [] for i in members}
-        # The pass after the prefix needs at least the token that predicts the first of the answer.
-        prefix = _common([self.rows[i].ids[: self.rows[i].positions[0]] for i in asked]) if alike and asked else 0
-        past = None
-        if prefix:
-            past = DynamicCache(config=self.backbone.model.config)
-            self._select(asked[:1])
-            self.backbone.hidden(torch.tensor([self.rows[asked[0]].ids[:prefix]], device=self.backbone.device), past)
-        for batch in self._batches(asked, prefix):
-            answers.update(self._halving(batch, prefix, past))
-        return answers
-
-    def _halving(self, batch: Sequence[int], prefix: int, past: DynamicCache | None) -> dict[int, list[int]]:
-        """Of a batch in one pass, or in as many as memory takes; those to come have no more rows."""
-        answers: dict[int, list[int]] = {}
-        while batch:
-            part = batch[: self.batch_size]
-            answered = attempt(self._pass, part, prefix, past)
-            if not isinstance(answered, OutOfMemory):
-                answers.update(answered)
-                batch = batch[len(part) :]
-            elif len(part) == 1:
-                tokens = len(self.rows[part[0]].ids)
-                raise OutOfMemoryError(f"Memory ran out with one question of {tokens} tokens: {answered.message}")
-            else:
-                self.batch_size = len(part) // 2
-        return answers
-
-    def _batches(self, members: Sequence[int], prefix: int) -> Iterator[list[int]]:
-        """Members of similar length, in batches of at most `batch_size` rows and `BATCH_TOKENS` padded tokens after the
-        first `prefix`."""
-        lengths = [len(self.rows[i].ids) + 1 - prefix for i in members]
-        for group in group_by_length(lengths, self.backbone.saturating_tokens, most_tokens=BATCH_TOKENS):
-            while group:
-                batch, group = group[: self.batch_size], group[self.batch_size :]
-                yield [members[i] for i in batch]
+class _Predictions(Passes):
+    """One pass of a batch, the head at the rows' positions only."""
 
     def _pass(self, batch: Sequence[int], prefix: int, past: DynamicCache | None) -> dict[int, list[int]]:
-        """Argmax ids of one batch. `past` holds the first `prefix` tokens, which are the same in all its rows."""
         backbone, rows = self.backbone, self.rows
-        cache = copy.deepcopy(past)
-        if cache is not None:
-            cache.batch_repeat_interleave(len(batch))
+        cache = self.repeated(past, len(batch))
         ids = pad([rows[i].ids[prefix:] for i in batch], backbone.pad_id, backbone.device)
-        self._select(batch)
+        self.select(batch)
         hidden = backbone.hidden(ids, cache)  # (B, T, D)
         where = [(row, position - prefix) for row, i in enumerate(batch) for position in rows[i].positions]
         at_rows, at_positions = (torch.tensor(axis, device=hidden.device) for axis in zip(*where, strict=True))
         predicted = iter(backbone.logits(hidden[at_rows, at_positions]).argmax(-1).tolist())
         return {i: [next(predicted) for _ in rows[i].positions] for i in batch}
-
-    def _select(self, batch: Sequence[int]) -> None:
-        if self.intervention:
-            self.intervention.select([self.rows[i].row for i in batch])
-
-
-def _common(texts: Sequence[Sequence[int]]) -> int:
-    """Length of the longest common prefix."""
-    for i, column in enumerate(zip(*texts, strict=False)):
-        if len(set(column)) > 1:
-            return i
-    return min(map(len, texts))

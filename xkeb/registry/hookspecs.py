@@ -17,7 +17,7 @@ from xkeb.types import Language, LanguagePair
 
 if TYPE_CHECKING:
     from xkeb.data.dataset import Dataset
-    from xkeb.types import Metric
+    from xkeb.types import ChangeMetric, Metric
 
 PROJECT = "xkeb"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -45,8 +45,9 @@ def register_language_pairs(register: Callable[[str, LanguagePair | str], None])
 
 
 @hookspec
-def register_metrics(register: Callable[[str, Metric | str], None]) -> None:
-    """Metrics: functions of two predictions and their language, from 0 to 1 (see `xkeb.types.Metric`)."""
+def register_metrics(register: Callable[[str, Metric | ChangeMetric | str], None]) -> None:
+    """Metrics: functions of two predictions and their language, from 0 to 1 (see `xkeb.types.Metric`). One with a parameter
+    `before` is given the answer before the edit, too (`xkeb.types.ChangeMetric`)."""
 
 
 @hookspec

@@ -23,7 +23,7 @@ SCHEMA_VERSION = 5
 """Of result.json. 2 brought `seed`, `metrics` and the phases of `timing`; 3 what a model is beside its registered name,
 what a method may see, and which cases were selected; 4 the options of a protocol, `n_clusters` of a score, and errors and
 intervals over clusters; 5 `prompt`, `regime`, `comparable_group`, the slices, and blank answers apart from locality."""
-LINES_VERSION = 4
+LINES_VERSION = 5
 """Of a line of cases.jsonl and before.jsonl. A part of their settings, unlike the version of result.json, which can be made
 again from the lines."""
 RESULT, CASES, BASELINE = "result.json", "cases.jsonl", "before.jsonl"
@@ -47,9 +47,14 @@ Name = Annotated[str, AfterValidator(_check_name)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0)]
-ProtocolName = Literal["teacher_forcing", "paper"]
-HEADLINES: Mapping[str, str] = {"teacher_forcing": "f1", "paper": "f1_pr"}
-"""The metric that a protocol's tables call F1: the paper's are of the product of precision and recall."""
+ProtocolName = Literal["teacher_forcing", "paper", "generate"]
+HEADLINES: Mapping[str, tuple[str, str]] = {
+    "teacher_forcing": ("f1", "em"),
+    "paper": ("f1_pr", "em"),
+    "generate": ("f1_units", "exact"),
+}
+"""The two metrics that a protocol's tables call F1 and EM. The paper's F1 is the product of precision and recall; free answers
+are compared in the language's own units, whatever their spelling."""
 Regime = Literal["single"]
 """How many edits are made before the questions: one."""
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -125,7 +130,7 @@ class MethodRecord(Record):
 class RunSettings(Record):
     """Everything that the lines of a journal depend on. Two runs share a journal only where this is the same."""
 
-    schema_version: Literal[4] = 4
+    schema_version: Literal[5] = 5
     task: TaskSettings
     model: ModelSettings
     method: MethodRecord | None
@@ -346,6 +351,13 @@ class Tokens(Record):
     after: list[int]
 
 
+class RawRecord(Record):
+    """Free answers before anything is cut from them."""
+
+    before: str
+    after: str
+
+
 class ProbeRecord(Record):
     property: Property
     language: Name
@@ -361,6 +373,8 @@ class ProbeRecord(Record):
     """By metric, from 0 to 1."""
     scores_before: dict[Name, Share]
     tokens: Tokens
+    raw: RawRecord | None = None
+    """All that the model said, where `before` and `after` are cut from it."""
     blank: bool
     """Whether locality is compared with an answer that says nothing: its scores are left out of all means then."""
 
@@ -391,14 +405,16 @@ class AnswerRecord(Record):
     text: str
     tokens: list[int]
     ids: list[int]
+    raw: str | None = None
+    """All that the model said, where `text` is cut from it."""
 
     @classmethod
     def of(cls, answer: Prediction) -> Self:
-        return cls(text=answer.text, tokens=list(answer.tokens), ids=list(answer.ids))
+        return cls(text=answer.text, tokens=list(answer.tokens), ids=list(answer.ids), raw=answer.raw)
 
     @property
     def prediction(self) -> Prediction:
-        return Prediction(self.text, tuple(self.tokens), tuple(self.ids))
+        return Prediction(self.text, tuple(self.tokens), tuple(self.ids), self.raw)
 
 
 class BaselineRecord(Record):

@@ -11,6 +11,7 @@ from xkeb.types import Case, Probe, Query
 
 TEACHER_FORCING: ProtocolName = "teacher_forcing"
 PAPER: ProtocolName = "paper"
+GENERATE: ProtocolName = "generate"
 RELEASED: Mapping[str, Any] = {
     "max_length": 30,
     "texts": "growing",

@@ -13,7 +13,7 @@ from xkeb.data.dataset import Dataset
 from xkeb.errors import NotHereError, RequestError
 from xkeb.models.backbone import Backbone
 from xkeb.models.batching import pad
-from xkeb.models.prediction import BATCH_TOKENS
+from xkeb.models.passes import BATCH_TOKENS
 from xkeb.registry.manager import get_plugins
 from xkeb.types import Case
 from xkeb.utils.artifacts import cached_tensors

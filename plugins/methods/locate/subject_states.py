@@ -11,7 +11,7 @@ import torch
 from xkeb.models.backbone import Backbone
 from xkeb.models.batching import group_by_length, pad
 from xkeb.models.interventions import Intervention
-from xkeb.models.prediction import BATCH_TOKENS
+from xkeb.models.passes import BATCH_TOKENS
 from xkeb.types import Edit
 from xkeb_plugins.methods.locate.partial_forward import run_up_to
 

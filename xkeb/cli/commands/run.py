@@ -44,14 +44,14 @@ if TYPE_CHECKING:
 @settings_option
 @click.option(
     "--protocol",
-    type=click.Choice(["teacher_forcing", "paper"]),
+    type=click.Choice(["teacher_forcing", "paper", "generate"]),
     default="teacher_forcing",
     show_default=True,
-    help="How answers are predicted: ours, or as in the paper's released code.",
+    help="How answers are predicted: each token after the gold ones, as in the paper's released code, or freely.",
 )
 @click.option("--protocol-args", metavar="K=V,..", help="Options of the protocol, e.g. reliability=english for paper.")
 @prompt_option
-@click.option("--metrics", metavar="M[,M]", help="Metrics (xkeb ls metrics).  [default: f1,em,f1_pr,f1_units]")
+@click.option("--metrics", metavar="M[,M]", help="Metrics (xkeb ls metrics).  [default: the protocol's]")
 @click.option("--limit", type=int, metavar="N", help="Only the first N cases of each task.")
 @click.option("--cases", metavar="ID,..", help="Only these cases.")
 @click.option("--train-size", type=int, metavar="N", help="Learn from the first N training facts only.")
@@ -133,7 +133,6 @@ def command(context: click.Context, /, **options: Any) -> None:
 def _config(options: Mapping[str, Any]) -> RunConfig:
     from xkeb.evaluation.config import RunConfig
     from xkeb.registry.options import parse_options
-    from xkeb.types import DEFAULT_METRICS
 
     return RunConfig(
         tasks=split_names(options["tasks"]),
@@ -143,7 +142,7 @@ def _config(options: Mapping[str, Any]) -> RunConfig:
         method_args=parse_options(options["method_args"], "--method-args"),
         settings=[Path(name) for name in split_names(options["settings"])],
         method_defaults=click.get_current_context().meta.get(METHOD_DEFAULTS, {}),
-        metrics=split_names(options["metrics"]) or DEFAULT_METRICS,
+        metrics=split_names(options["metrics"]) if options["metrics"] is not None else None,
         protocol=options["protocol"],
         protocol_args=parse_options(options["protocol_args"], "--protocol-args"),
         prompt=options["prompt"],

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from xkeb.errors import unknown
+from xkeb.evaluation.protocols.generate import GenerateProtocol
 from xkeb.evaluation.protocols.paper import PaperProtocol
 from xkeb.evaluation.protocols.protocol import Protocol, TeacherForcingProtocol
 from xkeb.registry.options import build_with_options
 
 PROTOCOLS: Mapping[str, type[Protocol]] = {
-    protocol.name: protocol for protocol in (TeacherForcingProtocol, PaperProtocol)
+    protocol.name: protocol for protocol in (TeacherForcingProtocol, PaperProtocol, GenerateProtocol)
 }
 """By the name of ``--protocol``."""
 
@@ -28,4 +29,4 @@ def load_protocol(name: str, options: Mapping[str, Any]) -> Protocol:
     return protocol
 
 
-__all__ = ["PROTOCOLS", "PaperProtocol", "Protocol", "TeacherForcingProtocol", "load_protocol"]
+__all__ = ["PROTOCOLS", "GenerateProtocol", "PaperProtocol", "Protocol", "TeacherForcingProtocol", "load_protocol"]

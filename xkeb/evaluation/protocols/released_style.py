@@ -11,13 +11,14 @@ from xkeb.errors import RequestError
 from xkeb.evaluation.protocols.published_tokenizer import load_tokenizer
 from xkeb.evaluation.protocols.released_rules import ReleasedRules
 from xkeb.models.backbone import Backbone
-from xkeb.models.prediction import TokenRow
+from xkeb.models.passes import TokenRow
+from xkeb.models.prediction import AnswerStyle
 from xkeb.models.tokenization import encode, token_bag
 from xkeb.registry.manager import get_plugins
 from xkeb.types import Prediction, Query
 
 
-class ReleasedStyle:
+class ReleasedStyle(AnswerStyle):
     """The style of answers of the paper's protocol. Line numbers are those of the released code at commit 254f830."""
 
     def __init__(self, rules: ReleasedRules) -> None:

@@ -165,7 +165,7 @@ class _Search:
                 self.observer.job_started(runner.job)
                 results.append(runner.run())
                 self.observer.job_done(runner.job, results[-1])
-            record = _measured(point, results, self.config.metrics[0])
+            record = _measured(point, results, self.config.scored[0])
         except Exception as error:  # noqa: BLE001 - whatever a point raises costs that point
             return _failed(point, _sentence(detach_traceback(error)))
         if record.failure is None:
@@ -195,7 +195,7 @@ class _Search:
                 "sha256": backbone.sha256,
             },
             "score": best.score,
-            "metric": config.metrics[0],
+            "metric": config.scored[0],
             "protocol": config.protocol,
             "formula": FORMULA,
             "seed": config.seed,

@@ -46,7 +46,7 @@ def write_cases(entry: Entry, folder: Path, collectors: Sequence[Collector]) -> 
             for record in _read(entry.folder / CASES, case_ids):
                 for collector in collectors:
                     collector.add(record)
-                case = _shown(record, entry.headline)
+                case = _shown(record, entry.headlines)
                 if n < FIRST:
                     first.append(case)
                 out.write((b",\n" if n else b"\n") + to_json(case))
@@ -80,21 +80,21 @@ def _read(path: Path, case_ids: set[str]) -> Iterator[CaseRecord]:
             yield record
 
 
-def _shown(case: CaseRecord, headline: str) -> dict[str, Any]:
+def _shown(case: CaseRecord, headlines: Sequence[str]) -> dict[str, Any]:
     edit = case.edit
     return {
         "id": case.case_id,
         "edit": [edit.prompt, edit.subject, edit.target],
         "language": edit.language,
-        "probes": [_probe(probe, headline) for probe in case.probes],
+        "probes": [_probe(probe, headlines) for probe in case.probes],
     }
 
 
-def _probe(probe: ProbeRecord, headline: str) -> list[Any]:
+def _probe(probe: ProbeRecord, headlines: Sequence[str]) -> list[Any]:
     """The columns of the page's table. Runs seven times a case, so it is plain."""
     scores = probe.scores
     texts = [probe.property, probe.language, probe.prompt, probe.reference, probe.before, probe.after]
-    return [*texts, _percent(scores.get(headline)), _percent(scores.get("em"))]
+    return [*texts, *(_percent(scores.get(metric)) for metric in headlines)]
 
 
 def _percent(score: float | None) -> float | None:

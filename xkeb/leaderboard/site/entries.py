@@ -91,9 +91,14 @@ class Entry:
         return None if self.result is None else self.result.method.train_size
 
     @property
+    def headlines(self) -> tuple[str, str]:
+        """The two metrics that its protocol's tables call F1 and EM."""
+        return HEADLINES.get(self.protocol, ("f1", "em"))
+
+    @property
     def headline(self) -> str:
-        """The metric that its protocol's tables call F1."""
-        return HEADLINES.get(self.protocol, "f1")
+        """The one that is called F1."""
+        return self.headlines[0]
 
     def mean(self, cell: Cell, metric: str | None = None) -> float | None:
         """A score in percent, by default of the headline; None where it has none."""

@@ -35,7 +35,7 @@ def chinese_edits(entries: Sequence[Entry]) -> list[ChineseEdits]:
 
 def _row(entry: Entry) -> ChineseEdits:
     def pair(name: str, language: str) -> tuple[float, float]:
-        f1, em = (entry.mean((name, language), metric) for metric in (entry.headline, "em"))
+        f1, em = (entry.mean((name, language), metric) for metric in entry.headlines)
         assert f1 is not None and em is not None
         return f1, em
 

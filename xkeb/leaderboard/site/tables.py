@@ -22,7 +22,7 @@ class Shown:
     """What one place of the table shows."""
 
     scores: Mapping[str, AnyScore]
-    headline: str
+    headlines: tuple[str, str]
     """The metric that it calls F1."""
     mark: str = ""
     """``best``, ``tie`` with the best, or nothing."""
@@ -33,12 +33,11 @@ class Shown:
 
     @property
     def f1(self) -> AnyScore | None:
-        return self.scores.get(self.headline)
+        return self.scores.get(self.headlines[0])
 
     @property
     def text(self) -> str:
-        shown = (self.headline, "em")
-        return " / ".join(f"{self.scores[metric].mean:.1f}" for metric in shown if metric in self.scores)
+        return " / ".join(f"{self.scores[metric].mean:.1f}" for metric in self.headlines if metric in self.scores)
 
     @property
     def interval(self) -> str:
@@ -119,7 +118,7 @@ def _show(entry: Entry, column: Cell, printed: Mapping[tuple[str, str, str, str]
     theirs = printed.get(entry.cell)
     own, was = entry.mean(place), theirs.mean(place) if theirs else None
     difference = None if own is None or was is None or entry.within or why_incomparable(entry, place) else own - was
-    return Shown(ours, entry.headline, difference=difference)
+    return Shown(ours, entry.headlines, difference=difference)
 
 
 def mark(entries: Sequence[Entry], column: Cell, tests: PairedTests) -> list[tuple[str, Sequence[int]]]:
@@ -196,8 +195,7 @@ def as_csv(board: Board) -> str:
         for place in row.places:
             score = place.f1
             low, high = score.ci95 if score is not None and score.ci95 else ("", "")
-            shown = (place.headline, "em")
-            line += [str(place.scores[metric].mean) if metric in place.scores else "" for metric in shown]
+            line += [str(place.scores[metric].mean) if metric in place.scores else "" for metric in place.headlines]
             line += [str(low), str(high)]
         writer.writerow(line)
     return out.getvalue()

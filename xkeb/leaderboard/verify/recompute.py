@@ -13,6 +13,7 @@ from importlib import metadata
 from typing import Any, Literal
 
 from xkeb.registry.manager import get_plugins
+from xkeb.results.answers import measured
 from xkeb.results.schema import CaseRecord, ProbeRecord, Result, Score, Scores
 from xkeb.results.statistics import blank_scores, mean_scores, slice_scores
 from xkeb.results.untrusted import inline, quoted
@@ -71,20 +72,21 @@ def _recomputed(probe: ProbeRecord, key: str, tally: Tally) -> dict[str, float]:
     """The suite's own metrics of one probe, from what the journal holds of its answers."""
     text = probe.reference.strip() if probe.compared is None else probe.compared
     gold = Prediction(text, tuple(probe.tokens.reference))
-    old = Prediction(probe.before, tuple(probe.tokens.before))
-    new = Prediction(probe.after, tuple(probe.tokens.after))
+    raw = (None, None) if probe.raw is None else (probe.raw.before, probe.raw.after)
+    old = Prediction(probe.before, tuple(probe.tokens.before), raw=raw[0])
+    new = Prediction(probe.after, tuple(probe.tokens.after), raw=raw[1])
     judged_by = Probe(probe.property, probe.language, probe.prompt, probe.reference).judged_by
     expected = old if judged_by == "before" else gold
     languages, metrics = get_plugins().languages, get_plugins().metrics
-    values = {}
+    values: dict[str, float] = {}
     for name in getattr(probe, key):
         if name not in metrics or not metrics.entry(name).builtin:
             tally.unknown.add(f"metric {quoted(name)}")
         elif probe.language not in languages:
             tally.unknown.add(f"language {quoted(probe.language)}")
         else:
-            measure = metrics.get(name)
-            values[name] = measure(new if key == "scores" else old, expected, languages.get(probe.language))
+            answer, language = new if key == "scores" else old, languages.get(probe.language)
+            values |= measured({name: metrics.get(name)}, answer, expected, language, old)
     tally.scores += len(values)
     return values
 

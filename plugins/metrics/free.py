@@ -1,0 +1,39 @@
+"""Metrics for free answers, which have a length of their own and may be spelled in another way. All lie between 0 and 1."""
+
+from __future__ import annotations
+
+from xkeb.results.blank import says_nothing
+from xkeb.types import REPLACEMENT, Language, Prediction
+from xkeb_plugins.metrics.normal_form import contains as holds
+from xkeb_plugins.metrics.normal_form import normal_form, units
+
+NGRAM = 3
+"""Units whose repetition counts."""
+
+
+def exact(prediction: Prediction, reference: Prediction, language: Language) -> float:
+    """1 where both are the same answer, whatever their spelling (see `normal_form`). A blank answer, or one with a piece that
+    can't be decoded, is equal to none."""
+    if says_nothing(prediction.text) or REPLACEMENT in prediction.text:
+        return 0.0
+    return float(normal_form(prediction.text, language) == normal_form(reference.text, language))
+
+
+def contains(prediction: Prediction, reference: Prediction, language: Language) -> float:
+    """1 where the reference stands in the answer, unit by unit."""
+    return float(holds(units(prediction.text, language), units(reference.text, language)))
+
+
+def contains_not_old(prediction: Prediction, reference: Prediction, language: Language, *, before: Prediction) -> float:
+    """1 where the answer holds the reference, and not what was said before the edit."""
+    said = units(prediction.text, language)
+    old = holds(said, units(before.text, language))
+    return float(holds(said, units(reference.text, language)) and not old)
+
+
+def repetition(prediction: Prediction, reference: Prediction, language: Language) -> float:
+    """The share of runs of three units that occurred before, in all that the model said: 0 where nothing is repeated. It looks
+    at no reference."""
+    said = language.segment(prediction.text if prediction.raw is None else prediction.raw)
+    runs = [tuple(said[i : i + NGRAM]) for i in range(len(said) - NGRAM + 1)]
+    return 1 - len(set(runs)) / len(runs) if runs else 0.0

@@ -1,0 +1,109 @@
+"""Free answers: greedy decoding in batches, with the tokens that each question would get alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from transformers import DynamicCache
+
+from xkeb.models.backbone import Backbone
+from xkeb.models.interventions import Intervention
+from xkeb.models.passes import BATCH_TOKENS, Passes, TokenRow
+
+Stop = Callable[[str], bool]
+"""Whether an answer that begins with this text is at its end."""
+
+
+@torch.inference_mode()
+def generate_rows(
+    backbone: Backbone,
+    rows: Sequence[TokenRow],
+    intervention: Intervention | None = None,
+    *,
+    max_tokens: int,
+    stop: Stop,
+    batch_size: int = 64,
+) -> list[list[int]]:
+    """The ids that the model says after each row, the likeliest at each step. A row ends with a special token, where `stop`
+    says so of its text, or after `max_tokens`; the token that ended it is among its ids.
+
+    Args:
+        rows: prompts; their only position is the last.
+        intervention: the changes at work, one for each `TokenRow.row`.
+        batch_size: most rows of one forward pass.
+    """
+    return _Generations(backbone, rows, intervention, batch_size, max_tokens, stop).run()
+
+
+class _Generations(Passes):
+    """Prompts padded on the left, so that the next token of all stands in one column, and then a token a pass.
+
+    Padding is masked, and positions are counted from each row's first token. Rows that have ended leave the batch. Behind a
+    common prefix, rows of one length only share a batch: padding would stand between the two, and a sliding window of
+    attention counts what stands there.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        rows: Sequence[TokenRow],
+        intervention: Intervention | None,
+        batch_size: int,
+        max_tokens: int,
+        stop: Stop,
+    ) -> None:
+        super().__init__(backbone, rows, intervention, batch_size)
+        self.max_tokens, self.stop = max_tokens, stop
+
+    def _batches(self, members: Sequence[int], prefix: int) -> Iterator[list[int]]:
+        """Members of similar length, or of one length after a prefix. All of a batch's tokens are kept to the end, so they
+        count with their answers."""
+        by_length: dict[int, list[int]] = {}
+        for i in sorted(members, key=lambda i: len(self.rows[i].ids)):
+            length = len(self.rows[i].ids)
+            by_length.setdefault(length if prefix else -(-length // 8), []).append(i)
+        for group in by_length.values():
+            longest = max(len(self.rows[i].ids) for i in group) + self.max_tokens
+            size = max(1, min(self.batch_size, BATCH_TOKENS // longest))
+            yield from (group[start : start + size] for start in range(0, len(group), size))
+
+    def _pass(self, batch: Sequence[int], prefix: int, past: DynamicCache | None) -> dict[int, list[int]]:
+        backbone = self.backbone
+        said: dict[int, list[int]] = {i: [] for i in batch}
+        alive = list(batch)
+        cache = self.repeated(past, len(batch)) or self.new_cache()
+        ids, mask = self._padded(batch, prefix)
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, prefix:]  # (B, T)
+        while True:
+            self.select(alive)
+            whole = bool(mask.all())  # without padding, as one at a time: causal attention needs no mask
+            hidden = backbone.hidden(ids, cache, attention_mask=None if whole else mask, position_ids=positions)
+            tokens = backbone.logits(hidden[:, -1]).argmax(-1)  # (B,)
+            for i, token in zip(alive, tokens.tolist(), strict=True):
+                said[i].append(token)
+            kept = [row for row, i in enumerate(alive) if not self._ended(said[i])]
+            if not kept:
+                return said
+            if len(kept) < len(alive):
+                rows = torch.tensor(kept, device=mask.device)
+                cache.batch_select_indices(rows)
+                tokens, mask, positions = tokens[rows], mask[rows], positions[rows]
+                alive = [alive[row] for row in kept]
+            ids = tokens.unsqueeze(-1)  # (B, 1)
+            mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=-1)
+            positions = positions[:, -1:] + 1
+
+    def _padded(self, batch: Sequence[int], prefix: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Ids [B, T] after the prefix, padded on the left, and the mask [B, prefix + T] of what is no padding."""
+        parts = [self.rows[i].ids[prefix:] for i in batch]
+        width = max(map(len, parts))
+        pad = self.backbone.pad_id
+        ids = torch.tensor([[pad] * (width - len(part)) + list(part) for part in parts], device=self.backbone.device)
+        mask = torch.tensor([[1] * prefix + [0] * (width - len(part)) + [1] * len(part) for part in parts])
+        return ids, mask.to(ids.device)
+
+    def _ended(self, said: Sequence[int]) -> bool:
+        if said[-1] in self.backbone.special_ids or len(said) >= self.max_tokens:
+            return True
+        return self.stop(self.backbone.said(said))

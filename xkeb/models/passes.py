@@ -1,0 +1,132 @@
+"""Forward passes over many texts: in batches of similar length, a common beginning once, halved where memory runs out."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import DynamicCache
+
+from xkeb.models.backbone import Backbone
+from xkeb.models.batching import group_by_length
+from xkeb.models.interventions import Intervention
+from xkeb.models.oom import OutOfMemory, OutOfMemoryError, attempt
+
+BATCH_TOKENS = 4096
+"""Padded tokens of one forward pass. Bounds its memory whatever the number of rows. Where even that is too much, the batch is
+halved, down to one row."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRow:
+    """A text to be passed, in tokens."""
+
+    ids: tuple[int, ...]
+    positions: tuple[int, ...]
+    """Where the next token is predicted, in ascending order."""
+    row: int = 0
+    """Which change is at work, where several are."""
+    has_context: bool = False
+    """Whether it begins with a long text that others of this `row` begin with, too."""
+
+
+class Passes(ABC):
+    """The passes of some rows under one intervention."""
+
+    def __init__(
+        self, backbone: Backbone, rows: Sequence[TokenRow], intervention: Intervention | None, batch_size: int
+    ) -> None:
+        """
+        Args:
+            intervention: the changes at work, one for each `TokenRow.row`.
+            batch_size: most rows of one forward pass.
+        """
+        self.backbone, self.rows, self.intervention = backbone, rows, intervention
+        self.batch_size = batch_size
+
+    def run(self) -> list[list[int]]:
+        """The ids of each row's answer, in the order of the rows."""
+        answers: dict[int, list[int]] = {}
+        for members, alike in self._groups():
+            answers.update(self._answer(members, alike))
+        return [answers[i] for i in range(len(self.rows))]
+
+    @abstractmethod
+    def _pass(self, batch: Sequence[int], prefix: int, past: DynamicCache | None) -> dict[int, list[int]]:
+        """The ids of one batch. `past` holds the first `prefix` tokens, which are the same in all its rows."""
+
+    def _groups(self) -> Iterator[tuple[list[int], bool]]:
+        """Rows to be batched together, and whether they begin alike: those of a change with a context do."""
+        by_row: dict[int | None, list[int]] = defaultdict(list)
+        for i, row in enumerate(self.rows):
+            by_row[row.row if row.has_context else None].append(i)
+        for change, members in by_row.items():
+            yield members, change is not None and len(members) > 1
+
+    def _answer(self, members: Sequence[int], alike: bool) -> dict[int, list[int]]:
+        """The ids of each row. What all begin with is passed once, and kept as keys and values."""
+        asked = [i for i in members if self.rows[i].positions]
+        answers: dict[int, list[int]] = {i: [] for i in members}
+        # The pass after the prefix needs at least the token that predicts the first of the answer.
+        prefix = _common([self.rows[i].ids[: self.rows[i].positions[0]] for i in asked]) if alike and asked else 0
+        past = None
+        if prefix:
+            past = self.new_cache()
+            self.select(asked[:1])
+            self.backbone.hidden(torch.tensor([self.rows[asked[0]].ids[:prefix]], device=self.backbone.device), past)
+        for batch in self._batches(asked, prefix):
+            answers.update(self._halving(batch, prefix, past))
+        return answers
+
+    def _halving(self, batch: Sequence[int], prefix: int, past: DynamicCache | None) -> dict[int, list[int]]:
+        """Of a batch in one pass, or in as many as memory takes; those to come have no more rows."""
+        answers: dict[int, list[int]] = {}
+        while batch:
+            part = batch[: self.batch_size]
+            answered = attempt(self._pass, part, prefix, past)
+            if not isinstance(answered, OutOfMemory):
+                answers.update(answered)
+                batch = batch[len(part) :]
+            elif len(part) == 1:
+                tokens = len(self.rows[part[0]].ids)
+                raise OutOfMemoryError(f"Memory ran out with one question of {tokens} tokens: {answered.message}")
+            else:
+                self.batch_size = len(part) // 2
+        return answers
+
+    def _batches(self, members: Sequence[int], prefix: int) -> Iterator[list[int]]:
+        """Members of similar length, in batches of at most `batch_size` rows and `BATCH_TOKENS` padded tokens after the
+        first `prefix`."""
+        lengths = [len(self.rows[i].ids) + 1 - prefix for i in members]
+        for group in group_by_length(lengths, self.backbone.saturating_tokens, most_tokens=BATCH_TOKENS):
+            while group:
+                batch, group = group[: self.batch_size], group[self.batch_size :]
+                yield [members[i] for i in batch]
+
+    def new_cache(self) -> DynamicCache:
+        """Empty keys and values."""
+        return DynamicCache(config=self.backbone.model.config)
+
+    def repeated(self, past: DynamicCache | None, times: int) -> DynamicCache | None:
+        """A copy for so many rows."""
+        cache = copy.deepcopy(past)
+        if cache is not None:
+            cache.batch_repeat_interleave(times)
+        return cache
+
+    def select(self, batch: Sequence[int]) -> None:
+        """The next pass is of these rows."""
+        if self.intervention:
+            self.intervention.select([self.rows[i].row for i in batch])
+
+
+def _common(texts: Sequence[Sequence[int]]) -> int:
+    """Length of the longest common prefix."""
+    for i, column in enumerate(zip(*texts, strict=False)):
+        if len(set(column)) > 1:
+            return i
+    return min(map(len, texts))
