@@ -42,10 +42,13 @@ def dry_run_networks(session: DryRunSession, training: NetworkTraining) -> Route
             dry_run_training(session, trainee, training.facts, training.validation, training.schedule)
         del trainee
     with session.phase("evaluate"):
-        probes = [(case, probe) for case in session.batch for probe in case.probes]
+        probes = [(row, case, probe) for row, case in enumerate(session.batch) for probe in case.probes]
         predict(
             model,
-            [Query(probe.prompt, probe.reference, probe.language, context=shown(case.edit)) for case, probe in probes],
+            [
+                Query(probe.prompt, probe.reference, probe.language, row, context=shown(case.edit))
+                for row, case, probe in probes
+            ],
         )
     return Router(encoder, training.measure, model, NEVER, {}, ())
 
