@@ -190,10 +190,13 @@ def put_hostile(folder: Path) -> None:
             skipped=[{"case_id": text, "reason": text}],
             command=text,
             metrics=[text],
+            slices={},
+            comparable_group=text,
             environment={"device": text, "date": text, text: {text: [text]}},
             case_ids=[text, *"123"],
         )
         made["method"]["params"] = {text: text}
+        made["slices"] = made["slices_before"] = {f"{kind}={text}": made["scores"] for kind in ("answers", text)}
         made["model"] |= {"plugin": text, "args": {text: text}, "revision": text, "dtype": text, "sha256": text}
         made["task"]["dataset"]["name"] = text
         lines = [case(k, text, f"{text}a", f"{text}b", text) for k in range(4)]

@@ -116,16 +116,16 @@ def test_another_protocol_is_no_counterpart_and_has_marks_of_its_own(tmp_path: P
     """The entry is made from one of a protocol that there is."""
     put(tmp_path / "results" / "a", result())
     (found,) = find_results([tmp_path / "results"]).entries
-    entries = [dataclasses.replace(found, protocol=protocol) for protocol in ("teacher_forcing", "generate")]
+    entries = [dataclasses.replace(found, protocol=protocol) for protocol in ("teacher_forcing", "guess")]
     (table,) = boards([*published_entries(), *entries], "all", PairedTests())
     own = [row for row in table_records(table) if row["badge"] == "reproduced"]
     assert [row["f1_minus_published"] for row in own] == [{}, {}]
     for row in table.rows:
         if row.entry.badge == "reproduced":
             assert {place.mark for place in row.places} == {"best"}
-    put(tmp_path / "results" / "a", result() | {"protocol": "generate"})
+    put(tmp_path / "results" / "a", result() | {"protocol": "guess"})
     (broken,) = build_site([tmp_path / "results"], tmp_path / "site").broken
-    assert broken.reason.endswith("protocol should be 'teacher_forcing' or 'paper', not 'generate'")
+    assert broken.reason.endswith("protocol should be 'teacher_forcing', 'paper' or 'generate', not 'guess'")
 
 
 # Marks -----------------------------------------------------------------------------------------------------------------

@@ -108,7 +108,7 @@ def build_site(results: Iterable[Path], output: Path, *, with_published: bool = 
     names = {kind: _names(entries, kind) for kind in ("task", "model", "method")}
     site.templates.globals["pages"] = names
     told = in_slice(entries, HEADLINE) or entries
-    tests = _results(site, findings.entries, {entry.cell[:3]: entry for entry in printed})
+    tests = _results(site, findings.entries, in_slice(entries, HEADLINE), {entry.cell[:3]: entry for entry in printed})
     _listing(
         site,
         "index.html",
@@ -118,9 +118,7 @@ def build_site(results: Iterable[Path], output: Path, *, with_published: bool = 
         tests,
         partial(_overview_charts, entries),
         broken=findings.broken,
-        summaries=[
-            view for view in (summarize(entries, "published"), summarize(told, "reproduced")) if view is not None
-        ],
+        summaries=[*summarize(entries, "published"), *summarize(told, "reproduced")],
     )
     for kind in ("task", "model", "method"):
         for name, page in names[kind].items():
@@ -261,16 +259,19 @@ PICTURES: dict[str, Callable[[Sequence[Entry]], Iterable[Chart | None]]] = {
 }
 
 
-def _results(site: Site, entries: Sequence[Entry], counterparts: Mapping[tuple[str, ...], Entry]) -> PairedTests:
+def _results(
+    site: Site, entries: Sequence[Entry], told: Sequence[Entry], counterparts: Mapping[tuple[str, ...], Entry]
+) -> PairedTests:
     """The results' pages. Gives the tests between those whose cases could all be read.
 
     Args:
+        told: the rows of the slice that is told first.
         counterparts: the published rows, by task, model and method.
     """
     questions, subjects = Numbers(), Numbers()
     samples = {}
     for entry in entries:
-        parts = [entry, *in_slice([entry], HEADLINE)]
+        parts = [entry, *(one for one in told if one.id == entry.id)]
         collectors = [Collector(questions, subjects, entry.headline, part.within) for part in parts]
         shown = write_cases(entry, site.folder / "results" / entry.id, collectors)
         if shown.problem is None:

@@ -222,13 +222,12 @@ def baselines(entries: Iterable[Entry]) -> Iterator[Entry]:
 
 
 def in_slice(entries: Iterable[Entry], name: str) -> list[Entry]:
-    """The rows that have a slice beside others of its kind, with the scores of that slice."""
+    """The rows that have a slice, with the scores of that slice; none where it is all of the cases of each of them."""
     kind = name.partition("=")[0]
-    return [
-        replace(entry, scores=entry.slices[name], within=name)
-        for entry in entries
-        if name in entry.slices and sum(other.partition("=")[0] == kind for other in entry.slices) > 1
-    ]
+    having = [entry for entry in entries if name in entry.slices]
+    if all(sum(other.partition("=")[0] == kind for other in entry.slices) < 2 for entry in having):
+        return []
+    return [replace(entry, scores=entry.slices[name], within=name) for entry in having]
 
 
 def _flat(scores: Scores) -> dict[Cell, Mapping[str, AnyScore]]:

@@ -40,15 +40,20 @@ class Summary:
     methods: Sequence[Means]
     baseline: Means | None
     """What the same models answer before any edit."""
+    asked: str = ""
+    """Protocol and prompt style."""
     within: str | None = None
     """The slice that all of this is of."""
 
 
-def summarize(entries: Sequence[Entry], badge: Badge) -> Summary | None:
-    """None where there are no rows of the kind."""
+def summarize(entries: Sequence[Entry], badge: Badge) -> list[Summary]:
+    """Of the rows of a kind, one for each way in which they were asked: their numbers have no common mean."""
+    ways = dict.fromkeys(entry.asked for entry in entries if entry.badge == badge)
+    return [_summary([entry for entry in entries if entry.asked == way], badge, way) for way in ways]
+
+
+def _summary(entries: Sequence[Entry], badge: Badge, asked: str) -> Summary:
     chosen = [entry for entry in entries if entry.badge == badge]
-    if not chosen:
-        return None
     methods = [
         _means(name, [entry for entry in chosen if entry.method == name]) for name in {entry.method for entry in chosen}
     ]
@@ -61,6 +66,7 @@ def summarize(entries: Sequence[Entry], badge: Badge) -> Summary | None:
         _means("all", chosen),
         methods[:MOST],
         _means("baseline", before) if before else None,
+        asked,
         chosen[0].within,
     )
 

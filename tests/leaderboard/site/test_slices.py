@@ -1,0 +1,81 @@
+"""The slice that is told first, on the site."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from made_results import answered, put, result, score
+from site_pages import Page
+
+from xkeb.leaderboard.site.build import build_site
+
+CELL = ("generality", "zh")
+
+
+def sliced(differ: float, equal: float, **changes: Any) -> dict[str, Any]:
+    """A result whose cases of either slice have this F1 in one place."""
+    made = result(**changes)
+    parts = {"answers=differ": differ, "answers=equal": equal}
+    made["slices"] = {name: result(**{**changes, "f1": {CELL: score(f1)}})["scores"] for name, f1 in parts.items()}
+    made["slices_before"] = dict.fromkeys(parts, made["scores_before"])
+    return made
+
+
+def tables(site: Path) -> dict[str, list[dict[str, Any]]]:
+    return {
+        path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted((site / "tables").glob("all*.json"))
+    }
+
+
+def test_cases_whose_answers_differ_have_the_first_table(tmp_path: Path) -> None:
+    put(tmp_path / "results" / "a", sliced(30.0, 90.0))
+    build_site([tmp_path / "results"], tmp_path / "site", with_published=False)
+    found = tables(tmp_path / "site")
+    assert list(found) == ["all--en-zh", "all-answers-differ--en-zh"]
+    first = {row["badge"]: row for row in found["all-answers-differ--en-zh"]}
+    assert first["reproduced"]["slice"] == "answers=differ" and set(first) == {"reproduced", "baseline"}
+    assert first["reproduced"]["scores"]["generality_zh"]["f1"]["mean"] == 30.0
+    assert first["baseline"]["scores"]["generality_zh"]["f1"]["mean"] == 20.0
+    assert {row["slice"] for row in found["all--en-zh"]} == {None}
+    page = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert page.index("Cases whose answers differ between the languages: edits") < page.index("All cases: edits")
+    assert (
+        "of 30</strong> in the other" in page.replace("<strong>30", "30") or "<strong>30</strong> in the other" in page
+    )
+
+
+def test_where_all_answers_differ_one_table_is_enough(tmp_path: Path) -> None:
+    made = sliced(30.0, 90.0)
+    for key in ("slices", "slices_before"):
+        del made[key]["answers=equal"]
+    put(tmp_path / "results" / "a", made)
+    build_site([tmp_path / "results"], tmp_path / "site", with_published=False)
+    assert list(tables(tmp_path / "site")) == ["all--en-zh"]
+
+
+def test_ties_of_a_slice_are_of_its_cases(tmp_path: Path) -> None:
+    """Of 40 cases, two rows agree on the 20 whose answers differ and are far apart on the others."""
+    for method, right in (("rome", range(40)), ("ft", range(20))):
+        cases = answered(40, right)
+        for i, case in enumerate(cases):
+            case["slices"] = {"answers": "differ" if i < 20 else "equal"}
+        f1 = {"rome": (100.0, 100.0), "ft": (100.0, 0.0)}[method]
+        made = sliced(*f1, method=method, n_cases=40, f1={CELL: score(100.0 if method == "rome" else 50.0)})
+        put(tmp_path / "results" / method, made, cases)
+    build_site([tmp_path / "results"], tmp_path / "site", with_published=False)
+    page = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    first, rest = page.split("All cases: edits")
+    assert first.count('class="best"') > rest.split("</table>")[0].count('class="best"')
+
+
+def test_numbers_of_two_protocols_have_no_common_mean(tmp_path: Path) -> None:
+    put(tmp_path / "results" / "a", result())
+    put(tmp_path / "results" / "b", result(protocol="generate", f1={CELL: score(10.0)}))
+    build_site([tmp_path / "results"], tmp_path / "site")
+    heads = [
+        text for text in Page(tmp_path / "site" / "index.html").text.split("reproduced ") if "row, 1 model" in text[:40]
+    ]
+    assert len(heads) == 2
+    assert {"teacher forcing" in head[:60] for head in heads} == {True, False}
