@@ -59,6 +59,8 @@ class Language:
     """Cuts a text into the units that ``f1_units`` counts: words, or characters."""
     separator: str = " "
     """What stands between a prompt and its answer: a space, or nothing where the language writes none."""
+    script: str = "Latin"
+    """Unicode's name of the script that it is written in."""
     abbreviations: frozenset[str] = frozenset()
     """Words with a full stop that don't end a sentence, casefolded, beyond those that the library `sentencex` knows."""
     qa: str | None = None
@@ -204,15 +206,25 @@ class Metric(Protocol):
     def __call__(self, prediction: Prediction, reference: Prediction, language: Language) -> float: ...
 
 
-class ChangeMetric(Protocol):
-    """A metric that looks at the answer before the edit, too."""
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What else is known of a question whose answer is scored."""
+
+    before: Prediction
+    """The answer before the edit."""
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
+    """The gold answers of the same question in the case's other languages, by code."""
+
+
+class AroundMetric(Protocol):
+    """A metric that looks at what is around an answer, too. None where it can't tell: then the answer has no score."""
 
     def __call__(
-        self, prediction: Prediction, reference: Prediction, language: Language, *, before: Prediction
-    ) -> float: ...
+        self, prediction: Prediction, reference: Prediction, language: Language, *, around: Around
+    ) -> float | None: ...
 
 
 DEFAULT_METRICS = ("f1", "em", "f1_pr", "f1_units")
 """Names of the metrics that a run scores unless told otherwise."""
-FREE_METRICS = ("f1_units", "exact", "contains", "contains_not_old", "repetition", "em")
+FREE_METRICS = ("f1_units", "exact", "contains", "contains_not_old", "wrong_language", "repetition", "em")
 """The same of free answers."""

@@ -21,9 +21,11 @@ LANGUAGES = (
     ),
     words("nl", "Dutch", "Vraag: {}\nAntwoord:", "de het een", abbreviations="d.w.z. o.a. m.n. ca. v.chr. n.chr. st."),
     words("pt", "Portuguese", "Pergunta: {}\nResposta:", "o a os as um uma uns umas"),
-    words("ru", "Russian", "Вопрос: {}\nОтвет:"),
+    words("ru", "Russian", "Вопрос: {}\nОтвет:", script="Cyrillic"),
     # A space is how Thai ends a sentence.
-    characters("th", "Thai", "คำถาม: {}\nคำตอบ:", separator=" ", abbreviations="พ. พ.ศ. ค. ค.ศ. ดร. จ. อ. ต."),
+    characters(
+        "th", "Thai", "คำถาม: {}\nคำตอบ:", separator=" ", script="Thai", abbreviations="พ. พ.ศ. ค. ค.ศ. ดร. จ. อ. ต."
+    ),
     words(
         "tr",
         "Turkish",
@@ -33,7 +35,7 @@ LANGUAGES = (
         capitals={"I": "ı", "İ": "i"},
     ),
     words("vi", "Vietnamese", "Câu hỏi: {}\nTrả lời:", abbreviations="tp. ts. ths. gs. pgs. tt. q. p."),
-    characters("zh", "Chinese", "问题：{}\n答案：", separator=""),
+    characters("zh", "Chinese", "问题：{}\n答案：", separator="", script="Han"),
 )
 
 

@@ -24,6 +24,7 @@ def words(
     articles: str = "",
     *,
     elides: bool = False,
+    script: str = "Latin",
     abbreviations: str = "",
     capitals: Mapping[str, str] | None = None,
 ) -> Language:
@@ -45,13 +46,13 @@ def words(
         words = pattern.findall(unicodedata.normalize("NFC", normal))
         return [word for word in words if word not in dropped] or words
 
-    return Language(code, name, segment, abbreviations=frozenset(abbreviations.split()), qa=qa)
+    return Language(code, name, segment, script=script, abbreviations=frozenset(abbreviations.split()), qa=qa)
 
 
-def characters(code: str, name: str, qa: str, separator: str, abbreviations: str = "") -> Language:
+def characters(code: str, name: str, qa: str, separator: str, script: str, abbreviations: str = "") -> Language:
     """A language that writes no space between words: its units are what a reader sees as one character, that is extended
     grapheme clusters (Unicode's UAX #29): a Thai consonant with its vowel and tone marks is one."""
-    return Language(code, name, graphemes, separator, frozenset(abbreviations.split()), qa)
+    return Language(code, name, graphemes, separator, script, frozenset(abbreviations.split()), qa)
 
 
 def graphemes(text: str) -> list[str]:

@@ -3,16 +3,17 @@
 from collections.abc import Callable
 
 from xkeb.registry.hookspecs import hookimpl
-from xkeb.types import ChangeMetric, Metric
+from xkeb.types import AroundMetric, Metric
+from xkeb_plugins.metrics.confusion import wrong_language
 from xkeb_plugins.metrics.free import contains, contains_not_old, exact, repetition
 from xkeb_plugins.metrics.overlap import em, f1, f1_pr, f1_units
 
-__all__ = ["contains", "contains_not_old", "em", "exact", "f1", "f1_pr", "f1_units", "repetition"]
+__all__ = ["contains", "contains_not_old", "em", "exact", "f1", "f1_pr", "f1_units", "repetition", "wrong_language"]
 
 
 @hookimpl
-def register_metrics(register: Callable[[str, Metric | ChangeMetric | str], None]) -> None:
-    metrics: tuple[Metric | ChangeMetric, ...] = (
+def register_metrics(register: Callable[[str, Metric | AroundMetric | str], None]) -> None:
+    metrics: tuple[Metric | AroundMetric, ...] = (
         em,
         f1,
         f1_pr,
@@ -21,6 +22,7 @@ def register_metrics(register: Callable[[str, Metric | ChangeMetric | str], None
         contains,
         contains_not_old,
         repetition,
+        wrong_language,
     )
     for metric in metrics:
         register(str(getattr(metric, "__name__", "")), metric)

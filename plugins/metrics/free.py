@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xkeb.results.blank import says_nothing
-from xkeb.types import REPLACEMENT, Language, Prediction
+from xkeb.types import REPLACEMENT, Around, Language, Prediction
 from xkeb_plugins.metrics.normal_form import contains as holds
 from xkeb_plugins.metrics.normal_form import normal_form, units
 
@@ -24,10 +24,10 @@ def contains(prediction: Prediction, reference: Prediction, language: Language) 
     return float(holds(units(prediction.text, language), units(reference.text, language)))
 
 
-def contains_not_old(prediction: Prediction, reference: Prediction, language: Language, *, before: Prediction) -> float:
+def contains_not_old(prediction: Prediction, reference: Prediction, language: Language, *, around: Around) -> float:
     """1 where the answer holds the reference, and not what was said before the edit."""
     said = units(prediction.text, language)
-    old = holds(said, units(before.text, language))
+    old = holds(said, units(around.before.text, language))
     return float(holds(said, units(reference.text, language)) and not old)
 
 

@@ -66,7 +66,8 @@ def test_a_line_has_what_the_model_says_by_itself_and_what_is_cut_from_it(output
                 Prediction(probe["after"], ()), Prediction(expected, ()), language
             )
             assert probe["scores"]["f1_units"] == f1
-            assert set(probe["scores"]) == set(FREE_METRICS)
+            untold = {"wrong_language"}  # of noise, which language it is
+            assert set(FREE_METRICS) - untold <= set(probe["scores"]) <= set(FREE_METRICS)
 
 
 def test_the_result_says_how_it_was_asked_and_passes_the_check(output: Path) -> None:

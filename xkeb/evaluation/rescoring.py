@@ -14,7 +14,7 @@ from xkeb.errors import RequestError
 from xkeb.evaluation.protocols import GenerateProtocol, load_protocol
 from xkeb.evaluation.protocols.sentences import Cut, cut_answer
 from xkeb.registry.manager import get_plugins
-from xkeb.results.answers import measured
+from xkeb.results.answers import elsewhere, measured
 from xkeb.results.blank import says_nothing
 from xkeb.results.environment import describe_environment, today
 from xkeb.results.journal import Journal
@@ -22,7 +22,7 @@ from xkeb.results.reader import find_result_files, read_stored
 from xkeb.results.schema import CASES, CaseRecord, ProbeRecord, Result, comparable_group
 from xkeb.results.statistics import blank_scores, mean_scores, slice_scores
 from xkeb.tasks.asked import GENERATE
-from xkeb.types import Metric, Prediction
+from xkeb.types import Around, Metric, Prediction
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +130,13 @@ def _with_settings(result: Result, metrics: Sequence[str], cut: Cut | None) -> R
 
 
 def _line(case: CaseRecord, measures: Mapping[str, Metric], result: Result, cut: Cut | None) -> CaseRecord:
-    probes = [_probe(probe, measures, cut) for probe in case.probes]
+    probes = [_probe(probe, elsewhere(probe, case.probes), measures, cut) for probe in case.probes]
     return case.model_copy(update={"probes": probes, "settings": result.settings})
 
 
-def _probe(probe: ProbeRecord, measures: Mapping[str, Metric], cut: Cut | None) -> ProbeRecord:
+def _probe(
+    probe: ProbeRecord, others: Mapping[str, str], measures: Mapping[str, Metric], cut: Cut | None
+) -> ProbeRecord:
     language = get_plugins().languages.get(probe.language)
     text = probe.reference.strip() if probe.compared is None else probe.compared
     gold = Prediction(text, tuple(probe.tokens.reference))
@@ -145,13 +147,14 @@ def _probe(probe: ProbeRecord, measures: Mapping[str, Metric], cut: Cut | None) 
         if cut is not None:
             old, new = (Prediction(cut_answer(one.raw or "", language, cut), (), raw=one.raw) for one in (old, new))
     expected = old if probe.property == "locality" else gold
+    around = Around(old, others)
     tokens = probe.tokens if cut is None else probe.tokens.model_copy(update={"before": [], "after": []})
     return probe.model_copy(
         update={
             "before": old.text,
             "after": new.text,
-            "scores": measured(measures, new, expected, language, old),
-            "scores_before": measured(measures, old, expected, language, old),
+            "scores": measured(measures, new, expected, language, around),
+            "scores_before": measured(measures, old, expected, language, around),
             "tokens": tokens,
             "blank": probe.property == "locality" and says_nothing(old.text) if cut is not None else probe.blank,
         }

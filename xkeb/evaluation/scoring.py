@@ -8,10 +8,10 @@ from xkeb.evaluation.probing import USUAL
 from xkeb.evaluation.protocols import Protocol
 from xkeb.models.backbone import Backbone
 from xkeb.registry.manager import get_plugins
-from xkeb.results.answers import measured
+from xkeb.results.answers import elsewhere, measured
 from xkeb.results.blank import says_nothing
 from xkeb.results.schema import CaseRecord, CaseSeconds, EditRecord, ProbeRecord, RawRecord, Tokens
-from xkeb.types import Case, Metric, Prediction, Probe, Query
+from xkeb.types import Around, Case, Metric, Prediction, Probe, Query
 
 
 def score_case(
@@ -37,7 +37,16 @@ def score_case(
         reason=None,
         edit=edit_record(case),
         probes=[
-            _score_probe(probe, protocol.query(case, probe), old, new, backbone, measures, protocol)
+            _score_probe(
+                probe,
+                protocol.query(case, probe),
+                old,
+                new,
+                elsewhere(probe, case.probes),
+                backbone,
+                measures,
+                protocol,
+            )
             for probe, old, new in zip(case.probes, before, after, strict=True)
         ],
         slices=dict(sorted((slices or {}).items())),
@@ -64,6 +73,7 @@ def _score_probe(
     query: Query,
     before: Prediction,
     after: Prediction,
+    others: Mapping[str, str],
     backbone: Backbone,
     measures: Mapping[str, Metric],
     protocol: Protocol,
@@ -71,6 +81,7 @@ def _score_probe(
     reference = protocol.reference(backbone, query)
     expected = before if probe.judged_by == "before" else reference
     language = get_plugins().languages.get(probe.language)
+    around = Around(before, others)
     return ProbeRecord(
         property=probe.property,
         language=probe.language,
@@ -79,8 +90,8 @@ def _score_probe(
         compared=reference.text if reference.text != query.target.strip() else None,
         before=before.text,
         after=after.text,
-        scores=measured(measures, after, expected, language, before),
-        scores_before=measured(measures, before, expected, language, before),
+        scores=measured(measures, after, expected, language, around),
+        scores_before=measured(measures, before, expected, language, around),
         tokens=Tokens(reference=list(reference.tokens), before=list(before.tokens), after=list(after.tokens)),
         raw=None if before.raw is None or after.raw is None else RawRecord(before=before.raw, after=after.raw),
         blank=probe.judged_by == "before" and not protocol.blank_counts and says_nothing(before.text),

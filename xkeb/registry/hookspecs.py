@@ -17,7 +17,7 @@ from xkeb.types import Language, LanguagePair
 
 if TYPE_CHECKING:
     from xkeb.data.dataset import Dataset
-    from xkeb.types import ChangeMetric, Metric
+    from xkeb.types import AroundMetric, Metric
 
 PROJECT = "xkeb"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -45,9 +45,9 @@ def register_language_pairs(register: Callable[[str, LanguagePair | str], None])
 
 
 @hookspec
-def register_metrics(register: Callable[[str, Metric | ChangeMetric | str], None]) -> None:
+def register_metrics(register: Callable[[str, Metric | AroundMetric | str], None]) -> None:
     """Metrics: functions of two predictions and their language, from 0 to 1 (see `xkeb.types.Metric`). One with a parameter
-    `before` is given the answer before the edit, too (`xkeb.types.ChangeMetric`)."""
+    `around` is given the answer before the edit, too, and may say that it can't tell (`xkeb.types.AroundMetric`)."""
 
 
 @hookspec

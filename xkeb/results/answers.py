@@ -3,30 +3,41 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
-from xkeb.types import ChangeMetric, Language, Metric, Prediction
+from xkeb.results.schema import ProbeRecord
+from xkeb.types import Around, AroundMetric, Language, Metric, Prediction, Probe
+
+Question = Probe | ProbeRecord
+"""As a task asks it, or as a journal says that it was asked."""
 
 
 def measured(
-    measures: Mapping[str, Metric],
-    answer: Prediction,
-    expected: Prediction,
-    language: Language,
-    before: Prediction,
+    measures: Mapping[str, Metric], answer: Prediction, expected: Prediction, language: Language, around: Around
 ) -> dict[str, float]:
-    """The scores of an answer by name, from 0 to 1.
+    """The scores of an answer by name, from 0 to 1; without those that a metric can't tell."""
+    scores = {name: _measure(measure, answer, expected, language, around) for name, measure in measures.items()}
+    return {name: score for name, score in scores.items() if score is not None}
 
-    Args:
-        before: the answer before the edit, for metrics that ask what has changed.
-    """
-    return {name: _measure(measure, answer, expected, language, before) for name, measure in measures.items()}
+
+def elsewhere(question: Question, questions: Sequence[Question]) -> dict[str, str]:
+    """The gold answers to one of a case's questions in its other languages, by code. The edit's own question is asked in one
+    language only; in others it is the one in other words."""
+    return {
+        other.language: other.reference
+        for other in questions
+        if other.language != question.language and _kind(other) == _kind(question)
+    }
+
+
+def _kind(question: Question) -> str:
+    return "generality" if question.property == "reliability" else question.property
 
 
 def _measure(
-    measure: Metric, answer: Prediction, expected: Prediction, language: Language, before: Prediction
-) -> float:
-    if "before" in inspect.signature(measure).parameters:
-        return cast("ChangeMetric", measure)(answer, expected, language, before=before)
+    measure: Metric, answer: Prediction, expected: Prediction, language: Language, around: Around
+) -> float | None:
+    if "around" in inspect.signature(measure).parameters:
+        return cast("AroundMetric", measure)(answer, expected, language, around=around)
     return measure(answer, expected, language)

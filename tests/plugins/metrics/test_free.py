@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from xkeb.registry.manager import get_plugins
-from xkeb.types import Prediction
+from xkeb.types import Around, Prediction
 from xkeb_plugins.metrics import contains, contains_not_old, exact, repetition
 from xkeb_plugins.metrics.normal_form import normal_form
 
@@ -13,7 +13,9 @@ from xkeb_plugins.metrics.normal_form import normal_form
 def score(metric: str, said: str, gold: str, code: str, before: str = "") -> float:
     language = get_plugins().languages.get(code)
     if metric == "contains_not_old":
-        return contains_not_old(Prediction(said, ()), Prediction(gold, ()), language, before=Prediction(before, ()))
+        return contains_not_old(
+            Prediction(said, ()), Prediction(gold, ()), language, around=Around(Prediction(before, ()))
+        )
     return get_plugins().metrics.get(metric)(Prediction(said, ()), Prediction(gold, ()), language)
 
 

@@ -13,11 +13,11 @@ from importlib import metadata
 from typing import Any, Literal
 
 from xkeb.registry.manager import get_plugins
-from xkeb.results.answers import measured
+from xkeb.results.answers import elsewhere, measured
 from xkeb.results.schema import CaseRecord, ProbeRecord, Result, Score, Scores
 from xkeb.results.statistics import blank_scores, mean_scores, slice_scores
 from xkeb.results.untrusted import inline, quoted
-from xkeb.types import REPLACEMENT, Prediction, Probe
+from xkeb.types import REPLACEMENT, Around, Prediction, Probe
 
 KEYS: tuple[Literal["scores", "scores_before"], ...] = ("scores", "scores_before")
 EXACT = 1e-9
@@ -47,10 +47,11 @@ def check_answers(case: CaseRecord, metrics: Sequence[str], tally: Tally) -> Ite
         where = f"{probe.property} in {quoted(probe.language)}"
         for key in KEYS:
             stated: dict[str, float] = getattr(probe, key)
-            if set(stated) != set(metrics):
+            values, untold = _recomputed(probe, case, key, metrics, tally)
+            if set(stated) != set(metrics) - untold:
                 yield f"{where} has other {key} than the result: {', '.join(map(quoted, sorted(stated)))}"
             yield from (f"{where}, {key}: {problem}" for problem in _impossible(stated))
-            for name, value in _recomputed(probe, key, tally).items():
+            for name, value in values.items():
                 if name in stated and abs(stated[name] - value) > EXACT:
                     yield f"{where}, {key}: {name} is stated as {stated[name]:.6g}, and is {value:.6g} by its answers"
         yield from (f"{where}: {problem}" for problem in _other_bags(probe, tally))
@@ -68,8 +69,10 @@ def _impossible(scores: Mapping[str, float]) -> Iterator[str]:
         yield f"f1_pr is {scores['f1_pr']:.6g} and f1 {scores['f1']:.6g}, which is impossible"
 
 
-def _recomputed(probe: ProbeRecord, key: str, tally: Tally) -> dict[str, float]:
-    """The suite's own metrics of one probe, from what the journal holds of its answers."""
+def _recomputed(
+    probe: ProbeRecord, case: CaseRecord, key: str, metrics: Sequence[str], tally: Tally
+) -> tuple[dict[str, float], set[str]]:
+    """The suite's own metrics of one probe, from what the journal holds of its answers, and those of them that can't tell."""
     text = probe.reference.strip() if probe.compared is None else probe.compared
     gold = Prediction(text, tuple(probe.tokens.reference))
     raw = (None, None) if probe.raw is None else (probe.raw.before, probe.raw.after)
@@ -77,18 +80,22 @@ def _recomputed(probe: ProbeRecord, key: str, tally: Tally) -> dict[str, float]:
     new = Prediction(probe.after, tuple(probe.tokens.after), raw=raw[1])
     judged_by = Probe(probe.property, probe.language, probe.prompt, probe.reference).judged_by
     expected = old if judged_by == "before" else gold
-    languages, metrics = get_plugins().languages, get_plugins().metrics
+    around = Around(old, elsewhere(probe, case.probes))
+    languages, registered = get_plugins().languages, get_plugins().metrics
     values: dict[str, float] = {}
-    for name in getattr(probe, key):
-        if name not in metrics or not metrics.entry(name).builtin:
+    untold: set[str] = set()
+    for name in metrics:
+        if name not in registered or not registered.entry(name).builtin:
             tally.unknown.add(f"metric {quoted(name)}")
         elif probe.language not in languages:
             tally.unknown.add(f"language {quoted(probe.language)}")
         else:
             answer, language = new if key == "scores" else old, languages.get(probe.language)
-            values |= measured({name: metrics.get(name)}, answer, expected, language, old)
+            found = measured({name: registered.get(name)}, answer, expected, language, around)
+            values |= found
+            untold |= set() if found else {name}
     tally.scores += len(values)
-    return values
+    return values, untold
 
 
 def _other_bags(probe: ProbeRecord, tally: Tally) -> Iterator[str]:
