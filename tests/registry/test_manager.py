@@ -80,6 +80,9 @@ BROKEN = {
     metric("x").replace('"x", max', 'max, "x"'): (
         "registers <built-in function max> for a name; `register(name, thing)` was expected."
     ),
+    metric("../../x"): (
+        "registers '../../x' for a name; expected a name of at most 200 characters, all printable, without / or \\."
+    ),
     metric("x", "1 / 0"): "can't register what it brings: ZeroDivisionError: division by zero.",
 }
 """A module, and what is said of it."""

@@ -323,3 +323,18 @@ def test_any_two_languages_are_a_pair() -> None:
     assert pair_named("en-zh").name == "en-zh"  # a registered one
     with pytest.raises(RequestError, match="Unknown language 'dee': did you mean 'de'"):
         pair_named("dee-ru")
+
+
+@pytest.mark.parametrize("name", ["../../x", "/tmp/x", "..", "a\\\\b", "a\\eb", "a\\0b"])
+def test_a_task_s_or_group_s_name_leads_to_no_other_folder(write: Write, name: str) -> None:
+    said = "expected a name of at most 200 characters, all printable, without / or \\"
+    for text, line in (
+        (GOOD.replace("mine", f'"{name}"'), "1: task"),
+        (f'group: "{name}"\ntasks: [bizsre_en2zh]\n', "1: group"),
+        (GOOD.replace("mine", f'"{name}{{source}}"').replace("pair: en-zh", "pairs: [en-zh]"), "1: task"),
+        (GOOD.replace("mine", '"x{source}"').replace("pair: en-zh", f'pairs: [en-zh]\ngroup: "{name}"'), "5: group"),
+    ):
+        if "task" in line and name == ".." and "{" in text:
+            continue  # "..en" is the name of a folder like any other
+        path = write("mine.yaml", text)
+        assert problem(path).startswith(f"{path}:{line}: {said}")

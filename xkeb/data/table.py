@@ -84,7 +84,10 @@ class TableConfig(BaseModel):
 
     @property
     def name(self) -> str:
-        return self.path if self.format == "hub" and not Path(self.path).is_absolute() else Path(self.path).name
+        """What a result calls it: the file's name, or a repository's with its owner, as one name."""
+        if self.format == "hub" and not Path(self.path).is_absolute():
+            return self.path.replace("/", "--")
+        return Path(self.path).name
 
     def dataset(self) -> TableDataset:
         return TableDataset(self)

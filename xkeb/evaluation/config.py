@@ -10,6 +10,7 @@ from typing import Any, Literal
 from xkeb.errors import RequestError
 from xkeb.tasks.asked import GENERATE
 from xkeb.types import DEFAULT_METRICS, FREE_METRICS
+from xkeb.utils.names import is_folder_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ def check_folder_name(name: str) -> None:
     Raises:
         RequestError: says what was expected.
     """
-    if not name.strip() or not name.isprintable() or name in (".", "..") or {"/", "\\", ":", ","} & set(name):
+    if not is_folder_name(name) or {":", ","} & set(name):
         raise RequestError(f"A model's display name is the name of a folder, without / \\ : or a comma; not {name!r}.")
 
 

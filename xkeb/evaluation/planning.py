@@ -21,6 +21,7 @@ from xkeb.registry.manager import get_plugins
 from xkeb.tasks.asked import PAPER
 from xkeb.tasks.task import Task, expand_groups, load_definitions, load_task
 from xkeb.types import PROMPT_STYLES, Case, PromptStyle
+from xkeb.utils.names import folder_below
 
 Purpose = Literal["run", "estimate", "train"]
 """What the jobs are for: ``run`` needs everything; ``estimate`` notes what is missing and writes nothing; ``train`` needs
@@ -191,14 +192,21 @@ def make_job(
         editor=editor,
         cases=cases,
         selection=config.selection,
-        folder=config.output
-        / task.name
-        / model.name
-        / load_protocol(config.protocol, config.protocol_args).folder(method, prompt),
+        folder=_job_folder(
+            config, task, model, load_protocol(config.protocol, config.protocol_args).folder(method, prompt)
+        ),
         skeleton=model.skeleton,
         train_size=config.train_size,
         prompt=prompt,
     )
+
+
+def _job_folder(config: RunConfig, task: Task, model: PlannedModel, own: str) -> Path:
+    """Where a job's files go: below the output folder, whatever its parts are called."""
+    try:
+        return folder_below(config.output, task.name, model.name, own)
+    except ValueError as error:
+        raise RequestError(f"{task.name!r} / {model.name!r} / {own!r} can't be folders: {error}.") from error
 
 
 def prompt_of(config: RunConfig, task: Task) -> PromptStyle:

@@ -17,6 +17,7 @@ from xkeb.registry import hookspecs
 from xkeb.registry.entry_points import InstalledPlugin, check_hooks, find_installed
 from xkeb.registry.registry import Registry
 from xkeb.types import Language, LanguagePair, Metric
+from xkeb.utils.names import EXPECTED, is_folder_name
 
 BUILTINS = (
     "xkeb_plugins.datasets",
@@ -129,10 +130,13 @@ class PluginManager:
             for registry in self.registries:
                 call = self.pluggy.subset_hook_caller(registry.hook, self._others(registry.hook, name))
                 call(register=lambda key, thing, registry=registry: registered.append((registry, key, thing)))
-            if wrong := next((key for _, key, _ in registered if not isinstance(key, str)), None):
-                raise PluginError(
-                    f"Plugin {called} registers {wrong!r} for a name; `register(name, thing)` was expected."
-                )
+            for _, key, _ in registered:
+                if not isinstance(key, str):
+                    raise PluginError(
+                        f"Plugin {called} registers {key!r} for a name; `register(name, thing)` was expected."
+                    )
+                if not is_folder_name(key):
+                    raise PluginError(f"Plugin {called} registers {key!r} for a name; {EXPECTED}.")
         except (Exception, SystemExit) as error:  # a hook is a stranger's code, too
             if self.pluggy.has_plugin(name):
                 self.pluggy.unregister(name=name)

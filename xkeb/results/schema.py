@@ -18,6 +18,7 @@ from xkeb.results.untrusted import UnreadableError, inline, load_json, quoted
 from xkeb.types import Prediction, PromptStyle, Property, Sight
 from xkeb.utils.files import write_atomically
 from xkeb.utils.hashing import digest
+from xkeb.utils.names import is_name
 
 SCHEMA_VERSION = 5
 """Of result.json. 2 brought `seed`, `metrics` and the phases of `timing`; 3 what a model is beside its registered name,
@@ -29,7 +30,6 @@ again from the lines."""
 RESULT, CASES, BASELINE = "result.json", "cases.jsonl", "before.jsonl"
 """The files: of a result, of its cases, and of the model's answers before any edit."""
 
-LONGEST_NAME = 200
 ANY_NAME: Mapping[str, bool] = {"any_name": True}
 """Validation context under which names may be any text: the site shows, as text, what can't be the name of a folder."""
 
@@ -38,7 +38,7 @@ def _check_name(text: str, info: ValidationInfo) -> str:
     """Refuses what no run can have written, since the name is that of a folder of its output."""
     if info.context and info.context.get("any_name") and text:
         return text
-    if not 0 < len(text) <= LONGEST_NAME or not text.isprintable() or text in (".", "..") or {"/", "\\"} & set(text):
+    if not is_name(text):
         raise ValueError("should be a name")
     return text
 

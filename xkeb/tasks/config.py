@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from xkeb.data.table import Columns, TableConfig, resolve_paths
 from xkeb.errors import RequestError, unknown
 from xkeb.registry.manager import get_plugins
 from xkeb.types import LanguagePair, PromptStyle
+from xkeb.utils.names import EXPECTED, check_folder_name, is_folder_name
 from xkeb.utils.yaml_files import load_with_node
+
+FolderName = Annotated[str, AfterValidator(check_folder_name)]
+"""A task's name is that of a folder of every output."""
 
 
 class _Common(BaseModel):
@@ -39,6 +43,7 @@ class _Common(BaseModel):
 class TaskFile(_Common):
     """The keys of a task."""
 
+    task: FolderName
     pair: str
     """Two languages, ``source-target``."""
 
@@ -57,7 +62,7 @@ class GroupFile(BaseModel):
     """The keys of a group: a name for several tasks, or groups of them."""
 
     model_config = ConfigDict(extra="forbid")
-    group: str
+    group: FolderName
     tasks: list[str] = Field(min_length=1)
     description: str = ""
 
@@ -143,12 +148,17 @@ def _family(content: FamilyFile, lines: dict[str, str]) -> Iterator[TaskFile | G
                 raise RequestError(f"{lines[key]}: {key}: {text}; there are {choices}.") from error
         shared = {"version": content.version, "dataset": content.dataset, "subject": content.subject}
         shared["prompt"] = content.prompt
-        tasks.append(TaskFile.model_validate({**filled, **shared, "pair": name}))
+        try:
+            tasks.append(TaskFile.model_validate({**filled, **shared, "pair": name}))
+        except ValidationError as error:
+            raise RequestError(f"{lines['task']}: task: {EXPECTED}; not {filled['task']!r}.") from error
     names = [task.task for task in tasks]
     if len(set(names)) < len(names):
         raise RequestError(f"{lines['task']}: task: {content.task!r} gives several pairs the same name.")
     yield from tasks
     if content.group:
+        if not is_folder_name(content.group):
+            raise RequestError(f"{lines['group']}: group: {EXPECTED}; not {content.group!r}.")
         yield GroupFile(group=content.group, tasks=names, description=content.group_description)
 
 
