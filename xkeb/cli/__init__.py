@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 import warnings
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 
 import click
 
+from xkeb.cli.echo import PlainFormatter, complain
 from xkeb.cli.options import DEBUG, add_common_options
 from xkeb.errors import PluginWarning, RequestError, XkebError, unknown
 
@@ -66,7 +68,7 @@ class RootGroup(LazyGroup):
         except XkebError as error:
             if ctx.meta.get(DEBUG):
                 raise
-            click.echo(f"xkeb: {error}", err=True)
+            complain(error)
             ctx.exit(2 if isinstance(error, RequestError) else 1)
 
 
@@ -87,6 +89,8 @@ def main() -> None:
     """The entry point. Exit status: 0 done, 1 something failed, 2 the request is wrong."""
     with warnings.catch_warnings():
         warnings.showwarning = _telling(warnings.showwarning)
+        if logging.lastResort is not None:  # prints what is logged where nobody said how
+            logging.lastResort.setFormatter(PlainFormatter())
         _main()
 
 
@@ -95,7 +99,7 @@ def _telling(show: Callable[..., None]) -> Callable[..., None]:
 
     def tell(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
         if issubclass(category, PluginWarning):
-            click.echo(f"xkeb: {message}", err=True)
+            complain(message)
         else:
             show(message, category, *where, **more)
 
@@ -109,8 +113,8 @@ def _main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        click.echo(f"xkeb: {' '.join(error.format_message().split())}", err=True)
+        complain(" ".join(error.format_message().split()))
         sys.exit(error.exit_code)
     except click.Abort:
-        click.echo("xkeb: stopped; the same command goes on from here.", err=True)
+        complain("stopped; the same command goes on from here.")
         sys.exit(130)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from xkeb.cli.echo import PlainFormatter
 from xkeb.types import PROMPT_STYLES
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -101,6 +102,8 @@ def _set_debug(context: click.Context, parameter: click.Parameter, value: bool) 
 
 def _set_log_level(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
     if value:
-        logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+        logging.basicConfig()
+        for handler in logging.getLogger().handlers:
+            handler.setFormatter(PlainFormatter("%(levelname)s %(name)s: %(message)s"))
         for package in ("xkeb", "xkeb_plugins"):
             logging.getLogger(package).setLevel(value.upper())

@@ -17,6 +17,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from xkeb.cli.echo import plain
 from xkeb.cli.output import make_console
 from xkeb.errors import RequestError
 from xkeb.evaluation.events import RunObserver
@@ -49,7 +50,7 @@ class ProgressDisplay(RunObserver):
         self.out = make_console(stderr=True)
         self.bars = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
             _Pace(),
@@ -71,7 +72,7 @@ class ProgressDisplay(RunObserver):
     def _begin(self, description: str, count: int, total: int | None) -> None:
         if self.task is not None:
             self.bars.remove_task(self.task)
-        self.task = self.bars.add_task(description, total=total, completed=count, before=count)
+        self.task = self.bars.add_task(plain(description), total=total, completed=count, before=count)
 
     def model_loading(self, name: str) -> None:
         self._begin(f"loading {name}", 0, None)
@@ -89,7 +90,7 @@ class ProgressDisplay(RunObserver):
     def progress(self, what: str, done: int, total: int) -> None:
         if self.task is None or self.bars.tasks[0].total != total:
             self._begin(what, max(done - 1, 0), total)
-        self.bars.update(self.task, completed=done, description=f"{self.name}: {what}")
+        self.bars.update(self.task, completed=done, description=plain(f"{self.name}: {what}"))
 
     def batch_shrunk(self, size: int) -> None:
         self.say(f"{self.name}: memory ran out; from here on, at most {size} of its cases at once")

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 import torch
 from rich.console import Console
+from rich.text import Text
 
+from xkeb.cli.echo import plain
 from xkeb.cli.output import make_console, make_table
 from xkeb.errors import NotHereError
 from xkeb.estimation.estimator import Cost, Estimator
@@ -73,7 +75,7 @@ def _show_jobs(
         facts = max((len(_training(job)) for job in members if job.needs_training), default=0)
         row = [model, method, str(len(members)), str(n_cases or "?"), f"{facts} facts" if facts else ""]
         heaviest = max(members, key=lambda job: len(job.cases))
-        with out.status(f"Estimating {method} on {model}"):
+        with out.status(Text(plain(f"Estimating {method} on {model}"))):
             cost = _cost(heaviest, config, dtype, device)
         if cost is not None and cost.unknown is None:
             a_case, learning = cost.seconds(speed), cost.seconds(speed, ["fit"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from xkeb.cli.echo import complain, say_json
 from xkeb.cli.options import json_option
 from xkeb.errors import RequestError
 
@@ -49,10 +49,10 @@ def command(a: Path, b: Path, cases: int, power: bool, points: float | None, wit
     wanted = (POINTS if points is None else points) if power else None
     comparison = compare_results(a, b, cases=cases, points=wanted, within=within)
     if as_json:
-        click.echo(json.dumps(_as_data(comparison, within), ensure_ascii=False, indent=2, allow_nan=False))
+        say_json(_as_data(comparison, within))
         return
     for warning in comparison.warnings:
-        click.echo(f"xkeb: warning: {warning}", err=True)
+        complain(f"warning: {warning}")
     _show(comparison)
 
 
@@ -95,15 +95,14 @@ def _side(side: Side) -> dict[str, Any]:
 def _show(comparison: Comparison) -> None:
     from xkeb.cli.output import make_console
     from xkeb.results.differences import ADJUSTMENT, INTERVAL, MCNEMAR, TEST
-    from xkeb.results.untrusted import printable
 
     out = make_console()
     for name, side in (("A", comparison.a), ("B", comparison.b)):
         text = f"{name}: {side.path} ({side.result.title}, {len(side.cases):,} cases)"
-        out.print(printable(text), markup=False, soft_wrap=True)
+        out.print(text, soft_wrap=True)
     only = f"{comparison.only_a:,} only in A, {comparison.only_b:,} only in B"
     subjects = max(row.clusters for row in comparison.rows)
-    out.print(f"{comparison.shared:,} cases in both, {only}. Those in both have {subjects:,} subjects.\n", markup=False)
+    out.print(f"{comparison.shared:,} cases in both, {only}. Those in both have {subjects:,} subjects.\n")
     _show_rows(out, comparison.rows)
     notes = [f"Interval: {INTERVAL}.", f"p: {TEST} (*). Holm: {ADJUSTMENT}."]
     notes += [f"McNemar: {MCNEMAR}."] if any(row.mcnemar is not None for row in comparison.rows) else []
@@ -111,7 +110,7 @@ def _show(comparison: Comparison) -> None:
     if comparison.blank:
         notes.append(f"{comparison.blank:,} questions of locality are left out: they are compared with a blank answer.")
     for note in notes:
-        out.print(note, style="dim", soft_wrap=True, markup=False)
+        out.print(note, style="dim", soft_wrap=True)
     _show_power(out, comparison.rows)
     for case in comparison.cases:
         _show_case(out, case, comparison.metrics[0])
@@ -119,14 +118,13 @@ def _show(comparison: Comparison) -> None:
 
 def _show_rows(out: Console, shown: Sequence[Row]) -> None:
     from xkeb.cli.output import make_table
-    from xkeb.results.untrusted import printable
 
     numbers = ("Pairs", "A", "B", "B - A", "95% interval", "p", "Holm", "McNemar", "+/=/-")
     table = make_table(None, ("Property", "In", "Metric", *numbers), out, right=numbers)
     for row in shown:
         low, high = row.ci95
         table.add_row(
-            row.property, printable(row.language), printable(row.metric), f"{row.pairs:,}",
+            row.property, row.language, row.metric, f"{row.pairs:,}",
             f"{row.a:.2f}", f"{row.b:.2f}", f"{row.difference:+.2f}", f"{low:+.2f} to {high:+.2f}",
             f"{_chance(row.p)}{'' if row.exact else '*'}", _chance(row.p_holm),
             "" if row.mcnemar is None else _chance(row.mcnemar), f"{row.wins}/{row.ties}/{row.losses}",
@@ -142,7 +140,6 @@ def _show_power(out: Console, shown: Sequence[Row]) -> None:
     """Nothing where it was not asked for."""
     from xkeb.cli.output import make_table
     from xkeb.results.paired import POWER, SIGNIFICANCE
-    from xkeb.results.untrusted import printable
 
     powers = [(row, row.power) for row in shown if row.power is not None]
     if not powers:
@@ -154,7 +151,7 @@ def _show_power(out: Console, shown: Sequence[Row]) -> None:
         effect = "unknown" if power.design_effect is None else f"{power.design_effect:.2f}"
         records = "unknown" if power.records is None else f"{power.records:,}"
         table.add_row(
-            row.property, printable(row.language), printable(row.metric), f"{row.pairs:,}", f"{power.deviation:.2f}", effect,
+            row.property, row.language, row.metric, f"{row.pairs:,}", f"{power.deviation:.2f}", effect,
             records,
         )  # fmt: skip
     out.print()
@@ -163,20 +160,17 @@ def _show_power(out: Console, shown: Sequence[Row]) -> None:
         f"Records that show a difference of {points:g} points with a chance of {POWER:.0%} in one two-sided test at "
         f"{SIGNIFICANCE:.0%}, if they share subjects as these do. Deviation: of a record's difference, the design effect of "
         "the subjects included; unknown where no subject differs from another.",
-        style="dim", soft_wrap=True, markup=False,
+        style="dim", soft_wrap=True,
     )  # fmt: skip
 
 
 def _show_case(out: Console, case: Changed, metric: str) -> None:
-    from rich.markup import escape
-
     from xkeb.cli.output import make_table
-    from xkeb.results.untrusted import printable
 
     edit = f"{case.edit.prompt} -> {case.edit.target}"
     out.print()
-    out.print(printable(f"Case {case.case_id}: {edit}"), style="bold", markup=False, soft_wrap=True)
-    score = f"{printable(metric)} of"
+    out.print(f"Case {case.case_id}: {edit}", style="bold", soft_wrap=True)
+    score = f"{metric} of"
     right = (f"{score} A", f"{score} B")
     columns = ("Property", "Language", "Question", "Expected", "A", "B", *right)
     rows = make_table(None, columns, out, right=right)
@@ -185,7 +179,5 @@ def _show_case(out: Console, case: Changed, metric: str) -> None:
         if answer.property == "locality":  # judged by what was answered before the edit
             expected = " / ".join(dict.fromkeys(answer.before))
         texts = (answer.property, answer.language, answer.prompt, expected, *answer.after)
-        rows.add_row(
-            *(escape(printable(text)) or "(blank)" for text in texts), *(f"{value:.2f}" for value in answer.scores)
-        )
+        rows.add_row(*(text or "(blank)" for text in texts), *(f"{value:.2f}" for value in answer.scores))
     out.print(rows)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.markup import escape
 from rich.table import Column, Table
+from rich.text import Text
 
+from xkeb.cli.echo import plain, say, say_json
 from xkeb.cli.options import data_dir_option, json_option
 from xkeb.cli.output import make_console
 from xkeb.errors import RequestError, one_line
@@ -44,13 +44,13 @@ def ls(data_dir: Path | None, as_json: bool) -> None:
     table = Table("data set", "languages", "file", Column("where", overflow="fold"), box=None, pad_edge=False)
     for row in rows:
         if not row["files"]:
-            table.add_row(row["name"], ", ".join(row["languages"]), "", escape(row["problem"]))
+            table.add_row(row["name"], ", ".join(row["languages"]), "", row["problem"])
         for i, file in enumerate(row["files"]):
             first = (row["name"], ", ".join(row["languages"])) if i == 0 else ("", "")
-            table.add_row(*first, file["file"], escape(file["path"]) if file["path"] else "[yellow]missing[/]")
+            table.add_row(*first, file["file"], file["path"] or Text("missing", style="yellow"))
     make_console().print(table)
     if lacks := [row["problem"] for row in rows if row["files"] and row["problem"]]:
-        click.echo("\n" + "\n".join(lacks))
+        say("\n" + "\n".join(lacks))
 
 
 @command.command("fetch")
@@ -65,12 +65,12 @@ def fetch(name: str, data_dir: Path | None, force: bool) -> None:
     dataset = get_plugins().datasets.get(name)
     if not dataset.downloads:
         if dataset.shipped:
-            click.echo(f"{name} comes with its plugin: {dataset.shipped}")
+            say(f"{name} comes with its plugin: {dataset.shipped}")
             return
         raise RequestError(f"Data set {name!r} says nowhere that its files can be downloaded from.")
     for download, fetched in zip(dataset.downloads, fetch_all(dataset, data_dir, force=force), strict=True):
         note = "as stated" if download.sha256 else "none is stated to compare with"
-        click.echo(f"{fetched.outcome:8}  {fetched.path}\n{'':8}  sha256 {fetched.sha256} ({note})")
+        say(f"{fetched.outcome:8}  {fetched.path}\n{'':8}  sha256 {fetched.sha256} ({note})")
 
 
 @command.command("check")
@@ -100,7 +100,7 @@ def check(name: str, data_dir: Path | None, every: bool, tokenizer: str | None, 
         _print_json({"counted_by": counted_by, **asdict(report)})
         return
     console = make_console()
-    console.print(f"[bold]{name}[/]: mean lengths in {escape(counted_by)}", highlight=False)
+    console.print(Text.assemble((name, "bold"), f": mean lengths in {plain(counted_by)}"))
     console.print(_lengths(report))
     if any(row.published_examples for row in report.statistics):
         console.print(
@@ -108,14 +108,14 @@ def check(name: str, data_dir: Path | None, every: bool, tokenizer: str | None, 
             "counted with their prefix. Compare the shape, not the decimals.",
             style="dim",
         )
-    console.print("\nWhere the subject stands in its question (`subject: aligned`)", highlight=False)
+    console.print("\nWhere the subject stands in its question (`subject: aligned`)")
     console.print(_subjects(report))
     for file in report.missing:
-        console.print(f"[yellow]missing[/]: {escape(file)}", highlight=False)
+        console.print(Text.assemble(("missing", "yellow"), f": {plain(file)}"))
     if report.missing:
         sentence = dataset.missing(report.missing[0], data_dir)
-        console.print(escape(str(sentence)), highlight=False, soft_wrap=True)
-    console.print(*_dirt(report, every), sep="\n", highlight=False, soft_wrap=True)
+        console.print(str(sentence), soft_wrap=True)
+    console.print(*_dirt(report, every), sep="\n", soft_wrap=True)
 
 
 def _described(name: str, data_dir: Path | None) -> dict[str, Any]:
@@ -163,7 +163,7 @@ def _lengths(report: Report) -> Table:
         table.add_column(column, justify="right")
     for row in report.statistics:
         other = row.published_examples not in (None, row.examples)
-        examples = f"[yellow]{row.examples:,}[/]" if other else f"{row.examples:,}"
+        examples = Text(f"{row.examples:,}", style="yellow" if other else "")
         table.add_row(row.split, row.language, examples, *_cells(row, row.lengths))
         if row.published_examples:
             table.add_row(
@@ -186,7 +186,7 @@ def _subjects(report: Report) -> Table:
     return table
 
 
-def _dirt(report: Report, every: bool) -> Iterator[str]:
+def _dirt(report: Report, every: bool) -> Iterator[str | Text]:
     """Each kind with its number and meaning, and below it the records."""
     from xkeb.data.quality import ISSUE_KINDS
 
@@ -196,13 +196,13 @@ def _dirt(report: Report, every: bool) -> Iterator[str]:
     for count in report.counts:
         if count.kind != kind:
             kind = count.kind
-            yield f"\n[bold]{kind}[/]: {escape(ISSUE_KINDS[kind])}"
+            yield Text.assemble("\n", (kind, "bold"), f": {ISSUE_KINDS[kind]}")
         where = " ".join(filter(None, (count.split, count.language, count.field)))
         yield f"  {where}: {count.records:,} of {count.examples:,}"
         place = (count.kind, count.split, count.language, count.field)
         issues = [issue for issue in report.issues if (issue.kind, issue.split, issue.language, issue.field) == place]
         for issue in issues if every else issues[:SHOWN]:
-            yield f"    {escape(_line(issue))}"
+            yield f"    {_line(issue)}"
         if not every and len(issues) > SHOWN:
             yield f"    and {len(issues) - SHOWN:,} more (--all)"
 
@@ -213,4 +213,4 @@ def _line(issue: Issue) -> str:
 
 
 def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+    say_json(value)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from xkeb.cli.echo import say
 from xkeb.errors import NotHereError, PluginError, PluginWarning, XkebError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def command() -> None:
     wrong = 0
     for kind, what, detail in findings():
         wrong += kind == "wrong"
-        click.echo(f"{marks[kind]}  {what}: {detail}")
+        say(f"{marks[kind]}  {what}: {detail}")
     sys.exit(1 if wrong else 0)
 
 

@@ -58,8 +58,6 @@ def command(**options: Any) -> None:
     xkeb edit --model MODEL --method METHOD --subject France \\
       --prompt "The capital of France is" --target Lyon --ask "zh:法国的首都是|里昂"
     """
-    from rich.markup import escape
-
     from xkeb.cli.output import make_console, make_table
     from xkeb.editing.editor import load_editor
     from xkeb.evaluation.probing import predict_edited
@@ -95,11 +93,11 @@ def command(**options: Any) -> None:
     out = make_console()
     rows = make_table(None, ["Language", "Question", "Expected", "Before", "After"], out)
     for query, old, new in zip(queries, before, after, strict=True):
-        rows.add_row(*map(escape, (query.language, query.prompt, query.target, visible(old), visible(new))))
+        rows.add_row(query.language, query.prompt, query.target, visible(old), visible(new))
     out.print(rows)
     if options["save"]:
         save(change, backbone, options["save"], options["save_as"])
-        out.print(f"Saved the {options['save_as']} in {options['save']}", markup=False)
+        out.print(f"Saved the {options['save_as']} in {options['save']}")
 
 
 def visible(answer: Prediction) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from xkeb.cli.echo import complain, say
+
 
 @click.command("build")
 @click.option(
@@ -34,10 +36,9 @@ def command(results: tuple[Path, ...], output: Path, published: bool) -> None:
     xkeb leaderboard build --results results --output site
     """
     from xkeb.leaderboard.site.build import build_site
-    from xkeb.results.untrusted import printable
 
     built = build_site(results, output, with_published=published)
-    click.echo(f"{built.n_published} published and {built.n_results} own rows: {built.index}")
+    say(f"{built.n_published} published and {built.n_results} own rows: {built.index}")
     for one in built.broken:
-        click.echo(f"xkeb: {printable(str(one.path))} is not shown: it {one.reason}.", err=True)
+        complain(f"{one.path} is not shown: it {one.reason}.")
     sys.exit(1 if built.broken else 0)

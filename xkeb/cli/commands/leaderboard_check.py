@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from xkeb.cli.echo import complain, plain_line, say
 from xkeb.cli.options import data_dir_option
 
 SHOWN = 20
@@ -26,19 +27,18 @@ def command(files: tuple[Path, ...], data_dir: Path | None, every: bool) -> None
     from xkeb.leaderboard.verify.check import check_result
     from xkeb.leaderboard.verify.source import Sources
     from xkeb.results.reader import find_result_files
-    from xkeb.results.untrusted import printable
 
     sources = Sources(data_dir)
     wrong = 0
     for path in dict.fromkeys(result for file in files for result in find_result_files(file)):
-        name = printable(str(path))
+        name = str(path)
         report = check_result(path, sources)
         if not report.problems:
-            click.echo(f"{name}: {report.summary}")
+            say(plain_line(f"{name}: {report.summary}"))
             continue
         wrong += 1
         for problem in report.problems[: None if every else SHOWN]:
-            click.echo(f"xkeb: {name}: {problem}", err=True)
+            complain(f"{name}: {problem}")
         if len(report.problems) > SHOWN and not every:
-            click.echo(f"xkeb: {name}: {len(report.problems) - SHOWN:,} more problems (--all).", err=True)
+            complain(f"{name}: {len(report.problems) - SHOWN:,} more problems (--all).")
     sys.exit(1 if wrong else 0)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from xkeb.cli.echo import say
 from xkeb.errors import RequestError
 
 
@@ -24,7 +25,7 @@ def command(site: Path, port: int) -> None:
     except OSError as error:
         raise RequestError(f"Port {port} can't be used: {error.strerror}; choose another with --port.") from error
     with server:
-        click.echo(f"http://127.0.0.1:{server.server_address[1]}/  (Ctrl-C stops it)")
+        say(f"http://127.0.0.1:{server.server_address[1]}/  (Ctrl-C stops it)")
         try:
             server.serve_forever()
         except KeyboardInterrupt:

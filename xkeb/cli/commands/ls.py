@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 import inspect
-import json
 from collections.abc import Callable
 from typing import Any
 
 import click
 
+from xkeb.cli.echo import say_json
 from xkeb.cli.options import json_option
 from xkeb.cli.source_reading import declared_sights, find_definition
 from xkeb.errors import one_line
@@ -100,10 +100,8 @@ def command(kind: str | None, as_json: bool) -> None:
     kinds = [kind] if kind else list(KINDS)
     if as_json:
         listing: Any = KINDS[kind]() if kind else {name: KINDS[name]() for name in kinds}
-        click.echo(json.dumps(listing, ensure_ascii=False, indent=2))
+        say_json(listing)
         return
-    from rich.markup import escape
-
     from xkeb.cli.output import make_console, make_table
 
     out = make_console()
@@ -112,7 +110,7 @@ def command(kind: str | None, as_json: bool) -> None:
         columns = list(dict.fromkeys(key for row in rows for key in row))
         table = make_table(None if kind else name, columns, out)
         for row in rows:
-            table.add_row(*(escape(_text(row.get(column, ""))) for column in columns))
+            table.add_row(*(_text(row.get(column, "")) for column in columns))
         out.print(table)
         if name == "pairs":
             out.print("Any other two languages make a pair as well: source-target.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from xkeb.cli.echo import say
 from xkeb.errors import RequestError
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ def command(kind: str, name: str, output: Path) -> None:
     check_name(kind, name)
     folder = output / f"xkeb-{name.replace('_', '-')}"
     written = write(kind, name, folder)
-    click.echo(f"Wrote {', '.join(path.relative_to(folder).as_posix() for path in written)} to {folder}.")
-    click.echo(f"Next: pip install -e {folder if folder.is_absolute() else f'./{folder}'}")
+    say(f"Wrote {', '.join(path.relative_to(folder).as_posix() for path in written)} to {folder}.")
+    say(f"Next: pip install -e {folder if folder.is_absolute() else f'./{folder}'}")
 
 
 def module_of(name: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from xkeb.cli.echo import complain, say
 from xkeb.cli.options import (
     DEBUG,
     data_dir_option,
@@ -195,9 +196,9 @@ def _show_failures(error: JobError, *, debug: bool) -> None:
         sentence = str(problem) if isinstance(problem, XkebError) else one_line(problem)
         jobs_by_sentence.setdefault(" ".join(sentence.split()), []).append(job.name)
         if debug:
-            traceback.print_exception(problem)
+            say("".join(traceback.format_exception(problem)), err=True)
     for sentence, jobs in jobs_by_sentence.items():
-        click.echo(f"xkeb: {', '.join(jobs)}: {sentence}", err=True)
+        complain(f"{', '.join(jobs)}: {sentence}")
 
 
 def _batch_size(text: str) -> int | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from xkeb.cli.echo import complain, say
 from xkeb.cli.options import (
     data_dir_option,
     device_options,
@@ -78,12 +79,12 @@ def command(**options: Any) -> None:
     except JobError as error:
         _show(error.results)
         for job, problem in error.failed:
-            click.echo(f"xkeb: {job.name}: {problem}", err=True)
+            complain(f"{job.name}: {problem}")
         sys.exit(2 if error.wrong_request else 1)
     _show(trained)
-    click.echo(f"Kept in {cache_root()}")
+    say(f"Kept in {cache_root()}")
 
 
 def _show(trained: Sequence[tuple[Job, int, float]]) -> None:
     for job, facts, seconds in trained:
-        click.echo(f"{job.name}: {facts} facts, {seconds:.0f} s")
+        say(f"{job.name}: {facts} facts, {seconds:.0f} s")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from xkeb.cli.echo import complain
 from xkeb.cli.options import data_dir_option, device_options, include_option, prompt_option, split_names
 from xkeb.errors import RequestError
 
@@ -73,7 +74,7 @@ def command(**options: Any) -> None:
         tuning = tune(_config(options), grid, options["output"], display, display.point_done)
     show_tuning(tuning, method, options["metric"])
     if tuning.chosen is None:
-        click.echo("xkeb: Every point of the grid failed, so there are no settings to write.", err=True)
+        complain("Every point of the grid failed, so there are no settings to write.")
         sys.exit(1)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from xkeb.cli.echo import complain, say
 from xkeb.errors import XkebError
 
 if TYPE_CHECKING:
@@ -36,9 +37,9 @@ def command(files: tuple[Path, ...]) -> None:
                 check_members(definition, catalogue)
         except XkebError as error:
             wrong += 1
-            click.echo(f"xkeb: {error}", err=True)
+            complain(error)
         else:
-            click.echo(f"{path}: {_named(definitions)} valid")
+            say(f"{path}: {_named(definitions)} valid")
     sys.exit(2 if wrong else 0)
 
 
