@@ -22,6 +22,7 @@ from pathlib import Path
 
 import click
 
+from xkeb.results.chain import CHAIN, START, checksum
 from xkeb.results.schema import (
     CASES,
     CaseRecord,
@@ -192,8 +193,12 @@ def make(folder: Path, n_results: int, n_cases: int, seed: int) -> int:
     for _, source, target in TASKS:
         first = list(cases(draw, n_cases, source, target, "0" * 64))
         for k in range(JOURNALS):
-            lines = (rescored(draw, case).model_dump(mode="json") for case in first)
-            journals[source, k] = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
+            lines, before = [], START
+            for case in first:
+                line = rescored(draw, case).model_dump(mode="json")
+                before = line[CHAIN] = checksum(line, before)
+                lines.append(json.dumps(line, ensure_ascii=False) + "\n")
+            journals[source, k] = "".join(lines).encode()
     combinations = [(task, model, method) for method in METHODS for model in MODELS for task in TASKS]
     for i in range(n_results):
         task, model, method = combinations[i % len(combinations)]

@@ -7,6 +7,8 @@ from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sealed_lines import sealed_text
+
 from xkeb.results.schema import HEADLINES, SCHEMA_VERSION
 from xkeb.tasks.asked import RELEASED
 
@@ -174,7 +176,7 @@ def put(folder: Path, made: Json, cases: Sequence[Json] | None = None) -> Path:
     (folder / "result.json").write_text(json.dumps(made), encoding="utf-8")
     source, target = made["task"]["source"], made["task"]["target"]
     lines = [case(i, source=source, target=target) for i in range(len(made["case_ids"]))] if cases is None else cases
-    (folder / "cases.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    (folder / "cases.jsonl").write_text(sealed_text(lines), encoding="utf-8")
     return folder
 
 

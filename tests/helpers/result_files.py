@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sealed_lines import sealed_text
+
 RECORDS, EMPTY, WITHOUT_SUBJECT = 8, 2, 5
 """Number of records, the one whose answer is empty, and the one that ROME refuses: its subject is not in its question."""
 
@@ -34,5 +36,6 @@ def read_cases(folder: Path) -> list[dict[str, Any]]:
 
 
 def write(folder: Path, result: Any, cases: list[Any]) -> None:
+    """Writes both files, each line with its checksum."""
     (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
-    (folder / "cases.jsonl").write_text("".join(json.dumps(case) + "\n" for case in cases), encoding="utf-8")
+    (folder / "cases.jsonl").write_text(sealed_text(cases), encoding="utf-8")

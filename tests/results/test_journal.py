@@ -39,6 +39,10 @@ with Journal(Path(sys.argv[1]), CaseRecord, "s") as journal:
 """
 
 
+FIRST = "19f1b7885463c175f8ea93196a4556ff5d496afeb79830ffffa9961a94a5f5a4"
+"""The checksum of the first line of `fill(path, "a")`, by hand."""
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "task" / "cases.jsonl"
@@ -85,17 +89,17 @@ def test_a_case_is_one_line_with_its_settings(path: Path) -> None:
     edit = '{"prompt": "Where is it?", "subject": "it", "target": "波尔多", "language": "en"}'
     assert fill(path, "a").decode() == (
         '{"case_id": "a", "status": "skipped", "reason": "波尔多\\n", "edit": '
-        f'{edit}, "probes": [], "slices": {{}}, "seconds": null, "settings": "s"}}\n'
+        f'{edit}, "probes": [], "slices": {{}}, "seconds": null, "settings": "s", "chain": "{FIRST}"}}\n'
     )
 
 
 def test_a_line_is_read_as_the_record_that_was_written(path: Path) -> None:
     written = [scored("a", f1=1.0, em=1.0), scored("b", f1=0.1 + 0.2, em=0.0), skipped("c")]
     with opened(path) as journal:
-        for record in written:
-            journal.append(record)
+        kept = [journal.append(record) for record in written]
     with opened(path) as journal:
-        assert list(journal) == written
+        assert list(journal) == kept
+    assert [one.model_copy(update={"chain": ""}) for one in kept] == written
 
 
 def test_a_journal_opened_again_goes_on_where_it_was(path: Path) -> None:
@@ -205,7 +209,7 @@ def test_a_line_that_is_none_of_a_journal_s_is_named_by_number_and_kept(path: Pa
         opened(path)
     assert path.read_bytes() == before
     with opened(path, "s", shared=True) as journal:
-        assert list(journal) == []
+        assert list(journal.lines) == ["a"]
 
 
 def test_a_case_that_stands_twice_is_named_by_number(path: Path) -> None:

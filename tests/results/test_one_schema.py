@@ -106,10 +106,10 @@ def test_the_golden_keys() -> None:
     ]
     assert fields(Result, "timing", "phases") == ["load", "before", "fit", "edit", "evaluate", "suite"]
     assert list(CaseRecord.model_fields) == [
-        *("case_id", "status", "reason", "edit", "probes", "slices", "seconds", "settings")
+        *("case_id", "status", "reason", "edit", "probes", "slices", "seconds", "settings", "chain")
     ]
     assert fields(CaseRecord, "edit") == ["prompt", "subject", "target", "language"]
-    assert list(BaselineRecord.model_fields) == ["case_id", "answers", "settings"]
+    assert list(BaselineRecord.model_fields) == ["case_id", "answers", "settings", "chain"]
     assert list(RunSettings.model_fields) == [
         *(
             "schema_version",
@@ -270,6 +270,22 @@ def test_every_reader_refuses_a_line(runs: Runs, tmp_path: Path, what: str) -> N
     (page,) = result_pages(tmp_path / "site")
     assert f"has a damaged cases.jsonl, after 1 of its {len(result['case_ids'])} cases: " in Page(page).text
     assert said in Page(page).text
+
+
+def test_every_reader_tells_of_exchanged_lines(runs: Runs, tmp_path: Path) -> None:
+    """Each is a right line by itself, and no score changes."""
+    folder = runs.folder("ft")
+    path = folder / "cases.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([lines[0], lines[2], lines[1], *lines[3:]]))
+    with pytest.raises(RequestError, match=r"cases\.jsonl:2 or the line before it isn't as it was written"):
+        Journal(path, CaseRecord, read_result(folder)["settings"])
+    said = "its checksum doesn't fit: it, or the line before it, isn't as it was written"
+    problems = check_result(folder / "result.json", Sources(runs.data)).problems
+    assert problems == tuple(f"cases.jsonl, line {number}: {said}." for number in (2, 3, 4))
+    build_site([folder], tmp_path / "site", with_published=False)
+    (page,) = result_pages(tmp_path / "site")
+    assert f"has a damaged cases.jsonl, after 1 of its {len(lines)} cases: line 2: its checksum" in Page(page).text
 
 
 # A journal of other settings -------------------------------------------------------------------------------------------

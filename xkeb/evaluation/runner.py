@@ -102,8 +102,7 @@ class JobRunner:
         return Journal(path, CaseRecord, self.settings.sha256, overwrite=self.config.overwrite)
 
     def _record(self, journal: Journal[CaseRecord], record: CaseRecord) -> None:
-        journal.append(record)
-        self.observer.case_done(record.case_id, record)
+        self.observer.case_done(record.case_id, journal.append(record))
 
     def _answers_before(self) -> dict[str, Answers]:
         """The answers before any edit: made once for a model and a task, and shared by every method."""

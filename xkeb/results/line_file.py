@@ -54,9 +54,9 @@ class LineFile:
         self._file.flush()
         os.fsync(self._file.fileno())
 
-    def clear(self) -> None:
-        """Discards all lines."""
-        self._file.truncate(0)
+    def clear(self, keep: int = 0) -> None:
+        """Discards all bytes after the first `keep`."""
+        self._file.truncate(keep)
 
     def close(self) -> None:
         """Gives up the lock."""

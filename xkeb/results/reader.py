@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from xkeb.errors import RequestError
+from xkeb.results.chain import check_chain
 from xkeb.results.schema import CASES, RESULT, CaseRecord, Result, sentences, version_problem
 from xkeb.results.untrusted import UnreadableError, load_json, load_lines, quoted
 
@@ -70,7 +71,9 @@ def _read_cases(stored: StoredResult, path: Path) -> None:
         stored.problems.append(f"has no {CASES} beside it")
         return
     try:
-        for number, value in load_lines(path):
+        for number, value, damage in check_chain(load_lines(path)):
+            if damage:
+                stored.problems.append(f"{CASES}, line {number}: {damage}")
             _read_case(stored, number, value)
     except UnreadableError as error:
         stored.whole = False

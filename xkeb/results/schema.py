@@ -25,8 +25,8 @@ SCHEMA_VERSION = 5
 what a method may see, and which cases were selected; 4 the options of a protocol, `n_clusters` of a score, and errors and
 intervals over clusters; 5 `prompt`, `regime`, `comparable_group`, the slices, and blank answers apart from locality."""
 LINES_VERSION = 5
-"""Of a line of cases.jsonl and before.jsonl. A part of their settings, unlike the version of result.json, which can be made
-again from the lines."""
+"""Of a line of cases.jsonl and before.jsonl; 5 brought `raw` and `chain`. A part of their settings, unlike the version of result.json,
+which can be made again from the lines."""
 RESULT, CASES, BASELINE = "result.json", "cases.jsonl", "before.jsonl"
 """The files: of a result, of its cases, and of the model's answers before any edit."""
 
@@ -397,6 +397,8 @@ class CaseRecord(Record):
     """What the data tells of the case, kind -> value (`xkeb.tasks.slices`)."""
     seconds: CaseSeconds | None = None
     settings: str
+    chain: str = ""
+    """Checksum over this line and the `chain` of the line before it (`xkeb.results.chain`); the journal fills it in."""
 
 
 class AnswerRecord(Record):
@@ -423,6 +425,8 @@ class BaselineRecord(Record):
     case_id: Name
     answers: list[AnswerRecord]
     settings: str
+    chain: str = ""
+    """As in cases.jsonl."""
 
 
 def sentences(error: ValidationError) -> Iterator[str]:

@@ -12,6 +12,7 @@ from pydantic_core import to_json
 
 from xkeb.leaderboard.site.entries import Entry
 from xkeb.leaderboard.site.samples import Collector
+from xkeb.results.chain import check_chain
 from xkeb.results.schema import ANY_NAME, CASES, CaseRecord, ProbeRecord, sentences
 from xkeb.results.untrusted import UnreadableError, load_lines
 
@@ -71,10 +72,12 @@ def _read(path: Path, case_ids: set[str]) -> Iterator[CaseRecord]:
         ValidationError: a line is no case.
     """
     rest = set(case_ids)
-    for number, value in load_lines(path):
+    for number, value, damage in check_chain(load_lines(path)):
         if isinstance(value, UnreadableError):
             raise UnreadableError(f"line {number} {value}")
         record = CaseRecord.model_validate(value, context=ANY_NAME)
+        if damage:
+            raise UnreadableError(f"line {number}: {damage}")
         if record.case_id in rest and record.status == "ok":
             rest.discard(record.case_id)
             yield record
