@@ -18,6 +18,7 @@ from xkeb.results.journal import finished_cases
 from xkeb.results.schema import CASES, HEADLINES, Result, Score, Scores
 from xkeb.tasks.slices import ANSWERS, HEADLINE
 from xkeb.types import PROPERTIES, Property
+from xkeb.utils.secrets import without_secrets
 
 BASELINE = "(baseline)"
 """The row of the model before any edit."""
@@ -34,7 +35,7 @@ def show_plan(jobs: Sequence[Job]) -> None:
     for job in jobs:
         case_ids = {case.id for case in job.cases}
         count = len(case_ids & finished_cases(job.folder / CASES))
-        options = ", ".join(f"{name}={value}" for name, value in job.options.items() if name != "seed")
+        options = ", ".join(f"{name}={value}" for name, value in without_secrets(job.options).items() if name != "seed")
         facts = f"{len(job.training())} training facts{_with_required(job)}" if job.needs_training else ""
         plan.add_row(job.task.name, job.model, job.method, str(len(case_ids)), str(count), facts, options)
     out.print(plan)

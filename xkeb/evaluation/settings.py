@@ -8,6 +8,7 @@ from xkeb.evaluation.job import Job
 from xkeb.evaluation.protocols import Protocol
 from xkeb.models.backbone import Backbone
 from xkeb.results.schema import DatasetRecord, MethodRecord, ModelSettings, RunSettings, TaskSettings
+from xkeb.utils.secrets import without_secrets
 
 
 def run_settings(job: Job, backbone: Backbone, editor: Editor, protocol: Protocol, config: RunConfig) -> RunSettings:
@@ -43,7 +44,7 @@ def method_record(job: Job, editor: Editor) -> MethodRecord:
     learns = editor.needs_training()
     return MethodRecord(
         name=job.method,
-        params=options_of(editor),
+        params=without_secrets(options_of(editor)),
         sees=sorted(editor.sees),
         training_sha256=job.training_split.sha256 if learns else None,
         train_size=len(job.training()) if learns else None,

@@ -25,8 +25,8 @@ SCHEMA_VERSION = 5
 what a method may see, and which cases were selected; 4 the options of a protocol, `n_clusters` of a score, and errors and
 intervals over clusters; 5 `prompt`, `regime`, `comparable_group`, the slices, and blank answers apart from locality."""
 LINES_VERSION = 5
-"""Of a line of cases.jsonl and before.jsonl; 5 brought `raw` and `chain`. A part of their settings, unlike the version of result.json,
-which can be made again from the lines."""
+"""Of a line of cases.jsonl and before.jsonl; 5 brought `raw` and `chain`. A part of their settings, unlike the version of
+result.json, which can be made again from the lines."""
 RESULT, CASES, BASELINE = "result.json", "cases.jsonl", "before.jsonl"
 """The files: of a result, of its cases, and of the model's answers before any edit."""
 

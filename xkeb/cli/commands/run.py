@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -134,6 +133,7 @@ def command(context: click.Context, /, **options: Any) -> None:
 def _config(options: Mapping[str, Any]) -> RunConfig:
     from xkeb.evaluation.config import RunConfig
     from xkeb.registry.options import parse_options
+    from xkeb.utils.secrets import command_line
 
     return RunConfig(
         tasks=split_names(options["tasks"]),
@@ -160,7 +160,7 @@ def _config(options: Mapping[str, Any]) -> RunConfig:
         include=options["include_path"],
         executor=options["executor"],
         observers=_observers(options),
-        command=shlex.join(["xkeb", *sys.argv[1:]]),
+        command=command_line(["xkeb", *sys.argv[1:]]),
     )
 
 

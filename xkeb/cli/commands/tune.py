@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -82,6 +81,7 @@ def _config(options: Mapping[str, Any]) -> RunConfig:
     from xkeb.cli.run_files import paper_tasks
     from xkeb.evaluation.config import RunConfig
     from xkeb.registry.options import parse_options
+    from xkeb.utils.secrets import command_line
 
     method = options["method"]
     fixed = _own(parse_options(options["method_args"], "--method-args"), method, "--method-args")
@@ -100,7 +100,7 @@ def _config(options: Mapping[str, Any]) -> RunConfig:
         data_dir=options["data_dir"],
         overwrite=options["fresh"],
         include=options["include_path"],
-        command=shlex.join(["xkeb", *sys.argv[1:]]),
+        command=command_line(["xkeb", *sys.argv[1:]]),
     )
 
 
