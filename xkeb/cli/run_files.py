@@ -46,10 +46,12 @@ def read_config(ctx: click.Context, parameter: click.Parameter, path: Path | Non
     path = run_file(path)
     import yaml
 
-    from xkeb.utils.yaml_files import load_yaml
+    from xkeb.utils.yaml_files import AbsurdYamlError, load_yaml
 
     try:
         values = load_yaml(path.read_text(encoding="utf-8"))
+    except AbsurdYamlError as error:
+        raise RequestError(f"The run file {path} {error}.") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RequestError(f"Can't read the run file {path}: {one_line(error)}.") from error
     if not isinstance(values, dict):

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, TypeAdapter, ValidationError
 
-from xkeb.errors import RequestError
+from xkeb.errors import RequestError, one_line
 from xkeb.types import Case, Edit, Probe, Property, Texts
 
 LOCALITY_PREFIX = "nq question: "
@@ -166,6 +166,8 @@ def read_records(path: Path) -> list[dict[str, Any]]:
         raise RequestError(
             f"{path} is not JSON, or was cut short: {error.msg} at line {error.lineno}, column {error.colno}."
         ) from error
+    except (ValueError, RecursionError) as error:  # an integer of 5,000 digits, a thousand lists within each other
+        raise RequestError(f"{path} is no JSON that can be read: {one_line(error)}.") from error
     if not isinstance(records, list) or not records:
         raise RequestError(
             f"{path} should hold a list of records; found {type(records).__name__}{' (empty)' if not records else ''}."

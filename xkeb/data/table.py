@@ -262,6 +262,8 @@ def _json_rows(path: Path) -> Iterator[Row]:
             cells = json.loads(line)
         except json.JSONDecodeError as error:
             raise RequestError(f"{path}:{number}: not JSON: {error.msg} at column {error.colno}.") from error
+        except (ValueError, RecursionError) as error:  # an integer of 5,000 digits, a thousand lists within each other
+            raise RequestError(f"{path}:{number}: no JSON that can be read: {one_line(error)}.") from error
         if not isinstance(cells, dict):
             raise RequestError(f"{path}:{number}: expected an object; found {type(cells).__name__}.")
         yield Row(f"{path}:{number}", cells)

@@ -12,7 +12,8 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from xkeb.errors import RequestError, unknown
-from xkeb.utils.yaml_files import load_yaml
+from xkeb.utils.secrets import HIDDEN, is_secret
+from xkeb.utils.yaml_files import AbsurdYamlError, load_yaml
 
 
 def build_with_options(kind: str, name: str, cls: type[Any], options: Mapping[str, Any]) -> Any:
@@ -34,7 +35,9 @@ def build_with_options(kind: str, name: str, cls: type[Any], options: Mapping[st
             values[option] = adapter.validate_python(value)
         except ValidationError as error:
             problem = error.errors()[0]["msg"]
-            raise RequestError(f"Option {option!r} of {kind} {name!r} can't be {value!r}: {problem}.") from error
+            raise RequestError(
+                f"Option {option!r} of {kind} {name!r} can't be {HIDDEN if is_secret(option) else repr(value)}: {problem}."
+            ) from error
     try:
         return cls(**values)
     except (TypeError, ValueError) as error:
@@ -54,7 +57,7 @@ def parse_options(text: str | None, flag: str) -> dict[str, Any]:
             raise RequestError(f"{flag} takes key=value pairs separated by commas, not {item!r}.")
         if key.strip() in pairs:
             raise RequestError(f"{flag} names {key.strip()!r} twice.")
-        pairs[key.strip()] = _value(value)
+        pairs[key.strip()] = _value(value, key.strip(), flag)
     return pairs
 
 
@@ -72,7 +75,7 @@ def parse_grid(text: str, flag: str) -> dict[str, list[Any]]:
             raise RequestError(f"{flag} takes option=value,value;option=value,value, not {item.strip()!r}.")
         if name in grid:
             raise RequestError(f"{flag} names {name!r} twice.")
-        grid[name] = [_value(value) for value in _split(values)]
+        grid[name] = [_value(value, name, flag) for value in _split(values)]
         if not grid[name]:
             raise RequestError(f"{flag} gives {name!r} no value.")
     if not grid:
@@ -80,10 +83,18 @@ def parse_grid(text: str, flag: str) -> dict[str, list[Any]]:
     return grid
 
 
-def _value(text: str) -> Any:
-    """What stands after the ``=``, read as YAML; text that is no YAML is itself."""
+def _value(text: str, key: str, flag: str) -> Any:
+    """What stands after the ``=``, read as YAML; text that is no YAML is itself.
+
+    Raises:
+        RequestError: it is YAML that can't be meant, or holds what no file can.
+    """
+    if any("\ud800" <= one <= "\udfff" for one in text):
+        raise RequestError(f"{flag} gives {key!r} a text that is not UTF-8.")
     try:
         return load_yaml(text)
+    except AbsurdYamlError as error:
+        raise RequestError(f"{flag} gives {key!r} a value that {error}.") from error
     except yaml.YAMLError:
         return text
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from string import Formatter
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -15,7 +16,7 @@ from xkeb.errors import RequestError, unknown
 from xkeb.registry.manager import get_plugins
 from xkeb.types import LanguagePair, PromptStyle
 from xkeb.utils.names import EXPECTED, check_folder_name, is_folder_name
-from xkeb.utils.yaml_files import load_with_node
+from xkeb.utils.yaml_files import AbsurdYamlError, load_with_node
 
 FolderName = Annotated[str, AfterValidator(check_folder_name)]
 """A task's name is that of a folder of every output."""
@@ -26,7 +27,7 @@ class _Common(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     task: str
-    version: int = Field(ge=1)
+    version: int = Field(ge=1, lt=2**31)
     dataset: str | TableConfig
     """A registered data set, or where one's own data stands and what its columns are."""
     description: str = ""
@@ -141,8 +142,8 @@ def _family(content: FamilyFile, lines: dict[str, str]) -> Iterator[TaskFile | G
         filled = {}
         for key in ("task", "description"):
             try:
-                filled[key] = str(getattr(content, key)).format_map(places)
-            except (KeyError, ValueError, IndexError, AttributeError, TypeError) as error:
+                filled[key] = _filled(getattr(content, key), places)
+            except (KeyError, ValueError) as error:
                 choices = ", ".join(f"{{{place}}}" for place in places)
                 text = f"{getattr(content, key)!r} can't be filled in ({error})"
                 raise RequestError(f"{lines[key]}: {key}: {text}; there are {choices}.") from error
@@ -160,6 +161,20 @@ def _family(content: FamilyFile, lines: dict[str, str]) -> Iterator[TaskFile | G
         if not is_folder_name(content.group):
             raise RequestError(f"{lines['group']}: group: {EXPECTED}; not {content.group!r}.")
         yield GroupFile(group=content.group, tasks=names, description=content.group_description)
+
+
+def _filled(text: str, places: Mapping[str, str]) -> str:
+    """A text with what its places stand for. No more than names stand in braces: ``{source:>3000000000}`` would fill memory.
+
+    Raises:
+        KeyError, ValueError: there is no such place, or a brace is open.
+    """
+    parts = []
+    for before, place, form, conversion in Formatter().parse(text):
+        if form or conversion:
+            raise ValueError("only a name stands in braces")
+        parts.append(before if place is None else before + places[place])
+    return "".join(parts)
 
 
 def _first(error: ValidationError, lines: dict[str, str], path: Path, own: bool) -> str:
@@ -212,6 +227,8 @@ def _read_yaml(path: Path, seen: set[Path]) -> tuple[dict[str, Any], dict[str, s
         values, node = load_with_node(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RequestError(f"Can't read {path}: {error.strerror}.") from error
+    except AbsurdYamlError as error:
+        raise RequestError(f"{path} {error}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
         raise RequestError(f"{path}:{line}: not YAML: {getattr(error, 'problem', None) or error}.") from error

@@ -73,7 +73,7 @@ class PointJournal:
             try:
                 value = json.loads(line)
                 self.points[value["key"]] = PointRecord.model_validate(value["point"])
-            except (ValueError, KeyError, TypeError) as error:  # pydantic's own among them
+            except (ValueError, KeyError, TypeError, RecursionError) as error:  # pydantic's own among them
                 raise RequestError(f"{self.path}:{number} is no point of a tuning; --fresh starts over.") from error
 
     def append(self, key: str, point: PointRecord) -> None:
