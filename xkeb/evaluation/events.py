@@ -68,7 +68,7 @@ class Observers(RunObserver):
         for observer in list(self.observers):
             try:
                 call(observer)
-            except Exception:  # a stranger's code, which must not cost the run
+            except (Exception, SystemExit):  # a stranger's code, which must not cost the run
                 LOG.warning("%s is left out of the rest of the run.", type(observer).__name__, exc_info=True)
                 self.observers.remove(observer)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from xkeb.editing.editor import Editor, make_changes, options_of, prepare, why_unsupported
+from xkeb.editing.finite import why_not_finite
 from xkeb.evaluation.batches import auto_batch, chunks, run_in_batches
 from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.events import RunObserver
@@ -39,6 +40,7 @@ from xkeb.results.statistics import blank_scores, mean_scores, slice_scores
 from xkeb.tasks.slices import slices_of
 from xkeb.types import Case, Prediction
 from xkeb.utils.progress import reporting_to
+from xkeb.utils.secrets import without_secrets
 
 Answers = list[Prediction]
 """To the probes of one case, in their order."""
@@ -75,7 +77,7 @@ class JobRunner:
     def run(self) -> Result:
         """Runs the cases that are missing, and writes result.json."""
         job, observer = self.job, self.observer
-        observer.job_configured(job, options_of(self.editor))
+        observer.job_configured(job, without_secrets(options_of(self.editor)))
         with self._open_journal() as journal:
             missing = [case for case in job.cases if case.id not in journal]
             before = self._answers_before()
@@ -91,7 +93,10 @@ class JobRunner:
             )
             for cases, (answered, seconds) in batches:
                 for case, answers in zip(cases, answered, strict=True):
-                    self._record(journal, self._score(case, before[case.id], answers, seconds))
+                    if isinstance(answers, str):
+                        self._record(journal, skipped_case(case, answers, journal.settings))
+                    else:
+                        self._record(journal, self._score(case, before[case.id], answers, seconds))
                 observer.batch_done(cases, seconds)
             result = self._build_result([journal.lines[case.id] for case in job.cases])
         result.save(job.folder)
@@ -140,18 +145,22 @@ class JobRunner:
                 supported.append(case)
         return supported
 
-    def _edit_and_ask(self, cases: Sequence[Case]) -> tuple[list[_Answered], dict[str, float]]:
-        """Each case's answers under its own edit, and the seconds of one case. The changes are gone by then, so that those
-        of two batches are never alive at once."""
+    def _edit_and_ask(self, cases: Sequence[Case]) -> tuple[list[_Answered | str], dict[str, float]]:
+        """Each case's answers under its own edit, or why that edit failed; and the seconds of one case. The changes are gone
+        by then, so that those of two batches are never alive at once."""
         start = self.timer.read()
         with self.timer.phase("edit"):
             changes = make_changes(self.editor, self.backbone, [case.edit for case in cases])
+            reasons = [why_not_finite(change) for change in changes]
+        sound = [i for i, reason in enumerate(reasons) if reason is None]
+        made, asked = [changes[i] for i in sound], [cases[i] for i in sound]
         with self.timer.phase("evaluate"):
-            after = predict_after(self.backbone, changes, cases, self.protocol)
-            compared = predict_reference_state(self.backbone, changes, cases, self.protocol)
+            after = predict_after(self.backbone, made, asked, self.protocol) if made else []
+            compared = predict_reference_state(self.backbone, made, asked, self.protocol) if made else []
         end = self.timer.read()
         seconds = {name: (end[name] - start[name]) / len(cases) for name in ("edit", "evaluate")}
-        return [_Answered(*both) for both in zip(after, compared, strict=True)], seconds
+        answered = iter([_Answered(*both) for both in zip(after, compared, strict=True)])
+        return [reason if reason is not None else next(answered) for reason in reasons], seconds
 
     def _score(self, case: Case, before: Answers, answered: _Answered, seconds: dict[str, float]) -> CaseRecord:
         before = [answered.compared.get(i, answer) for i, answer in enumerate(before)]
@@ -174,7 +183,7 @@ class JobRunner:
             model=ModelRecord(
                 **settings.model.model_dump(),
                 plugin=job.choice.plugin,
-                args=dict(job.model_args),
+                args=without_secrets(job.model_args),
                 revision=backbone.revision,
             ),
             method=settings.method,

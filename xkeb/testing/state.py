@@ -6,7 +6,7 @@ import hashlib
 import os
 import random
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,53 +14,23 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from torch import nn
 
+from xkeb.evaluation.state import Snapshot, difference, settings
+from xkeb.evaluation.state import model_state as state_of
 from xkeb.models.backbone import Backbone
 from xkeb.utils.paths import cache_root
 
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-Snapshot = Mapping[str, Any]
-"""What was looked at, in words -> something that is equal where it is."""
+__all__ = ["Snapshot", "difference", "generators", "model_state", "other_generators", "own_cache", "settings"]
 
 
 def model_state(backbone: Backbone) -> Snapshot:
     """A backbone's parameters and buffers bit by bit, its modules and their hooks, and what stands before its prompts."""
-    model = backbone.model
-    state: dict[str, Any] = {}
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        state[f"the values of {name}"] = _bits(tensor)
-    for name, parameter in model.named_parameters():
-        state[f"requires_grad of {name}"] = parameter.requires_grad
-        state[f"the gradient of {name}"] = parameter.grad is not None
-    for path, module in model.named_modules():
-        what = path or "the model"
-        state[f"the module {what}"] = id(module)
-        state[f"the hooks of {what}"] = [len(getattr(module, kind)) for kind in HOOKS]
-        state[f"the training mode of {what}"] = module.training
-        state[f"the forward of {what}"] = vars(module).get("forward")
-    state["the intervention that is installed"] = id(backbone.intervention)
-    return state
+    return state_of(backbone, _bits)
 
 
 def _bits(tensor: torch.Tensor) -> str:
     values = tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy()
     return f"{tensor.dtype} {hashlib.sha256(values.data).hexdigest()}"
-
-
-def settings() -> Snapshot:
-    """What is set for the whole process, which is not a method's to change."""
-    return {
-        "torch's default dtype": torch.get_default_dtype(),
-        "torch's default device": torch.get_default_device(),
-        "the grad mode": torch.is_grad_enabled(),
-        "the inference mode": torch.is_inference_mode_enabled(),
-        "the number of threads": torch.get_num_threads(),
-        "deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
-        "the precision of float32 products": torch.get_float32_matmul_precision(),
-        "hooks on all modules": [len(getattr(nn.modules.module, f"_global{kind}")) for kind in HOOKS],
-        "the working folder": os.getcwd(),  # noqa: PTH109
-    }
 
 
 def generators() -> Snapshot:
@@ -88,13 +58,6 @@ def other_generators() -> Iterator[None]:
     finally:
         np.random.set_state(numpy_state)
         random.setstate(python_state)
-
-
-def difference(before: Snapshot, after: Snapshot) -> str:
-    """What is no longer as it was, in words; nothing where all is."""
-    differing = [what for what in {**before, **after} if before.get(what) != after.get(what)]
-    more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
-    return ", ".join(differing[:3]) + more
 
 
 @contextmanager

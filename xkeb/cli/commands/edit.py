@@ -110,6 +110,7 @@ def make_change(
 ) -> Change:
     """The change of one edit, after whatever the method has to learn."""
     from xkeb.editing.editor import make_changes, prepare, why_unsupported
+    from xkeb.editing.finite import why_not_finite
     from xkeb.evaluation.job import training_facts
     from xkeb.tasks.task import load_task, shipped_task
 
@@ -120,7 +121,10 @@ def make_change(
         source = load_task(task, data_dir=data_dir) if task else shipped_task()
         training = source.training if task else source.dataset.training(edit.language)
         me = prepare(me, backbone, training_facts(method, me, training))
-    return make_changes(me, backbone, [edit])[0]
+    (change,) = make_changes(me, backbone, [edit])
+    if reason := why_not_finite(change):
+        raise RequestError(f"This edit can't be made: {reason}.")
+    return change
 
 
 def save(change: Change, backbone: Backbone, folder: Path, what: str) -> None:

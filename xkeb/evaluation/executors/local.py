@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gc
 import itertools
+import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from xkeb.editing.editor import options_of, prepare
-from xkeb.errors import RequestError
+from xkeb.errors import PluginError, RequestError, one_line
 from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.events import RunObserver
 from xkeb.evaluation.job import Job, JobError
 from xkeb.evaluation.runner import JobRunner
+from xkeb.evaluation.state import ProcessState, Snapshot, difference, model_state
 from xkeb.models.backbone import Backbone
 from xkeb.models.loader import load_backbone
 from xkeb.models.memory import retain_freed_memory
 from xkeb.models.oom import detach_traceback
-from xkeb.results.schema import Result
+from xkeb.results.schema import CASES, RESULT, Result
 from xkeb.utils.progress import reporting_to
+from xkeb.utils.secrets import without_secrets
 
+LOG = logging.getLogger(__name__)
+SPOILT = "cases.spoilt.jsonl"
+"""What the cases of a job are called that changed the model: kept to be looked at, never gone on from."""
 T = TypeVar("T")
 Failed = list[tuple[Job, Exception]]
 
@@ -35,11 +42,9 @@ def run_jobs(jobs: Sequence[Job], config: RunConfig, observer: RunObserver | Non
     watching = observer or RunObserver()
 
     def run_job(job: Job, backbone: Backbone, load_seconds: float) -> Result:
-        result = JobRunner(job, backbone, config, watching, load_seconds=load_seconds).run()
-        watching.job_done(job, result)
-        return result
+        return JobRunner(job, backbone, config, watching, load_seconds=load_seconds).run()
 
-    results, failed = _for_each(jobs, config, watching, run_job)
+    results, failed = _for_each(jobs, config, watching, run_job, done=watching.job_done, spoilt=_set_aside)
     if failed:
         raise JobError(failed, results)
     return results
@@ -57,7 +62,7 @@ def train_jobs(jobs: Sequence[Job], config: RunConfig, observer: RunObserver) ->
 
     def train_job(job: Job, backbone: Backbone, _: float) -> tuple[Job, int, float]:
         editor = copy.deepcopy(job.editor).configure(backbone.spec)  # the job's own keeps nothing of what is learned
-        observer.job_configured(job, options_of(editor))
+        observer.job_configured(job, without_secrets(options_of(editor)))
         if not editor.needs_training():
             raise RequestError(f"Method {job.method!r} learns nothing on {job.model!r} with these options.")
         facts = job.training()
@@ -74,33 +79,121 @@ def train_jobs(jobs: Sequence[Job], config: RunConfig, observer: RunObserver) ->
 
 
 def _for_each(
-    jobs: Sequence[Job], config: RunConfig, observer: RunObserver, act: Callable[[Job, Backbone, float], T]
+    jobs: Sequence[Job],
+    config: RunConfig,
+    observer: RunObserver,
+    act: Callable[[Job, Backbone, float], T],
+    *,
+    done: Callable[[Job, T], None] = lambda job, result: None,
+    spoilt: Callable[[Job], None] = lambda job: None,
 ) -> tuple[list[T], Failed]:
-    """What `act` gives for each job, and the jobs that failed."""
+    """What `act` gives for each job, and the jobs that failed.
+
+    Args:
+        done: called with each job that is done, and what `act` gave.
+        spoilt: called for a job that didn't leave the model as it was.
+    """
     results: list[T] = []
     failed: Failed = []
     for _, group in itertools.groupby(jobs, key=lambda job: job.model):
         members = list(group)
-        backbone: Backbone | Exception
-        started = time.perf_counter()
-        try:
-            backbone = _load(members[0], config, observer)
-        except Exception as error:  # noqa: BLE001 - raised below, for each job of the model
-            backbone = detach_traceback(error)
-        load_seconds = time.perf_counter() - started
+        model = _SharedModel(members[0], config, observer)
         for job in members:
+            model.load()
             observer.job_started(job)
             try:
-                if isinstance(backbone, Exception):
-                    raise backbone
-                results.append(act(job, backbone, load_seconds))
-                load_seconds = 0.0
+                results.append(_run_apart(job, model, act, spoilt))
+                done(job, results[-1])
             except Exception as error:  # noqa: BLE001 - whatever a plugin raises costs its own job, not the night's run
                 failed.append((job, detach_traceback(error)))
                 observer.job_failed(*failed[-1])
-        del backbone
+        del model
         gc.collect()
     return results, failed
+
+
+def _run_apart(
+    job: Job, model: _SharedModel, act: Callable[[Job, Backbone, float], T], spoilt: Callable[[Job], None]
+) -> T:
+    """What `act` gives for a job, of which nothing remains for the next one: the process is put back, and the model loaded
+    again, where the job left them otherwise.
+
+    Raises:
+        PluginError: the job ended the process, or changed the model: what it measured is of a model that it had spoilt.
+    """
+    backbone, seconds = model.take()
+    process = ProcessState()
+    error: Exception | None = None
+    results: list[T] = []
+    try:
+        results.append(act(job, backbone, seconds))
+    except SystemExit as exit_:
+        error = PluginError(f"Method {job.method!r} ended the process ({one_line(exit_)}); the run goes on.")
+    except Exception as raised:  # noqa: BLE001 - raised below
+        error = detach_traceback(raised)
+    except BaseException:  # the user's, who stops the run
+        if model.changed():
+            spoilt(job)
+        raise
+    if changed := process.restore():
+        LOG.warning("Method %r left %s changed; it is put back for the next job.", job.method, changed)
+    if changed := model.changed():
+        spoilt(job)
+        raise PluginError(
+            f"Method {job.method!r} left the model changed: {changed}. Its answers can't be relied on and don't count; "
+            "the next job gets the model loaded anew."
+        ) from error
+    if error is not None:
+        raise error
+    return results[0]
+
+
+class _SharedModel:
+    """The model of several jobs, loaded when the first needs it, and again after one that changed it."""
+
+    def __init__(self, job: Job, config: RunConfig, observer: RunObserver) -> None:
+        self.job, self.config, self.observer = job, config, observer
+        self._backbone: Backbone | Exception | None = None
+        self._state: Snapshot = {}
+        self._seconds = 0.0
+
+    def load(self) -> None:
+        """Loads it, where it isn't there. What that raises is kept for `take`."""
+        if self._backbone is not None:
+            return
+        started = time.perf_counter()
+        try:
+            self._backbone = _load(self.job, self.config, self.observer)
+            self._state = model_state(self._backbone)
+        except SystemExit as error:
+            self._backbone = PluginError(f"Loading {self.job.model!r} ended the process ({one_line(error)}).")
+        except Exception as error:  # noqa: BLE001 - raised by `take`, for each job of the model
+            self._backbone = detach_traceback(error)
+        self._seconds = time.perf_counter() - started
+
+    def take(self) -> tuple[Backbone, float]:
+        """The model, and the seconds that loading it took, if that was for this job."""
+        assert self._backbone is not None
+        if isinstance(self._backbone, Exception):
+            raise self._backbone
+        seconds, self._seconds = self._seconds, 0.0
+        return self._backbone, seconds
+
+    def changed(self) -> str:
+        """What is no longer as it was loaded, in words. Then the model is let go of."""
+        assert isinstance(self._backbone, Backbone)
+        changed = difference(self._state, model_state(self._backbone))
+        if changed:
+            self._backbone = None
+            gc.collect()
+        return changed
+
+
+def _set_aside(job: Job) -> None:
+    """Takes the cases and the result of a job out of the way, so that no run goes on from them."""
+    (job.folder / RESULT).unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        (job.folder / CASES).replace(job.folder / SPOILT)
 
 
 def _load(job: Job, config: RunConfig, observer: RunObserver) -> Backbone:
