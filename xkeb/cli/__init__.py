@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import sys
@@ -13,6 +14,7 @@ import click
 
 from xkeb.cli.echo import PlainFormatter, complain
 from xkeb.cli.options import DEBUG, add_common_options
+from xkeb.cli.stopping import exit_status, stopping_in_order
 from xkeb.errors import PluginWarning, RequestError, XkebError, unknown
 
 COMMANDS = (
@@ -70,6 +72,11 @@ class RootGroup(LazyGroup):
                 raise
             complain(error)
             ctx.exit(2 if isinstance(error, RequestError) else 1)
+        except OSError as error:  # a full disk, a name that is too long, a folder that is locked
+            if ctx.meta.get(DEBUG) or error.filename is None:
+                raise
+            complain(f"{error.filename}: {error.strerror}.")
+            ctx.exit(1)
 
 
 @click.group(
@@ -86,12 +93,13 @@ add_common_options(cli)
 
 
 def main() -> None:
-    """The entry point. Exit status: 0 done, 1 something failed, 2 the request is wrong."""
+    """The entry point. Exit status: 0 done, 1 something failed, 2 the request is wrong, 128 and more stopped by a signal."""
     with warnings.catch_warnings():
         warnings.showwarning = _telling(warnings.showwarning)
         if logging.lastResort is not None:  # prints what is logged where nobody said how
             logging.lastResort.setFormatter(PlainFormatter())
-        _main()
+        with stopping_in_order():
+            _main()
 
 
 def _telling(show: Callable[..., None]) -> Callable[..., None]:
@@ -115,6 +123,7 @@ def _main() -> None:
     except click.ClickException as error:
         complain(" ".join(error.format_message().split()))
         sys.exit(error.exit_code)
-    except click.Abort:
-        complain("stopped; the same command goes on from here.")
-        sys.exit(130)
+    except click.Abort as error:
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            complain("stopped; the same command goes on from here.")
+        sys.exit(exit_status(error.__cause__))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +21,7 @@ from xkeb.leaderboard.site.comparability import why_incomparable
 from xkeb.leaderboard.site.entries import (
     Broken,
     Entry,
+    Found,
     baselines,
     find_results,
     in_slice,
@@ -37,6 +37,7 @@ from xkeb.leaderboard.site.tables import Board, as_csv, as_json, boards
 from xkeb.leaderboard.site.ties import PairedTests, sample_id
 from xkeb.tasks.slices import HEADLINE
 from xkeb.types import Sight
+from xkeb.utils.folders import replacing_folder
 
 MARKER = ".xkeb-site"
 """Stands in a folder that holds a site, which may be replaced by another."""
@@ -85,7 +86,7 @@ class Site:
 
 
 def build_site(results: Iterable[Path], output: Path, *, with_published: bool = True) -> Built:
-    """Writes the site. A site that stands there already is replaced.
+    """Writes the site beside its place, and puts it there when it is whole. A site that stands there already is replaced.
 
     Args:
         results: folders with results anywhere below them.
@@ -101,8 +102,22 @@ def build_site(results: Iterable[Path], output: Path, *, with_published: bool = 
         broken = f" ({len(findings.broken)} can't be read)" if findings.broken else ""
         raise RequestError(f"There is no result to show{broken}.")
     read = [entry.folder for entry in findings.entries if entry.folder is not None]
-    _clear(output, [*folders, *read, *(one.path for one in findings.broken)])
-    site = Site(output)
+    _check_place(output, [*folders, *read, *(one.path for one in findings.broken)])
+    try:
+        with replacing_folder(output) as folder:
+            (folder / MARKER).write_text("A leaderboard stands here; building another replaces it.\n", encoding="utf-8")
+            _write_site(Site(folder), printed, findings)
+    except OSError as error:
+        raise RequestError(f"Can't write to {output}: {error.strerror}.") from error
+    return Built(output / "index.html", len(printed), len(findings.entries), findings.broken)
+
+
+def _write_site(site: Site, printed: Sequence[Entry], findings: Found) -> None:
+    """All pages.
+
+    Args:
+        printed: the published rows.
+    """
     entries = [*printed, *findings.entries, *baselines(findings.entries)]
     _copy_static(site)
     names = {kind: _names(entries, kind) for kind in ("task", "model", "method")}
@@ -131,7 +146,6 @@ def build_site(results: Iterable[Path], output: Path, *, with_published: bool = 
     site.page("about.html", "about.html")
     _published(site)
     site.page("submit.html", "submit.html")
-    return Built(output / "index.html", len(printed), len(findings.entries), findings.broken)
 
 
 def _published(site: Site) -> None:
@@ -157,8 +171,8 @@ class _Least:
     mean: float
 
 
-def _clear(output: Path, sources: Iterable[Path]) -> None:
-    """An empty folder with the marker.
+def _check_place(output: Path, sources: Iterable[Path]) -> None:
+    """Refuses a place where a site can't stand.
 
     Raises:
         RequestError: there is something else, or something that is to be kept.
@@ -174,10 +188,6 @@ def _clear(output: Path, sources: Iterable[Path]) -> None:
         for path in sources:
             if path.resolve().is_relative_to(place):
                 raise RequestError(f"{output} holds the results in {path}; choose another folder with --output.")
-        if place.exists():
-            shutil.rmtree(place)
-        place.mkdir(parents=True)
-        (place / MARKER).write_text("A leaderboard stands here; building another replaces it.\n", encoding="utf-8")
     except OSError as error:
         raise RequestError(f"Can't write to {output}: {error.strerror}.") from error
 
