@@ -118,8 +118,9 @@ def config(tiny_folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.Mo
     """A run of a registered class, and of others after it."""
 
     def make(method: type[Any], *others: str, output: str = "out") -> RunConfig:
-        monkeypatch.setitem(get_plugins().methods.entries, "culprit", Entry(method, "tests"))
-        monkeypatch.setitem(get_plugins().methods.entries, "draws", Entry(Draws, "tests"))
+        for name, cls in (("culprit", method), ("draws", Draws)):
+            entry: Entry[type[Any]] = Entry(cls, "tests")
+            monkeypatch.setitem(get_plugins().methods.entries, name, entry)
         args = FT if "ft" in others else {}
         return make_config(tiny_folders, tmp_path / output, ["culprit", *others], limit=2, method_args=args)
 

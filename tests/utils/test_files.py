@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,3 +39,33 @@ def test_two_writers_at_once_do_not_share_a_temporary_file(tmp_path: Path) -> No
         first.write_text("first")
         second.write_text("second")
     assert (tmp_path / "a").read_text() == "first"  # whose block ended last
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+import torch
+from xkeb.utils.artifacts import cached_tensors
+from xkeb.utils.files import write_atomically
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+for write in (
+    lambda: write_atomically(Path(sys.argv[1]) / "x.json", "x" * 5000),
+    lambda: cached_tensors("mend", {"a": 1}, lambda: {"x": torch.zeros(5000)}),
+):
+    try:
+        write()
+    except Exception as error:
+        print(type(error).__name__, flush=True)
+"""
+
+
+def test_a_file_for_which_there_is_no_room_leaves_no_part(tmp_path: Path) -> None:
+    """No file may grow beyond 1,000 bytes, which is how a full disk looks to who writes."""
+    environment = {**os.environ, "XKEB_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path / "out")], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["OSError", "SafetensorError"]
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
