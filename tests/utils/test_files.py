@@ -64,7 +64,11 @@ def test_a_file_for_which_there_is_no_room_leaves_no_part(tmp_path: Path) -> Non
     """No file may grow beyond 1,000 bytes, which is how a full disk looks to who writes."""
     environment = {**os.environ, "XKEB_CACHE": str(tmp_path / "cache")}
     done = subprocess.run(
-        [sys.executable, "-c", FULL, str(tmp_path / "out")], capture_output=True, text=True, env=environment, check=False
+        [sys.executable, "-c", FULL, str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["OSError", "SafetensorError"]

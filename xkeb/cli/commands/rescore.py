@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
 
@@ -33,8 +32,9 @@ def command(results: tuple[Path, ...], metrics: str | None, protocol_args: str |
     from xkeb.cli.tables import show_table
     from xkeb.evaluation.rescoring import rescore
     from xkeb.registry.options import parse_options
+    from xkeb.utils.secrets import command_line
 
     names = split_names(metrics) if metrics is not None else None
     args = parse_options(protocol_args, "--protocol-args")
-    line = shlex.join(["xkeb", *sys.argv[1:]])
+    line = command_line(["xkeb", *sys.argv[1:]])
     show_table([result for path in results for result in rescore(path, output, names, args, line)], output)
