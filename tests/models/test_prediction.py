@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +149,38 @@ def test_a_context_for_each_language_is_shown_to_its_own_questions(tiny: Backbon
     rows = batched(tiny, [ContextChange(texts)])
     assert rows is not None
     assert ids(tiny, queries, rows) == [naive(tiny, query, texts[query.language]) for query in queries]
+
+
+class Reading(Intervention):
+    """A change with a context for each language; counts the tokens that pass."""
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        super().__init__()
+        self.texts, self.tokens = texts, 0
+
+    def context(self, index: int, language: str) -> str:
+        return self.texts[language]
+
+    def hooks(self, backbone: Backbone) -> list[Any]:
+        def count(_: Any, inputs: tuple[torch.Tensor, ...]) -> None:
+            self.tokens += inputs[0].shape[0] * inputs[0].shape[1]
+
+        return [backbone.module(backbone.layout.down(0)).register_forward_pre_hook(count)]
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_what_contexts_begin_with_is_passed_once_for_those_that_begin_alike(llama: Backbone, alike: bool) -> None:
+    """Of one change: the contexts of its languages have a long beginning in common, or none."""
+    texts = {"en": LONG * 4, "zh": LONG * 4 + "乙" if alike else "今天天气很好，我们去公园。" * 16}
+    queries = questions(cases=1)
+    rows = Reading(texts)
+    with rows.applied(llama):
+        answers = ids(llama, queries, rows)
+    assert answers == [naive(llama, query, texts[query.language]) for query in queries]
+    contexts = [len(llama.encode(text).ids) for text in texts.values()]
+    rest = sum(len(llama.encode(q.prompt, q.target, q.language).ids) for q in queries)
+    once = contexts[0] if alike else sum(contexts)
+    assert once < rows.tokens < once + 2 * rest + 10 * len(queries)
 
 
 def test_a_context_applied_alone_gives_the_same_tokens_as_in_rows(tiny: Backbone) -> None:

@@ -30,8 +30,8 @@ class TokenRow:
     """Where the next token is predicted, in ascending order."""
     row: int = 0
     """Which change is at work, where several are."""
-    has_context: bool = False
-    """Whether it begins with a long text that others of this `row` begin with, too."""
+    context: str = ""
+    """The text before the question, if any. Rows of one change that begin alike share a pass over what they have in common."""
 
 
 class Passes(ABC):
@@ -60,12 +60,19 @@ class Passes(ABC):
         """The ids of one batch. `past` holds the first `prefix` tokens, which are the same in all its rows."""
 
     def _groups(self) -> Iterator[tuple[list[int], bool]]:
-        """Rows to be batched together, and whether they begin alike: those of a change with a context do."""
-        by_row: dict[int | None, list[int]] = defaultdict(list)
+        """Rows to be batched together, and whether they begin alike: those of a change with a context do, where it has one, or
+        where those that it has begin alike."""
+        plain = [i for i, row in enumerate(self.rows) if not row.context]
+        if plain:
+            yield plain, False
+        by_row: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
         for i, row in enumerate(self.rows):
-            by_row[row.row if row.has_context else None].append(i)
-        for change, members in by_row.items():
-            yield members, change is not None and len(members) > 1
+            if row.context:
+                by_row[row.row][row.context].append(i)
+        for by_context in by_row.values():
+            whole = sorted(i for members in by_context.values() for i in members)
+            for members in [whole] if _begin_alike(list(by_context)) else by_context.values():
+                yield members, len(members) > 1
 
     def _answer(self, members: Sequence[int], alike: bool) -> dict[int, list[int]]:
         """The ids of each row. What all begin with is passed once, and kept as keys and values."""
@@ -124,7 +131,12 @@ class Passes(ABC):
             self.intervention.select([self.rows[i].row for i in batch])
 
 
-def _common(texts: Sequence[Sequence[int]]) -> int:
+def _begin_alike(contexts: Sequence[str]) -> bool:
+    """Whether half of the longest context, or more, is the same in all: then one pass over that saves most."""
+    return 2 * _common(contexts) >= max(map(len, contexts))
+
+
+def _common(texts: Sequence[Sequence[int] | str]) -> int:
     """Length of the longest common prefix."""
     for i, column in enumerate(zip(*texts, strict=False)):
         if len(set(column)) > 1:

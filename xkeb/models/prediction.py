@@ -50,7 +50,7 @@ class TeacherForcing(AnswerStyle):
     def rows(self, backbone: Backbone, query: Query, context: str) -> Sequence[TokenRow]:
         encoded = backbone.encode(query.prompt, query.target, query.language, context=context)
         last = len(encoded.ids) - 1  # the last token predicts nothing
-        return [TokenRow(encoded.ids[:-1], tuple(range(encoded.target - 1, last)), query.row, bool(context))]
+        return [TokenRow(encoded.ids[:-1], tuple(range(encoded.target - 1, last)), query.row, context)]
 
     def answer(self, backbone: Backbone, query: Query, predicted: Sequence[Sequence[int]]) -> Prediction:
         return backbone.decode(predicted[0])

@@ -64,7 +64,7 @@ class FreeAnswers(AnswerStyle):
 
     def rows(self, backbone: Backbone, query: Query, context: str) -> Sequence[TokenRow]:
         ids = backbone.encode_question(query.prompt, query.language, context=context).ids
-        return [TokenRow(ids, (len(ids) - 1,), query.row, bool(context))]
+        return [TokenRow(ids, (len(ids) - 1,), query.row, context)]
 
     def answer(self, backbone: Backbone, query: Query, predicted: Sequence[Sequence[int]]) -> Prediction:
         (ids,) = predicted

@@ -97,7 +97,7 @@ class ReleasedStyle(AnswerStyle):
         """`evaluate.py:190`: as many tokens at the end of the whole as the target has alone, the first left out."""
         ids = tuple(tokenizer(context + query.prompt + self._joiner(query) + query.target)["input_ids"])
         last, count = len(ids) - 1, len(self._in_context_ids(tokenizer, query))
-        return TokenRow(ids[:-1], tuple(range(last - count, last)), query.row, bool(context))
+        return TokenRow(ids[:-1], tuple(range(last - count, last)), query.row, context)
 
     def _in_context_ids(self, tokenizer: PreTrainedTokenizerBase, query: Query) -> list[int]:
         """The target's own tokens without the first, which is the BOS where a tokenizer adds one, and else a part of the
