@@ -51,7 +51,7 @@ class Trial:
     def __post_init__(self) -> None:
         task = shipped_task()
         self.cases = self.cases or list(task)[:CASES]
-        self.facts = self.facts or task.training.cases[:FACTS]
+        self.facts = self.facts or task.parallel_training.cases[:FACTS]
 
     def __enter__(self) -> Self:
         self._stack = ExitStack()
