@@ -22,3 +22,4 @@ def register_editors(register: Callable[[str, type[Any] | str], None]) -> None:
     register("memit", "xkeb_plugins.methods.memit:Memit")
     register("rome", "xkeb_plugins.methods.rome:Rome")
     register("serac", "xkeb_plugins.methods.serac.editor:Serac")
+    register("xmem", "xkeb_plugins.methods.xmem.editor:CrossLingualMemory")

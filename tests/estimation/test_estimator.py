@@ -42,6 +42,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "kn": {},
     "mend": {"rank": 6, **TRAINED},
     "serac": {"accumulate": 1, **TRAINED},
+    "xmem": {"demonstrations": 2, "threshold": -1.0, **TRAINED},  # every question in scope: the most that can be needed
 }
 """Short enough for tiny models; with as many texts as GPT-2's 512 positions hold."""
 

@@ -17,6 +17,7 @@ SHORT: dict[str, dict[str, Any]] = {
     "mend": {"rank": 6, "steps": 2, "batch_size": 4, "validate_every": 1, "validation": 3},
     "rome": FEW_PREFIXES,
     "serac": {"steps": 2, "batch_size": 4, "accumulate": 1, "validate_every": 1, "validation": 3},
+    "xmem": {"steps": 4, "batch_size": 8, "validate_every": 2},
 }
 """Few steps, for methods that train networks or sample, and for EasyEdit's code, which takes its time."""
 PAPER = [name for name in get_plugins().methods if getattr(get_plugins().methods.get(name), "in_paper", False)]

@@ -1,0 +1,1 @@
+"""xmem: a cross-lingual memory. A gate says which questions an edit concerns; parallel facts show how an answer crosses."""

@@ -1,0 +1,146 @@
+"""What stands before a question in scope: parallel training facts that are near to the edit, then the edit itself."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+
+from xkeb.errors import unknown
+from xkeb.registry.manager import get_plugins
+from xkeb.types import Case, Edit
+from xkeb.utils.hashing import digest
+from xkeb_plugins.methods.xmem.facts import known_languages, languages_of
+from xkeb_plugins.methods.xmem.text_index import TextIndex, Vector
+
+Nearest = Literal["target", "question", "both", "random"]
+
+FRAMES: dict[str, tuple[str, str]] = {
+    "cs": ("Nový fakt: ", "Dotaz: "),
+    "de": ("Neue Tatsache: ", "Frage: "),
+    "en": ("New Fact: ", "Prompt: "),
+    "es": ("Nuevo hecho: ", "Pregunta: "),
+    "fr": ("Nouveau fait : ", "Question : "),
+    "nl": ("Nieuw feit: ", "Vraag: "),
+    "pt": ("Novo fato: ", "Pergunta: "),
+    "ru": ("Новый факт: ", "Вопрос: "),
+    "th": ("ข้อเท็จจริงใหม่: ", "คำถาม: "),
+    "tr": ("Yeni bilgi: ", "Soru: "),
+    "vi": ("Sự thật mới: ", "Câu hỏi: "),
+    "zh": ("新事实：", "提问："),
+    "none": ("", ""),
+}
+"""The words before a fact and before a question, by language."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How demonstrations are chosen."""
+
+    count: int
+    nearest: Nearest
+    least: float
+    """Least cosine of two targets that are near."""
+    seed: int
+    """Of a random choice."""
+
+
+class Demonstrations:
+    """The parallel facts that can be shown, and the contexts that are made of them."""
+
+    def __init__(self, facts: Sequence[Case], choice: Choice, frame: str) -> None:
+        """
+        Args:
+            frame: a language of `FRAMES`, or none.
+
+        Raises:
+            RequestError: there are no words in that language.
+        """
+        if frame not in FRAMES:
+            raise unknown("language of xmem.frame:", frame, FRAMES)
+        self.facts, self.choice, self.words = tuple(facts), choice, FRAMES[frame]
+        self.languages = known_languages(facts)
+        self._index = functools.cache(self._make_index)
+
+    def contexts(self, edit: Edit) -> dict[str, str]:
+        """What stands before a question about an edit, by the language of the question; that of the edit is one of ours."""
+        order = self._order(edit)
+        return {code: self._context(edit, code, order) for code in self.languages}
+
+    def choose(self, edit: Edit, asked: str) -> list[Case]:
+        """The facts that are shown before a question in language `asked`, the nearest first."""
+        return self._chosen(edit, asked, self._order(edit))
+
+    def _context(self, edit: Edit, asked: str, order: Sequence[int]) -> str:
+        before_fact, before_question = self.words
+        shown = [
+            f"{before_fact}{_said(case, edit.language)}\n{before_question}{_said(case, asked)}\n\n"
+            for case in reversed(self._chosen(edit, asked, order))
+        ]
+        new = _joined(edit.prompt, edit.target, edit.language)
+        return f"{''.join(shown)}{before_fact}{new}\n{before_question}"
+
+    def _chosen(self, edit: Edit, asked: str, order: Sequence[int]) -> list[Case]:
+        """The first facts that are in both languages. A fact that asks what the edit asks would show another answer to it, and
+        no question is shown twice."""
+        seen = {_plain(edit.prompt)}
+        chosen: list[Case] = []
+        for i in order:
+            case = self.facts[i]
+            if len(chosen) == self.choice.count:
+                break
+            if {edit.language, asked} <= set(languages_of(case)):
+                question = _plain(case.edit.questions[edit.language])
+                if question not in seen:
+                    seen.add(question)
+                    chosen.append(case)
+        return chosen
+
+    def _order(self, edit: Edit) -> list[int]:
+        """The facts, the nearest first. Of two that are equally near by target, the one with the nearer question."""
+        choice = self.choice
+        if choice.count == 0:
+            return []
+        if choice.nearest == "random":
+            key = digest({"seed": choice.seed, "prompt": edit.prompt, "target": edit.target})
+            generator = torch.Generator().manual_seed(int(key[:15], 16))
+            drawn: list[int] = torch.randperm(len(self.facts), generator=generator).tolist()
+            return drawn
+        questions, targets = self._index(edit.language)
+        question = questions.similarities(edit.prompt)
+        if choice.nearest == "question":
+            return _descending(question)
+        target = targets.similarities(edit.target)
+        if choice.nearest == "both":
+            return _descending(question + target)
+        return _descending(np.where(target >= choice.least, target.round(6), 0.0), question)
+
+    def _make_index(self, language: str) -> tuple[TextIndex, TextIndex]:
+        """The questions and the answers in a language; empty where a fact has none."""
+        edits = [case.edit for case in self.facts]
+        questions = TextIndex([edit.questions.get(language, "") for edit in edits])
+        return questions, TextIndex([edit.translations.get(language, "") for edit in edits])
+
+
+def _descending(first: Vector, then: Vector | None = None) -> list[int]:
+    """Indices from the largest to the smallest; of equal ones, the largest of `then` first, and then the earliest."""
+    keys = [np.arange(len(first)), *([] if then is None else [-then]), -first]
+    order: list[int] = np.lexsort(keys).tolist()
+    return order
+
+
+def _said(case: Case, language: str) -> str:
+    edit = case.edit
+    return _joined(edit.questions[language], edit.translations[language], language)
+
+
+def _joined(question: str, answer: str, language: str) -> str:
+    return f"{question}{get_plugins().languages.get(language).separator}{answer}"
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())

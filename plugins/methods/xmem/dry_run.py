@@ -1,0 +1,35 @@
+"""The gate without weights, for what it needs: reading the training questions, learning, reading what is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from xkeb.editing.dry_run import DryRunSession
+from xkeb.editing.training import dry_run_training
+from xkeb.types import Edit
+from xkeb_plugins.methods.xmem.gate_training import GateTraining
+from xkeb_plugins.methods.xmem.states import States, mean_states
+
+READ = 128
+"""Texts that stand for all, the longest."""
+
+
+def dry_run_gate(session: DryRunSession, training: GateTraining, edits: Sequence[Edit]) -> None:
+    """Trains the gate dry, and reads the questions of the edits and of the batch."""
+    backbone = session.backbone
+    with session.phase("fit"):
+        texts = list(dict.fromkeys(question.text for question in training.questions()))
+        longest = sorted(texts, key=len, reverse=True)[:READ]
+        with session.times(len(texts) / len(longest)):
+            mean_states(backbone, training.layer, longest)
+        matrix = torch.empty(len(texts), backbone.layout.hidden_size, device=backbone.device)
+        states = States({text: i for i, text in enumerate(texts)}, matrix)
+        trainee = training.trainee(training.space(states), states)
+        dry_run_training(session, trainee, training.facts, training.held_out, training.schedule)
+        session.retained.append(trainee.map.detach())
+    with session.phase("edit"):
+        mean_states(backbone, training.layer, [edit.prompt for edit in edits])
+    with session.phase("evaluate"):
+        mean_states(backbone, training.layer, [probe.prompt for case in session.batch for probe in case.probes])

@@ -1,0 +1,178 @@
+"""xmem, a cross-lingual memory: the model stays as it is, and an edit made in one language is answered in another.
+
+An edit goes into a memory. A gate, trained on questions that are the same in two languages, says whether a question is about
+an edit there. If it is, the untouched model answers with a context: some training facts, each in the edit's language and then
+in the language of the question, and the edit. If not, the untouched model answers without one, so that out of scope nothing
+changes. The facts that are shown are those with the most similar answers: they show how such a name is written in the other
+language, which is what a model lacks most.
+
+Of an edit it sees the question, the subject and the answer in the edit's own language; of the training facts both languages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+
+from xkeb.editing.changes import ContextChange
+from xkeb.editing.dry_run import DryRunSession
+from xkeb.editing.editor import Editor, known
+from xkeb.editing.training import Schedule, hold_out
+from xkeb.errors import RequestError
+from xkeb.models.backbone import Backbone
+from xkeb.models.spec import ModelSpec
+from xkeb.types import Case, Edit, Sight
+from xkeb_plugins.methods.xmem.change import Entry, MemoryChange
+from xkeb_plugins.methods.xmem.demonstrations import FRAMES, Choice, Demonstrations, Nearest
+from xkeb_plugins.methods.xmem.dry_run import dry_run_gate
+from xkeb_plugins.methods.xmem.facts import Question, parallel_facts
+from xkeb_plugins.methods.xmem.gate import Gate
+from xkeb_plugins.methods.xmem.gate_training import GateTraining
+
+
+@dataclass
+class CrossLingualMemory(Editor):
+    """xmem: a memory of edits, a gate that reads the model's own states, and parallel facts that show how an answer crosses."""
+
+    sees: ClassVar[frozenset[Sight]] = frozenset({Sight.SOURCE_EDIT, Sight.PARALLEL_TRAINING})
+
+    scope: Literal["gate", "all"] = "gate"
+    """Which questions are answered with the edit's context: those that the gate lets through, or ``all``. For all, no gate is
+    trained."""
+    threshold: float | None = None
+    """Least cosine of a question in scope. None: the gate's own, which grows with the memory."""
+    layer: int | None = None
+    """Layer whose output the gate reads. None: as deep as layer 8 of 18."""
+    width: int = 256
+    """Of the vectors that the gate compares."""
+    facts: int = 2000
+    """Training facts that the gate learns from, the first so many. All of the training facts can be shown."""
+    steps: int = 300
+    """Most optimizer steps of the gate."""
+    lr: float = 2e-3
+    """Of Adam."""
+    batch_size: int = 256
+    """Training facts of one step, each other's outside."""
+    temperature: float = 0.1
+    """Of InfoNCE."""
+    validate_every: int = 50
+    """Steps from one validation to the next."""
+    validation: int = 500
+    """Training facts held out, at most a tenth: they say when to stop, and where the cut-offs are."""
+    unrelated: float = 0.002
+    """Share of unrelated questions that a memory of any size may accept."""
+    others: float = 0.03
+    """Share of questions about other facts that a memory of any size may accept."""
+    demonstrations: int = 4
+    """Parallel facts that are shown, the nearest last; 0 shows the edit alone."""
+    nearest: Nearest = "target"
+    """Which facts are shown: those with the most similar answer and, where there are too few, the most similar question; by the
+    question alone; by the sum of both similarities; or any."""
+    least: float = 0.3
+    """Least similarity of an answer, for `nearest` by target."""
+    frame: str = "en"
+    """Language of the words before a fact and a question (New Fact, Prompt), or ``none``."""
+    seed: int = 0
+    """Of the gate's training, and of a random choice of facts."""
+
+    _gate: Gate | None = field(default=None, init=False, repr=False, compare=False)
+    _shown: Demonstrations | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for name in ("width", "facts", "steps", "batch_size", "validate_every", "validation"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.demonstrations < 0:
+            raise ValueError(f"demonstrations is a number of facts, at least 0, not {self.demonstrations}")
+        if self.temperature <= 0:
+            raise ValueError(f"temperature must be above 0, not {self.temperature}")
+        for name in ("unrelated", "others", "least"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is a share, from 0 to 1, not {getattr(self, name)}")
+        if self.threshold is not None and not -1 <= self.threshold <= 1:
+            raise ValueError(f"threshold is a cosine, from -1 to 1, not {self.threshold}")
+        if self.frame not in FRAMES:
+            raise ValueError(f"frame is one of {', '.join(FRAMES)}, not {self.frame!r}")
+
+    def configure(self, spec: ModelSpec) -> Self:
+        me = self.filled({"layer": spec.scale_layer(8, of=18)})
+        if not 0 <= known(me.layer) < spec.n_layers:
+            raise RequestError(f"xmem.layer is {me.layer}; {spec.name!r} has layers 0 to {spec.n_layers - 1}.")
+        return me
+
+    def needs_training(self) -> bool:
+        """Whether it needs training facts: always. They say in which languages it can be asked."""
+        return True
+
+    def fit(self, backbone: Backbone, cases: Sequence[Case]) -> None:
+        """Trains the gate, or takes it from the cache, and indexes the facts that can be shown.
+
+        Raises:
+            RequestError: there are too few facts in more than one language.
+        """
+        me = self.configure(backbone.spec)
+        facts = parallel_facts(cases)
+        self._gate = me.training(facts).learn(backbone) if me.scope == "gate" else None
+        self._shown = me.shown(facts)
+
+    def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[MemoryChange]:
+        """A memory of one edit for each."""
+        if self._shown is None:
+            raise RequestError("xmem answers with training facts: call fit() first.")
+        for edit in edits:
+            if edit.language not in self._shown.languages:
+                raise RequestError(
+                    f"xmem has training facts in {', '.join(self._shown.languages)}, none in {edit.language!r}."
+                )
+        vectors: Sequence[torch.Tensor | None] = [None] * len(edits)
+        if self._gate is not None and edits:
+            with torch.no_grad():
+                vectors = list(self._gate.embed(backbone, [Question(edit.language, edit.prompt) for edit in edits]))
+        return [
+            MemoryChange([Entry.of(edit, self._shown.contexts(edit), vector)], self._gate, self.threshold)
+            for edit, vector in zip(edits, vectors, strict=True)
+        ]
+
+    def dry_run(self, session: DryRunSession, edits: Sequence[Edit]) -> list[ContextChange]:
+        """Contexts for all questions, as if every one were in scope: the most that can be needed."""
+        me = self.configure(session.backbone.spec)
+        facts = parallel_facts(session.training)
+        if me.scope == "gate":
+            dry_run_gate(session, me.training(facts), edits)
+        shown = me.shown(facts)
+        return [ContextChange(shown.contexts(edit)) for edit in edits]
+
+    def training(self, facts: Sequence[Case]) -> GateTraining:
+        """How the gate is trained on some facts; of a configured editor."""
+        learnt, held_out = hold_out(facts, self.validation)
+        schedule = Schedule(
+            steps=self.steps,
+            batch_size=self.batch_size,
+            validate_every=self.validate_every,
+            patience=self.steps,
+            grad_clip=100.0,
+            seed=self.seed,
+        )
+        return GateTraining(
+            facts=learnt[: self.facts],
+            held_out=held_out,
+            layer=known(self.layer),
+            width=self.width,
+            lr=self.lr,
+            temperature=self.temperature,
+            unrelated=self.unrelated,
+            others=self.others,
+            schedule=schedule,
+        )
+
+    def shown(self, facts: Sequence[Case]) -> Demonstrations:
+        """The facts that can be shown."""
+        return Demonstrations(facts, Choice(self.demonstrations, self.nearest, self.least, self.seed), self.frame)
+
+    @classmethod
+    def restore(cls, tensors: Mapping[str, torch.Tensor], data: Mapping[str, Any]) -> MemoryChange:
+        """A saved change; it needs nothing beside itself."""
+        return MemoryChange.from_saved(tensors, data)

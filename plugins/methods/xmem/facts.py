@@ -1,0 +1,77 @@
+"""Training facts that are in more than one language: what the gate and the demonstrations take from them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from xkeb.errors import RequestError
+from xkeb.types import Case
+from xkeb.utils.hashing import digest
+
+FEWEST = 20
+"""A tenth is held out, and two facts are needed there to see one accept the other's question."""
+
+
+class Question(NamedTuple):
+    """A question as the gate reads it."""
+
+    language: str
+    """Code."""
+    text: str
+
+
+def languages_of(case: Case) -> list[str]:
+    """The languages in which a fact has its question and its answer, its own first."""
+    edit = case.edit
+    both = [code for code in edit.questions if edit.questions[code] and edit.translations.get(code)]
+    return sorted(both, key=lambda code: (code != edit.language, code))
+
+
+def parallel_facts(cases: Sequence[Case]) -> list[Case]:
+    """The facts that are in more than one language.
+
+    Raises:
+        RequestError: they are too few.
+    """
+    facts = [case for case in cases if len(languages_of(case)) > 1]
+    if len(facts) < FEWEST:
+        raise RequestError(
+            f"xmem learns from training facts whose question and answer are in more than one language: it needs at least "
+            f"{FEWEST}, and {len(facts)} of {len(cases)} are."
+        )
+    return facts
+
+
+def known_languages(facts: Iterable[Case]) -> list[str]:
+    """The languages that any of these facts is in."""
+    return sorted({code for case in facts for code in languages_of(case)})
+
+
+def asked_as(case: Case) -> list[Question]:
+    """The question of a fact in each of its languages, the fact's own first, then its rephrases; each text once."""
+    own = [Question(code, case.edit.questions[code]) for code in languages_of(case)]
+    other = [Question(probe.language, probe.prompt) for probe in case.probes if probe.property == "generality"]
+    return list(dict.fromkeys([*own, *other]))
+
+
+def unrelated_to(case: Case) -> list[Question]:
+    """Questions that have nothing to do with a fact, as the training file gives them."""
+    return [Question(probe.language, probe.prompt) for probe in case.probes if probe.property == "locality"]
+
+
+def all_questions(cases: Iterable[Case]) -> list[Question]:
+    """Every question that the gate reads of some facts, once."""
+
+    def each() -> Iterator[Question]:
+        for case in cases:
+            yield from asked_as(case)
+            yield from unrelated_to(case)
+
+    return list(dict.fromkeys(each()))
+
+
+def digest_facts(cases: Sequence[Case]) -> str:
+    """sha256 of the texts and languages of training facts, whatever they are called."""
+    return digest([[dataclasses.asdict(case.edit), *map(dataclasses.asdict, case.probes)] for case in cases])

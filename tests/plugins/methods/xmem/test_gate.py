@@ -1,0 +1,189 @@
+"""xmem's gate, computed again from the formulae."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from small_xmem import fitted
+
+from xkeb.models.backbone import Backbone
+from xkeb.types import Case
+from xkeb_plugins.methods.xmem.cutoff import SIZES, CutOffs, FalsePairs, calibrated
+from xkeb_plugins.methods.xmem.facts import Question, asked_as, unrelated_to
+from xkeb_plugins.methods.xmem.gate import Gate
+from xkeb_plugins.methods.xmem.gate_training import GateTraining
+from xkeb_plugins.methods.xmem.states import cached_states, mean_states
+
+
+@torch.no_grad()
+def naive_state(backbone: Backbone, layer: int, text: str) -> torch.Tensor:
+    """The mean over the tokens but the BOS, of one text alone."""
+    ids = backbone.tokenizer(text)["input_ids"]
+    states = backbone.model(torch.tensor([ids]), output_hidden_states=True).hidden_states[layer + 1][0]
+    start = 1 if ids[0] == backbone.tokenizer.bos_token_id and len(ids) > 1 else 0
+    return states[start:].mean(0)
+
+
+def cosine(one: torch.Tensor, other: torch.Tensor) -> float:
+    one, other = one.detach(), other.detach()
+    return float(one @ other / (one.norm() * other.norm()))
+
+
+def texts_of(training: Sequence[Case]) -> list[str]:
+    return [case.edit.prompt for case in training[:5]] + [case.edit.questions["zh"] for case in training[:5]]
+
+
+def test_a_state_is_the_mean_over_the_tokens_of_the_bare_question(tiny: Backbone, training: list[Case]) -> None:
+    texts = texts_of(training)
+    states = mean_states(tiny, 1, texts)
+    for text, state in zip(texts, states, strict=True):
+        assert torch.allclose(state, naive_state(tiny, 1, text), atol=1e-5)
+
+
+def test_how_questions_are_put_does_not_matter(llama: Backbone, training: list[Case]) -> None:
+    texts = texts_of(training)
+    assert torch.equal(mean_states(llama.asked_in("qa"), 1, texts), mean_states(llama, 1, texts))
+
+
+def naive_vectors(backbone: Backbone, gate: Gate, facts: Sequence[Case], asked: Sequence[Question]) -> list[Any]:
+    """By the means and deviations of the questions of some facts."""
+    layer = gate.space.layer
+    known = [
+        (question.language, naive_state(backbone, layer, question.text)) for c in facts for question in asked_as(c)
+    ]
+    means = {
+        code: torch.stack([state for other, state in known if other == code]).mean(0) for code in {c for c, _ in known}
+    }
+    deviations = torch.stack([state - means[code] for code, state in known]).square().mean(0).sqrt()
+    return [gate.map @ ((naive_state(backbone, layer, q.text) - means[q.language]) / deviations) for q in asked]
+
+
+def test_questions_are_compared_as_the_formula_says(llama: Backbone, training: list[Case]) -> None:
+    editor = fitted(llama, training, facts=20)
+    gate: Gate = editor._gate
+    asked = [*asked_as(training[0]), *asked_as(training[1]), *unrelated_to(training[0])]
+    assert {question.language for question in asked} == {"en", "zh"}
+    naive = naive_vectors(llama, gate, training[:20], asked)
+    vectors = gate.embed(llama, asked)
+    for i, j in itertools.combinations(range(len(asked)), 2):
+        assert float(vectors[i] @ vectors[j]) == pytest.approx(cosine(naive[i], naive[j]), abs=1e-4)
+
+
+def trainings(editor: Any, backbone: Backbone, facts: Sequence[Case]) -> GateTraining:
+    return editor.configure(backbone.spec).training(facts)
+
+
+def test_the_loss_is_infonce_pair_by_pair(llama: Backbone, training: list[Case]) -> None:
+    editor = fitted(llama, training)
+    plan = trainings(editor, llama, training)
+    states = cached_states(llama, plan.layer, [q.text for q in dict.fromkeys(plan.questions())])
+    space = plan.space(states)
+    trainee = plan.trainee(space, states)
+    # Two that are asked the same: neither is far from the other.
+    cases = [*training[:3], Case("twin", training[0].edit, training[1].probes)]
+    vectors = {
+        question: trainee.map @ space.normalized(states.of([question.text]), [question])[0]
+        for case in cases
+        for question in (*asked_as(case), *unrelated_to(case))
+    }
+    every = [(question, i) for i, case in enumerate(cases) for question in asked_as(case)]
+    others = [question for case in cases for question in unrelated_to(case)]
+    terms = []
+    for (a, i), (b, j) in itertools.permutations(every, 2):
+        if i != j:
+            continue
+        own = {question.text for question in asked_as(cases[i])}
+        far = [question for question in [*(q for q, _ in every), *others] if question.text not in own]
+        e = [math.exp(cosine(vectors[a], vectors[x]) / 0.1) for x in (b, *far)]
+        terms.append(-math.log(e[0] / sum(e)))
+    assert float(trainee.loss(cases).detach()) == pytest.approx(sum(terms) / len(terms), rel=1e-4)
+    with torch.no_grad():
+        before = trainee.validate(training[:20])["loss"]
+    optimizer = trainee.optimizers[0]
+    for _ in range(20):
+        optimizer.zero_grad()
+        trainee.backward(training[:20])
+        optimizer.step()
+    with torch.no_grad():
+        assert trainee.validate(training[:20])["loss"] < 0.8 * before
+
+
+# Cut-offs ---------------------------------------------------------------------------------------------------------------
+
+
+def false_pairs(rate: float, questions: int = 40, facts: int = 30) -> FalsePairs:
+    generator = torch.Generator().manual_seed(0)
+    cosines = torch.rand(questions, facts, generator=generator) * 2 - 1
+    return FalsePairs(cosines, torch.rand(questions, facts, generator=generator) > 0.1, rate)
+
+
+@pytest.mark.parametrize("n", [1, 4, 64])
+def test_what_a_memory_accepts_is_the_formula(n: int) -> None:
+    pairs = false_pairs(0.1)
+    for cutoff in (-0.5, 0.3, 0.9):
+        shares = []
+        for row, counted in zip(pairs.cosines.tolist(), pairs.counted.tolist(), strict=True):
+            own = [cosine >= cutoff for cosine, counts in zip(row, counted, strict=True) if counts]
+            shares.append(1 - (1 - sum(own) / len(own)) ** n)
+        assert pairs.accepted(cutoff, n) == pytest.approx(sum(shares) / len(shares), abs=1e-9)
+
+
+def test_what_it_accepts_is_what_drawn_memories_do() -> None:
+    pairs, cutoff, n = false_pairs(0.1), 0.8, 6
+    generator = torch.Generator().manual_seed(1)
+    accepted = 0
+    for _ in range(200):
+        for row, counted in zip(pairs.cosines, pairs.counted, strict=True):
+            facts = row[counted]
+            drawn = facts[torch.randint(len(facts), (n,), generator=generator)]
+            accepted += int(drawn.max() >= cutoff)
+    assert accepted / (200 * 40) == pytest.approx(pairs.accepted(cutoff, n), abs=0.02)
+
+
+def test_a_cutoff_is_the_least_that_keeps_every_rate() -> None:
+    kinds = [false_pairs(0.1), false_pairs(0.02)]
+    cutoffs = calibrated(kinds)
+    assert list(cutoffs) == sorted(cutoffs) and len(set(cutoffs[:4])) == 4
+    for n, cutoff in zip(SIZES, cutoffs, strict=True):
+        assert cutoff == 0.999 or all(pairs.accepted(cutoff, n) <= pairs.rate for pairs in kinds)
+        assert any(pairs.accepted(cutoff - 1e-3, n) > pairs.rate for pairs in kinds)
+
+
+def test_without_pairs_there_is_nothing_to_accept() -> None:
+    nothing = FalsePairs(torch.zeros(2, 3), torch.zeros(2, 3, dtype=torch.bool), 0.1)
+    assert nothing.accepted(-1.0, 5) == 0
+    assert set(calibrated([])) == {0.0}
+
+
+def test_a_memory_takes_the_cutoff_of_the_next_larger_size() -> None:
+    table = tuple(i / 100 for i in range(len(SIZES)))
+    cutoffs = CutOffs(table, tuple(x + 0.5 for x in table))
+    assert [cutoffs.of(n, same=True) for n in (1, 2, 3, 4, 5, 65536, 10**6)] == [0, 0.01, 0.02, 0.02, 0.03, 0.16, 0.16]
+    assert cutoffs.of(3, same=False) == 0.52
+
+
+def test_the_cutoffs_of_a_gate_are_those_of_the_facts_that_were_held_out(llama: Backbone, training: list[Case]) -> None:
+    editor = fitted(llama, training)
+    gate: Gate = editor._gate
+    held_out = training[-6:]
+    for n in (1, 8):
+        for same in (True, False):
+            cutoff = gate.cutoffs.of(n, same=same)
+            assert -1 <= cutoff < 1
+            for kind, rate in ((asked_as, 0.03), (unrelated_to, 0.002)):
+                for code in ("en", "zh"):
+                    asked = [q for case in held_out for q in kind(case) if (q.language == code) == same]
+                    if not asked:
+                        continue
+                    keys = gate.embed(llama, [Question(code, case.edit.questions[code]) for case in held_out])
+                    cosines = gate.embed(llama, asked) @ keys.T
+                    counted = torch.tensor(
+                        [[all(q.text != own.text for own in asked_as(case)) for case in held_out] for q in asked]
+                    )
+                    # A question in the edit's language, or in the other one.
+                    assert FalsePairs(cosines, counted, rate).accepted(cutoff + 1e-4, n) <= rate
