@@ -128,7 +128,7 @@ def test_a_fact_that_asks_what_the_edit_asks_is_not_shown(training: list[Case]) 
     edit = dataclasses.replace(training[5].edit, translations={}, questions={}, aliases=())
     with_twin = [*training, dataclasses.replace(training[7], id="twin")]
     for nearest in ("target", "question", "both", "random"):
-        chosen = Demonstrations(with_twin, Choice(len(with_twin), nearest, 0.3, 0), "en").choose(edit, "zh")  # type: ignore[arg-type]
+        chosen = Demonstrations(with_twin, Choice(len(with_twin), nearest, 0.3, 0), "en").choose(edit, "zh")
         questions = [case.edit.prompt for case in chosen]
         assert edit.prompt not in questions and len(set(questions)) == len(questions)
 
