@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ class MemoryChange:
         self.entries, self.gate, self.threshold = tuple(entries), gate, threshold
         vectors = [entry.vector for entry in entries if entry.vector is not None]
         self._vectors = torch.stack(vectors) if gate is not None else None  # (n, width)
+        self._cutoffs = functools.cache(self._cutoffs_in)
 
     @classmethod
     def joined(cls, changes: Sequence[MemoryChange]) -> MemoryChange:
@@ -131,16 +133,17 @@ class MemoryChange:
         if self.gate is None or vector is None or self._vectors is None:
             return self.entries[0]
         cosines = self._vectors.to(vector) @ vector  # (n,)
-        cutoffs = torch.tensor([self._cutoff(entry, question) for entry in self.entries]).to(cosines)
-        above = cosines - cutoffs
+        above = cosines - self._cutoffs(question.language).to(cosines)
         best = int(above.argmax())
         return self.entries[best] if float(above[best]) >= 0 else None
 
-    def _cutoff(self, entry: Entry, question: Question) -> float:
-        assert self.gate is not None
-        if self.threshold is not None:
-            return self.threshold
-        return self.gate.cutoffs.of(len(self.entries), same=entry.fact.language == question.language)
+    def _cutoffs_in(self, language: str) -> torch.Tensor:
+        """[n] the cut-off of each edit for a question in that language."""
+        n = len(self.entries)
+        if self.gate is None or self.threshold is not None:
+            return torch.full((n,), self.threshold or 0.0)
+        of = {same: self.gate.cutoffs.of(n, same=same) for same in (True, False)}
+        return torch.tensor([of[entry.fact.language == language] for entry in self.entries])
 
 
 class _MemoryIntervention(Intervention):

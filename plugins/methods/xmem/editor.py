@@ -73,6 +73,9 @@ class CrossLingualMemory(Editor):
     question alone; by the sum of both similarities; or any."""
     least: float = 0.3
     """Least similarity of an answer, for `nearest` by target."""
+    companions: int = 0
+    """Training facts in each memory beside the edit, as edits of their own that the gate did not learn from. For measuring what
+    a memory of many edits answers."""
     frame: str = "en"
     """Language of the words before a fact and a question (New Fact, Prompt), or ``none``."""
     seed: int = 0
@@ -80,13 +83,17 @@ class CrossLingualMemory(Editor):
 
     _gate: Gate | None = field(default=None, init=False, repr=False, compare=False)
     _shown: Demonstrations | None = field(default=None, init=False, repr=False, compare=False)
+    _companions: tuple[Entry, ...] = field(default=(), init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("width", "facts", "steps", "batch_size", "validate_every", "validation"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.demonstrations < 0:
-            raise ValueError(f"demonstrations is a number of facts, at least 0, not {self.demonstrations}")
+        for name in ("demonstrations", "companions"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is a number of facts, at least 0, not {getattr(self, name)}")
+        if self.companions and self.scope == "all":
+            raise ValueError("companions are told from the edit by the gate, so scope can't be all")
         if self.temperature <= 0:
             raise ValueError(f"temperature must be above 0, not {self.temperature}")
         for name in ("unrelated", "others", "least"):
@@ -117,6 +124,7 @@ class CrossLingualMemory(Editor):
         facts = parallel_facts(cases)
         self._gate = me.training(facts).learn(backbone) if me.scope == "gate" else None
         self._shown = me.shown(facts)
+        self._companions = tuple(self._entries(backbone, me.others_of(facts)))
 
     def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[MemoryChange]:
         """A memory of one edit for each."""
@@ -127,14 +135,21 @@ class CrossLingualMemory(Editor):
                 raise RequestError(
                     f"xmem has training facts in {', '.join(self._shown.languages)}, none in {edit.language!r}."
                 )
+        return [self._memory(entry) for entry in self._entries(backbone, edits)]
+
+    def _entries(self, backbone: Backbone, edits: Sequence[Edit]) -> list[Entry]:
+        """Edits as entries of a memory; of a fitted editor."""
         vectors: Sequence[torch.Tensor | None] = [None] * len(edits)
         if self._gate is not None and edits:
             with torch.no_grad():
                 vectors = list(self._gate.embed(backbone, [Question(edit.language, edit.prompt) for edit in edits]))
-        return [
-            MemoryChange([Entry.of(edit, self._shown.contexts(edit), vector)], self._gate, self.threshold)
-            for edit, vector in zip(edits, vectors, strict=True)
-        ]
+        contexts = known(self._shown).contexts
+        return [Entry.of(edit, contexts(edit), vector) for edit, vector in zip(edits, vectors, strict=True)]
+
+    def _memory(self, entry: Entry) -> MemoryChange:
+        """An edit, and its companions: none that asks the same."""
+        others = [other for other in self._companions if other.fact.prompt != entry.fact.prompt]
+        return MemoryChange([entry, *others[: self.companions]], self._gate, self.threshold)
 
     def dry_run(self, session: DryRunSession, edits: Sequence[Edit]) -> list[ContextChange]:
         """Contexts for all questions, as if every one were in scope: the most that can be needed."""
@@ -167,6 +182,23 @@ class CrossLingualMemory(Editor):
             others=self.others,
             schedule=schedule,
         )
+
+    def others_of(self, facts: Sequence[Case]) -> list[Edit]:
+        """The companions of any edit, and one in reserve for an edit that asks what one of them asks.
+
+        Raises:
+            RequestError: too few facts are left.
+        """
+        if not self.companions:
+            return []
+        left = hold_out(facts, self.validation)[0][self.facts :]
+        different = list({case.edit.prompt: case.edit for case in left}.values())
+        if len(different) <= self.companions:
+            raise RequestError(
+                f"xmem.companions is {self.companions}, and there are {len(different)} facts that the gate doesn't learn "
+                f"from; it must be fewer than that."
+            )
+        return different[: self.companions + 1]
 
     def shown(self, facts: Sequence[Case]) -> Demonstrations:
         """The facts that can be shown."""

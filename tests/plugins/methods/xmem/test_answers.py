@@ -142,6 +142,25 @@ def test_the_cutoff_grows_with_the_memory(llama: Backbone, training: list[Case],
     assert accepted_for_the_first(many) <= accepted_for_the_first(few)
 
 
+def test_companions_are_facts_that_the_gate_did_not_learn_from(
+    llama: Backbone, training: list[Case], cases: list[Case]
+) -> None:
+    editor = fitted(llama, training, facts=20, companions=7)
+    twin = dataclasses.replace(cases[0], edit=training[22].edit)
+    for case, change in zip([*cases, twin], changes_of(editor, llama, [*cases, twin]), strict=True):
+        own, *others = change.facts
+        assert own.prompt == case.edit.prompt and len({fact.prompt for fact in change.facts}) == 8
+        assert {fact.prompt for fact in others} <= {fact.edit.prompt for fact in training[20:54]}
+        assert not any(fact.translations or fact.questions for fact in others)
+    (change,) = changes_of(editor, llama, cases[:1])
+    for fact in change.facts:  # each is found by its own question
+        question = Question(fact.language, fact.prompt)
+        entry = change.asked_about(question, editor._gate.embed(llama, [question])[0])
+        assert entry is not None and entry.fact == fact
+    with pytest.raises(RequestError, match=r"xmem\.companions is 34, and there are 34 facts"):
+        fitted(llama, training, facts=20, companions=34)
+
+
 def test_edits_in_both_languages_share_a_memory(llama: Backbone, training: list[Case], cases: list[Case]) -> None:
     editor = fitted(llama, training)
     chinese = Edit(cases[0].edit.questions["zh"], "伯尔尼", "zh")
