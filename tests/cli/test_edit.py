@@ -30,7 +30,7 @@ def edit(xkeb_cli: Callable[..., Any], tiny_folders: dict[str, Path]) -> Callabl
 
 @pytest.mark.parametrize(
     ("method", "arguments"),
-    [("ft", ["lr=0.01"]), ("rome", [TEMPLATES.removeprefix("rome.")]), ("ike", ["k=0"])],
+    [("ft", ["lr=0.01"]), ("rome", [TEMPLATES.removeprefix("rome.")]), ("ike", ["k=0"]), ("xmem", ["steps=2"])],
 )
 def test_an_edit_by_hand_is_shown_and_its_saved_change_does_the_same(
     edit: Callable[..., Any], tiny_folders: dict[str, Path], tmp_path: Path, method: str, arguments: list[str]

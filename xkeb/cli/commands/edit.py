@@ -113,13 +113,17 @@ def make_change(
     from xkeb.editing.finite import why_not_finite
     from xkeb.evaluation.job import training_facts
     from xkeb.tasks.task import load_task, shipped_task
+    from xkeb.types import Sight
 
     me = editor.configure(backbone.spec)
     if reason := why_unsupported(me, backbone, edit):
         raise RequestError(f"This edit can't be made: {reason}.")
     if me.needs_training():
         source = load_task(task, data_dir=data_dir) if task else shipped_task()
-        training = source.training if task else source.dataset.training(edit.language)
+        if Sight.PARALLEL_TRAINING in me.sees:
+            training = source.parallel_training
+        else:
+            training = source.training if task else source.dataset.training(edit.language)
         me = prepare(me, backbone, training_facts(method, me, training))
     (change,) = make_changes(me, backbone, [edit])
     if reason := why_not_finite(change):
