@@ -138,7 +138,7 @@ def _below(path: str, annotation: Any, text: str) -> Iterator[tuple[str, Any, st
         yield from _flat(inner, f"{inside}.")
 
 
-WORDS = {str: "text", int: "number, whole", float: "number", Any: "anything", type(None): "null"}
+WORDS = {str: "text", bool: "true or false", int: "number, whole", float: "number", Any: "anything", type(None): "null"}
 
 
 def _type(annotation: Any) -> str:
