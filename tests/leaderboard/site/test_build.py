@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 from made_results import answered, case, put, result, score
 from result_files import Runs
+from sealed_lines import sealed_text
 from site_pages import TABLE, Page, contents, records, result_pages
 
-from xkeb.leaderboard.site.build import build_site
+from xkeb.errors import RequestError
+from xkeb.leaderboard.site.build import Site, build_site
 from xkeb.leaderboard.site.entries import find_results, published_entries
 from xkeb.leaderboard.site.tables import boards
 from xkeb.leaderboard.site.tables import records as table_records
@@ -266,11 +268,11 @@ def test_two_results_of_one_cell_are_both_kept_and_told_apart(tmp_path: Path) ->
     [
         (lambda path: path.unlink(), "has no cases.jsonl beside it"),
         (
-            lambda path: path.write_text(json.dumps(case(0)) + "\n{broken\n"),
+            lambda path: path.write_text(sealed_text([case(0)]) + "{broken\n"),
             "damaged cases.jsonl, after 1 of its 4 cases",
         ),
-        (lambda path: path.write_text(json.dumps(case(0)) + "\n[]\n"), "damaged cases.jsonl, after 1 of its 4 cases"),
-        (lambda path: path.write_text(json.dumps(case(1)) + "\n"), "is of 4 cases, of which 1 are in its cases.jsonl"),
+        (lambda path: path.write_text(sealed_text([case(0)]) + "[]\n"), "damaged cases.jsonl, after 1 of its 4 cases"),
+        (lambda path: path.write_text(sealed_text([case(1)])), "is of 4 cases, of which 1 are in its cases.jsonl"),
         (lambda path: path.write_text(json.dumps({**case(0), "probes": 3}) + "\n"), "damaged cases.jsonl, after 0"),
         (
             lambda path: path.write_text(json.dumps(case(0)).replace("0.254", "7")),
@@ -314,3 +316,26 @@ def test_a_site_among_the_results_is_fine(tmp_path: Path) -> None:
     put(tmp_path / "a", result())
     for _ in range(2):
         assert build_site([tmp_path], tmp_path / "site").n_results == 1
+
+
+def test_a_build_that_fails_leaves_the_site_that_stood_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of a site is never seen: it is written beside its place, and exchanged when it is whole."""
+    put(tmp_path / "a", result())
+    output = tmp_path / "out" / "site"
+    build_site([tmp_path / "a"], output)
+    before = contents(output)
+    seen: list[bool] = []
+    write = Site.write
+
+    def stop_at_the_end(site: Site, path: str, content: str) -> None:
+        seen.append(contents(output) == before)
+        if path == "submit.html":
+            raise OSError(28, "No space left on device")
+        write(site, path, content)
+
+    monkeypatch.setattr(Site, "write", stop_at_the_end)
+    with pytest.raises(RequestError, match="No space left on device"):
+        build_site([tmp_path / "a"], output, with_published=False)
+    assert len(seen) > 5 and all(seen)
+    assert contents(output) == before
+    assert list(output.parent.iterdir()) == [output]
