@@ -102,8 +102,8 @@ def _set_debug(context: click.Context, parameter: click.Parameter, value: bool) 
 
 def _set_log_level(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
     if value:
-        logging.basicConfig()
-        for handler in logging.getLogger().handlers:
-            handler.setFormatter(PlainFormatter("%(levelname)s %(name)s: %(message)s"))
+        handler = logging.StreamHandler()
+        handler.setFormatter(PlainFormatter("%(levelname)s %(name)s: %(message)s"))
+        logging.basicConfig(handlers=[handler])
         for package in ("xkeb", "xkeb_plugins"):
             logging.getLogger(package).setLevel(value.upper())
