@@ -26,7 +26,9 @@ def lines(folder: Path) -> list[Line]:
 def answers(folder: Path) -> dict[str, Any]:
     """What a run found out, without how long it took, and without the checksums, which depend on that."""
     left_out = ("seconds", "chain")
-    return {line["case_id"]: {key: value for key, value in line.items() if key not in left_out} for line in lines(folder)}
+    return {
+        line["case_id"]: {key: value for key, value in line.items() if key not in left_out} for line in lines(folder)
+    }
 
 
 def scores(folder: Path) -> Any:
