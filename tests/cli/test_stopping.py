@@ -15,10 +15,15 @@ import pytest
 pytest_plugins = ("command_line",)
 
 
+HEEDING = "import os, signal, sys; [signal.signal(n, 0) for n in (1, 2, 15)]; os.execvp(sys.argv[1], sys.argv[1:])"
+"""Runs a command that heeds every signal, whatever these tests themselves were told to ignore: SIG_DFL is 0."""
+
+
 def start(options: dict[str, str], *before: str) -> subprocess.Popen[str]:
     """``xkeb run`` in a process of its own, from the moment that its first case is on disk."""
     flags = [part for name, value in options.items() for part in (f"--{name}", value)]
-    command = [*before, sys.executable, "-m", "xkeb.cli", "run", *flags, "--log-events", "/dev/stdout"]
+    command = [sys.executable, "-c", HEEDING, *before, sys.executable, "-m", "xkeb.cli", "run", *flags]
+    command += ["--log-events", "/dev/stdout"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     for line in process.stdout:

@@ -50,7 +50,10 @@ def test_an_answer_among_the_training_facts() -> None:
     assert slices_of(case("Lyon"), trained)["training"] == "no"
 
 
-def test_the_tasks_training_answers_are_those_of_its_source_language(tmp_path: Path) -> None:
+def test_the_tasks_training_answers_are_those_of_its_source_language(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XKEB_DATA_DIR", raising=False)
     task = xkeb.load_task("bizsre_mini_en2zh")
     assert task.trained_answers == frozenset(normal(fact.edit.target) for fact in task.training.cases)
     assert xkeb.load_task("bizsre_en2zh", data_dir=tmp_path).trained_answers is None  # its file isn't here

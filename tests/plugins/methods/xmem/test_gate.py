@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from collections.abc import Sequence
@@ -24,7 +25,8 @@ from xkeb_plugins.methods.xmem.states import cached_states, mean_states
 def naive_state(backbone: Backbone, layer: int, text: str) -> torch.Tensor:
     """The mean over the tokens but the BOS, of one text alone."""
     ids = backbone.tokenizer(text)["input_ids"]
-    states = backbone.model(torch.tensor([ids]), output_hidden_states=True).hidden_states[layer + 1][0]
+    model = copy.deepcopy(backbone.model)  # asked so, transformers leaves hooks on a model
+    states = model(torch.tensor([ids]), output_hidden_states=True).hidden_states[layer + 1][0]
     start = 1 if ids[0] == backbone.tokenizer.bos_token_id and len(ids) > 1 else 0
     return states[start:].mean(0)
 
