@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from xkeb.errors import RequestError
 from xkeb.evaluation.protocols import GenerateProtocol, load_protocol
 from xkeb.evaluation.protocols.sentences import Cut, cut_answer
 from xkeb.registry.manager import get_plugins
-from xkeb.results.answers import elsewhere, measured
+from xkeb.results.answers import elsewhere, kept_answers, measured
 from xkeb.results.blank import says_nothing
 from xkeb.results.environment import describe_environment, today
 from xkeb.results.journal import Journal
@@ -138,14 +137,9 @@ def _probe(
     probe: ProbeRecord, others: Mapping[str, str], measures: Mapping[str, Metric], cut: Cut | None
 ) -> ProbeRecord:
     language = get_plugins().languages.get(probe.language)
-    text = probe.reference.strip() if probe.compared is None else probe.compared
-    gold = Prediction(text, tuple(probe.tokens.reference))
-    old = Prediction(probe.before, tuple(probe.tokens.before))
-    new = Prediction(probe.after, tuple(probe.tokens.after))
-    if probe.raw is not None:
-        old, new = dataclasses.replace(old, raw=probe.raw.before), dataclasses.replace(new, raw=probe.raw.after)
-        if cut is not None:
-            old, new = (Prediction(cut_answer(one.raw or "", language, cut), (), raw=one.raw) for one in (old, new))
+    gold, old, new = kept_answers(probe)
+    if cut is not None:
+        old, new = (Prediction(cut_answer(one.raw or "", language, cut), (), raw=one.raw) for one in (old, new))
     expected = old if probe.property == "locality" else gold
     around = Around(old, others)
     tokens = probe.tokens if cut is None else probe.tokens.model_copy(update={"before": [], "after": []})

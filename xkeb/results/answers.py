@@ -21,6 +21,17 @@ def measured(
     return {name: score for name, score in scores.items() if score is not None}
 
 
+def kept_answers(probe: ProbeRecord) -> tuple[Prediction, Prediction, Prediction]:
+    """What a journal holds of a question: the gold answer, the one before the edit and the one after it."""
+    text = probe.reference.strip() if probe.compared is None else probe.compared
+    before, after = (None, None) if probe.raw is None else (probe.raw.before, probe.raw.after)
+    return (
+        Prediction(text, tuple(probe.tokens.reference)),
+        Prediction(probe.before, tuple(probe.tokens.before), raw=before),
+        Prediction(probe.after, tuple(probe.tokens.after), raw=after),
+    )
+
+
 def elsewhere(question: Question, questions: Sequence[Question]) -> dict[str, str]:
     """The gold answers to one of a case's questions in its other languages, by code. The edit's own question is asked in one
     language only; in others it is the one in other words."""

@@ -13,11 +13,11 @@ from importlib import metadata
 from typing import Any, Literal
 
 from xkeb.registry.manager import get_plugins
-from xkeb.results.answers import elsewhere, measured
+from xkeb.results.answers import elsewhere, kept_answers, measured
 from xkeb.results.schema import CaseRecord, ProbeRecord, Result, Score, Scores
 from xkeb.results.statistics import blank_scores, mean_scores, slice_scores
 from xkeb.results.untrusted import inline, quoted
-from xkeb.types import REPLACEMENT, Around, Prediction, Probe
+from xkeb.types import REPLACEMENT, Around, Probe
 
 KEYS: tuple[Literal["scores", "scores_before"], ...] = ("scores", "scores_before")
 EXACT = 1e-9
@@ -73,11 +73,7 @@ def _recomputed(
     probe: ProbeRecord, case: CaseRecord, key: str, metrics: Sequence[str], tally: Tally
 ) -> tuple[dict[str, float], set[str]]:
     """The suite's own metrics of one probe, from what the journal holds of its answers, and those of them that can't tell."""
-    text = probe.reference.strip() if probe.compared is None else probe.compared
-    gold = Prediction(text, tuple(probe.tokens.reference))
-    raw = (None, None) if probe.raw is None else (probe.raw.before, probe.raw.after)
-    old = Prediction(probe.before, tuple(probe.tokens.before), raw=raw[0])
-    new = Prediction(probe.after, tuple(probe.tokens.after), raw=raw[1])
+    gold, old, new = kept_answers(probe)
     judged_by = Probe(probe.property, probe.language, probe.prompt, probe.reference).judged_by
     expected = old if judged_by == "before" else gold
     around = Around(old, elsewhere(probe, case.probes))
