@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,7 @@ def measure(job: Job, config: RunConfig, *, metered: bool = True) -> Measured:
         meter.hold([*backbone.model.parameters(), *backbone.model.buffers()])
     phases = Phases(meter)
     with tempfile.TemporaryDirectory() as folder, meter or nullcontext():
-        JobRunner(replace(job, folder=Path(folder) / "run"), backbone, config, phases).run()
+        JobRunner(job.placed(Path(folder) / "run"), backbone, config, phases).run()
         phases.phase_started("")
     if meter:
         return Measured({name: peak for name, peak in meter.peaks.items() if name}, phases.seconds)

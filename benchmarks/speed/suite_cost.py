@@ -174,7 +174,7 @@ def main(profile: bool, only_start: bool, **options: Any) -> None:
 
 def _run(job: Job, backbone: Backbone, config: RunConfig, name: str) -> None:
     """From nothing: no answer is there yet."""
-    placed = replace(job, folder=config.output / name / job.method / "run")
+    placed = job.placed(config.output / name / job.method / "run")
     JobRunner(placed, backbone, config, RunObserver()).run()
 
 

@@ -67,11 +67,12 @@ class EventLog(RunObserver):
     def batch_shrunk(self, size: int) -> None:
         self._write("batch_shrunk", size=size)
 
-    def case_done(self, case_id: str, record: CaseRecord | None) -> None:
+    def case_done(self, case_id: str, record: CaseRecord | None, protocol: str) -> None:
         if record is None:
-            self._write("case_done", case_id=case_id, phase="before")
+            self._write("case_done", case_id=case_id, protocol=protocol, phase="before")
         else:
-            self._write("case_done", case_id=case_id, phase="edit", status=record.status, reason=record.reason)
+            told = {"status": record.status, "reason": record.reason}
+            self._write("case_done", case_id=case_id, protocol=protocol, phase="edit", **told)
 
     def job_done(self, job: Job, result: Result) -> None:
         scores = {
@@ -80,7 +81,7 @@ class EventLog(RunObserver):
             }
             for name, by in result.scores.items()
         }
-        self._write("job_done", **_names(job), cases=len(result.case_ids), scores=scores)
+        self._write("job_done", **_names(job), protocol=result.protocol, cases=len(result.case_ids), scores=scores)
 
     def job_failed(self, job: Job, error: Exception) -> None:
         frames = traceback.format_exception(error)

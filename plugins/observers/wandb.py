@@ -12,7 +12,7 @@ from xkeb.evaluation.events import RunObserver
 from xkeb.evaluation.job import Job
 from xkeb.results.schema import CaseRecord, Result
 
-RECORDED = ("protocol", "dtype", "device", "seed", "limit")
+RECORDED = ("protocols", "dtype", "device", "seed", "limit")
 """Settings of a run that W&B is told, beside the job's."""
 
 
@@ -27,6 +27,8 @@ class WeightsAndBiases(RunObserver):
     """Where its files go. None: below the current folder, as W&B has it."""
 
     _run: Any = field(default=None, init=False, repr=False)
+    _open: set[str] = field(default_factory=set, init=False, repr=False)
+    """Protocols of the job whose result isn't there yet."""
     _config: RunConfig | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -44,6 +46,7 @@ class WeightsAndBiases(RunObserver):
         }
         if self._config is not None:
             config |= {name: str(getattr(self._config, name)) for name in RECORDED}
+        self._open = {one.protocol.name for one in job.measurements}
         self._run = self._wandb.init(
             project=self.project,
             mode=self.mode,
@@ -54,11 +57,11 @@ class WeightsAndBiases(RunObserver):
             reinit="finish_previous",
         )
 
-    def case_done(self, case_id: str, record: CaseRecord | None) -> None:
+    def case_done(self, case_id: str, record: CaseRecord | None, protocol: str) -> None:
         if self._run is None or record is None or record.seconds is None:
             return
         scores = {
-            f"case/{probe.property}/{probe.language}/{metric}": 100 * value
+            f"case/{protocol}/{probe.property}/{probe.language}/{metric}": 100 * value
             for probe in record.probes
             for metric, value in probe.scores.items()
         }
@@ -70,8 +73,10 @@ class WeightsAndBiases(RunObserver):
         for name, languages in result.scores.items():
             for language, metrics in languages.items():
                 for metric, score in metrics.items():
-                    self._run.summary[f"{name}/{language}/{metric}"] = score.mean
-        self._finish(0)
+                    self._run.summary[f"{result.protocol}/{name}/{language}/{metric}"] = score.mean
+        self._open.discard(result.protocol)
+        if not self._open:
+            self._finish(0)
 
     def job_failed(self, job: Job, error: Exception) -> None:
         self._finish(1)

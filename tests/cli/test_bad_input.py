@@ -100,7 +100,7 @@ def test_a_model_without_a_chat_template(run: Callable[..., Any], tmp_path: Path
         (["run", "--tasks", "bizsre", "--modle", "hf"], ["--modle", "--model"]),
         (["run", "--tasks", "bizsre", "--model", "hf", "--limit", "x"], ["--limit", "'x'", "integer"]),
         (["run", "--tasks", "bizsre", "--model", "hf", "--limit"], ["--limit"]),
-        (["run", "--tasks", "bizsre", "--model", "hf", "--protocol", "free"], ["--protocol", "teacher_forcing"]),
+        (["run", "--tasks", "bizsre", "--model", "hf", "--protocol", "free"], ["protocol 'free'", "teacher_forcing"]),
         (["run", "--tasks", "bizsre", "--model", "hf", "--prompt", "talk"], ["--prompt", "plain", "qa", "chat"]),
         (["run", "--tasks", "bizsre", "--model", "hf", "--executor", "lokal"], ["executor 'lokal'", "'local'"]),
         (["run", "--tasks", "bizsre", "--model", "hf", "more"], ["more"]),

@@ -65,7 +65,7 @@ class Told(RunObserver):
     def phase_started(self, name: str, done: int = 0, total: int | None = None) -> None:
         self.done = 0
 
-    def case_done(self, case_id: str, record: CaseRecord | None) -> None:
+    def case_done(self, case_id: str, record: CaseRecord | None, protocol: str) -> None:
         self.done += 1
 
 
@@ -79,7 +79,8 @@ def greedy(monkeypatch: pytest.MonkeyPatch) -> None:
 def run_job(asked: RunConfig, backbone: Backbone, observer: RunObserver | None = None) -> Result:
     """The one job of a run, on a model that is loaded already."""
     (job,) = plan_run(asked).jobs
-    return JobRunner(job, backbone, asked, observer or RunObserver()).run()
+    (result,) = JobRunner(job, backbone, asked, observer or RunObserver()).run()
+    return result
 
 
 def request(tiny_folders: dict[str, Path], output: Path, **options: Any) -> RunConfig:

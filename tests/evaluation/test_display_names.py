@@ -29,7 +29,7 @@ def config(output: Path, models: list[str], **model_args: Any) -> RunConfig:
 def test_a_folder_is_called_by_its_last_part(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
     foo = Path(shutil.copytree(tiny_folders["llama"], tmp_path / "x" / "foo"))
     (job,) = plan_run(config(tmp_path / "out", ["hf"], path=str(foo))).jobs
-    assert (job.model, job.folder) == ("foo", tmp_path / "out" / TASK / "foo" / "ft")
+    assert (job.model, job.measurements[0].folder) == ("foo", tmp_path / "out" / TASK / "foo" / "ft")
     for path in (str(foo), f"{foo}/"):
         assert display_name("hf", make_loader("hf", path=path)) == "foo"
     assert xkeb.load_backbone("hf", path=str(foo), device="cpu").name == "foo"
@@ -44,7 +44,7 @@ def test_a_repository_and_a_file_are_called_by_theirs(path: str, name: str) -> N
 
 def test_a_folder_is_called_as_the_user_says(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
     (job,) = plan_run(config(tmp_path, ["hf:my model"], path=str(tiny_folders["llama"]))).jobs
-    assert job.model == "my model" and job.folder.parent.name == "my model"
+    assert job.model == "my model" and job.measurements[0].folder.parent.name == "my model"
     assert xkeb.load_backbone("hf:my model", path=str(tiny_folders["llama"]), device="cpu").name == "my model"
 
 

@@ -44,7 +44,7 @@ def said(backbone: Backbone, prompt: str) -> str:
 @pytest.fixture(scope="module")
 def output(tiny_folders: dict[str, Path], llama: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("free")
-    options = {"protocol": "generate", "protocol_args": {"max_tokens": BUDGET}}
+    options = {"protocols": ["generate"], "protocol_args": {"max_tokens": BUDGET}}
     run_jobs(llama, make_config(tiny_folders, folder, ["ft"], limit=3, method_args=FT, **options))
     return folder
 

@@ -37,7 +37,7 @@ class Diary(xkeb.RunObserver):
     def job_configured(self, job, options): self.write(f"job_configured {options['layer']}")
     def phase_started(self, name, done=0, total=None): self.write(f"phase_started {name} {done} {total}")
     def batch_done(self, cases, seconds): self.write(f"batch_done {len(cases)} {sorted(seconds)}")
-    def case_done(self, case_id, record): self.write(f"case_done {case_id} {record and record.status}")
+    def case_done(self, case_id, record, protocol): self.write(f"case_done {case_id} {record and record.status}")
     def job_done(self, job, result): self.write(f"job_done {len(result.case_ids)}")
     def run_ended(self, results, failed): self.write(f"run_ended {len(results)} {len(failed)}")
 

@@ -132,13 +132,13 @@ def test_by_the_paper_s_protocol_the_paper_s_methods_are_those_of_the_released_c
     tiny_folders: dict[str, Path], tmp_path: Path
 ) -> None:
     ours, theirs = (
-        {job.method for job in plan_run(planned(tiny_folders, tmp_path, protocol=protocol)).jobs}
+        {job.method for job in plan_run(planned(tiny_folders, tmp_path, protocols=[protocol])).jobs}
         for protocol in ("teacher_forcing", "paper")
     )
     assert ours == {"ft", "serac", "ike", "mend", "kn", "rome", "memit"}
     assert theirs == ours - {"ike"} | {"ike-published"}
-    (named,) = plan_run(planned(tiny_folders, tmp_path, protocol="paper", methods=["ike"])).jobs
-    assert (named.method, named.folder.name) == ("ike", "ike-paper")
+    (named,) = plan_run(planned(tiny_folders, tmp_path, protocols=["paper"], methods=["ike"])).jobs
+    assert (named.method, named.measurements[0].folder.name) == ("ike", "ike-paper")
 
 
 def test_a_run_file_s_options_of_methods_are_defaults(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_reliability_against_english_needs_a_task_that_asks_in_english(
         ["hf"],
         ["ft"],
         model_args={"path": str(tiny_folders["llama"])},
-        protocol="paper",
+        protocols=["paper"],
         protocol_args={"reliability": "english"},
         include=[tmp_path / "german"],
         output=tmp_path / "out",

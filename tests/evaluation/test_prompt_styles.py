@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_jobs import FT, TASK, lines, make_config, run_jobs
@@ -77,18 +78,18 @@ def test_a_task_says_its_style_and_the_command_line_goes_before_it(
     own = make_config(tiny_folders, tmp_path / "out", ["ft"], tasks=["asked"], include=[folder])
     assert [job.prompt for job in plan_run(own).jobs] == ["qa"]
     plain = dataclasses.replace(own, prompt="plain")
-    assert [(job.prompt, job.folder.name) for job in plan_run(plain).jobs] == [("plain", "ft")]
+    assert [(job.prompt, job.measurements[0].folder.name) for job in plan_run(plain).jobs] == [("plain", "ft")]
 
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"prompt": "qa", "protocol": "paper"}, "puts questions as the released code does: not --prompt qa"),
+        ({"prompt": "qa", "protocols": ["paper"]}, "puts questions as the released code does: not --prompt qa"),
         ({"prompt": "chatt"}, "Unknown prompt style 'chatt': did you mean 'chat'"),
     ],
 )
 def test_a_style_that_cannot_be_followed_is_refused(
-    options: dict[str, str], sentence: str, tiny_folders: dict[str, Path], tmp_path: Path
+    options: dict[str, Any], sentence: str, tiny_folders: dict[str, Path], tmp_path: Path
 ) -> None:
     with pytest.raises(RequestError, match=sentence):
         plan_run(make_config(tiny_folders, tmp_path, ["ft"], **options))

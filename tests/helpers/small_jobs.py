@@ -62,7 +62,7 @@ class Phases(RunObserver):
         self.now = name
         self.counts.setdefault(name, 0)
 
-    def case_done(self, case_id: str, record: CaseRecord | None) -> None:
+    def case_done(self, case_id: str, record: CaseRecord | None, protocol: str) -> None:
         assert (record is None) == (self.now == "before")
         self.counts[self.now] += 1
 
@@ -71,7 +71,7 @@ def run_jobs(backbone: Backbone, config: RunConfig, jobs: Sequence[Job] | None =
     """The results of some jobs, by default of all that are planned, and the cases of each phase."""
     phases = Phases()
     planned = plan_run(config).jobs if jobs is None else jobs
-    return [JobRunner(job, backbone, config, phases).run() for job in planned], phases
+    return [result for job in planned for result in JobRunner(job, backbone, config, phases).run()], phases
 
 
 class Opaque:

@@ -95,7 +95,7 @@ class ProgressDisplay(RunObserver):
     def batch_shrunk(self, size: int) -> None:
         self.say(f"{self.name}: memory ran out; from here on, at most {size} of its cases at once")
 
-    def case_done(self, case_id: str, record: CaseRecord | None) -> None:
+    def case_done(self, case_id: str, record: CaseRecord | None, protocol: str) -> None:
         self.bars.advance(self.task)
 
     def say(self, line: str) -> None:
@@ -103,7 +103,9 @@ class ProgressDisplay(RunObserver):
         self.out.print(line)
 
     def job_done(self, job: Job, result: Result) -> None:
-        self.out.print(f"{job.name}: {len(result.case_ids)} cases in {result.timing.wall_seconds:.0f} s")
+        self.out.print(
+            f"{job.name_under(result.protocol)}: {len(result.case_ids)} cases in {result.timing.wall_seconds:.0f} s"
+        )
         self.out.print(f"  {self.options}", style="dim", soft_wrap=True)
 
     def job_failed(self, job: Job, error: Exception) -> None:

@@ -34,7 +34,7 @@ def show_plan(jobs: Sequence[Job]) -> None:
     )
     for job in jobs:
         case_ids = {case.id for case in job.cases}
-        count = len(case_ids & finished_cases(job.folder / CASES))
+        count = min(len(case_ids & finished_cases(one.folder / CASES)) for one in job.measurements)
         options = ", ".join(f"{name}={value}" for name, value in without_secrets(job.options).items() if name != "seed")
         facts = f"{len(job.training())} training facts{_with_required(job)}" if job.needs_training else ""
         plan.add_row(job.task.name, job.model, job.method, str(len(case_ids)), str(count), facts, options)

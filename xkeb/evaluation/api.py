@@ -13,6 +13,7 @@ from xkeb.evaluation.planning import plan_run
 from xkeb.registry.manager import get_plugins
 from xkeb.registry.options import build_with_options
 from xkeb.results.schema import Result
+from xkeb.tasks.asked import TEACHER_FORCING
 
 
 def evaluate(
@@ -20,14 +21,17 @@ def evaluate(
     tasks: str | Sequence[str],
     model: str | Sequence[str],
     methods: str | Sequence[str] | None = None,
+    protocol: str | Sequence[str] = TEACHER_FORCING,
     limit: int | None = None,
     output: Path | str = "results",
     **options: Any,
 ) -> list[Result]:
-    """Runs every job of ``tasks x model x methods`` and returns their results; what is already on disk is not run again.
+    """Runs every job of ``tasks x model x methods`` and returns its result under each protocol. What is already on disk is
+    not run again.
 
     Args:
         tasks, model, methods: names, or a single name. Without `methods`: the paper's methods for each model.
+        protocol: how a model is asked; each edit is made once and asked under all of them.
         limit: the first so many cases of each task.
         output: folder of ``<task>/<model>/<method>/result.json`` and ``cases.jsonl``.
         options: any other field of `xkeb.evaluation.config.RunConfig`.
@@ -40,6 +44,7 @@ def evaluate(
         tasks=_names(tasks),
         models=_names(model),
         methods=None if methods is None else _names(methods),
+        protocols=_names(protocol),
         limit=limit,
         output=Path(output),
         **options,

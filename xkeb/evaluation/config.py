@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xkeb.errors import RequestError
-from xkeb.tasks.asked import GENERATE
+from xkeb.tasks.asked import GENERATE, TEACHER_FORCING
 from xkeb.types import DEFAULT_METRICS, FREE_METRICS
 from xkeb.utils.names import is_folder_name
 
@@ -64,10 +64,11 @@ class RunConfig:
     settings: Sequence[Path] = ()
     """Files of `xkeb tune`, with options of methods; `method_args` go before them."""
     metrics: Sequence[str] | None = None
-    """None: those of the protocol."""
-    protocol: str = "teacher_forcing"
+    """None: those of each protocol."""
+    protocols: Sequence[str] = (TEACHER_FORCING,)
+    """Each edit is asked under all of them."""
     protocol_args: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the protocol."""
+    """``{"cut": ..}`` for the only protocol, ``{"PROTOCOL.cut": ..}`` for the one of that name."""
     prompt: str | None = None
     """How questions are put: ``plain``, ``qa`` or ``chat``. None: as each task says."""
     limit: int | None = None
@@ -90,12 +91,11 @@ class RunConfig:
     """Registered observers of the run, by name, with their options."""
     command: str = ""
 
-    @property
-    def scored(self) -> Sequence[str]:
-        """The metrics that are measured."""
+    def scored_under(self, protocol: str) -> Sequence[str]:
+        """The metrics that are measured under a protocol."""
         if self.metrics is not None:
             return self.metrics
-        return FREE_METRICS if self.protocol == GENERATE else DEFAULT_METRICS
+        return FREE_METRICS if protocol == GENERATE else DEFAULT_METRICS
 
     @property
     def selection(self) -> Literal["all", "first", "named"]:

@@ -35,7 +35,8 @@ class RunObserver:
         """The model is there; `options` are all of the method's, as the result keeps them."""
 
     def phase_started(self, name: str, done: int = 0, total: int | None = None) -> None:
-        """A phase of the job begins: ``before``, ``fit`` or ``edit``; `total` cases, `done` of them from an earlier run."""
+        """A phase of the job begins: ``before``, ``fit`` or ``edit``; `total` cases, `done` of them from an earlier run. Of
+        ``edit``, each case counts once for each protocol; ``before`` begins anew for each."""
 
     def progress(self, what: str, done: int, total: int) -> None:
         """So many steps of a method's learning are done; `what` says in a few words what is learned, and how well."""
@@ -46,10 +47,11 @@ class RunObserver:
     def batch_shrunk(self, size: int) -> None:
         """Memory ran out: from here on no more than `size` cases of the job are edited together."""
 
-    def case_done(self, case_id: str, record: CaseRecord | None) -> None:
+    def case_done(self, case_id: str, record: CaseRecord | None, protocol: str) -> None:
         """One more case of the phase is on disk; `record` is its line in cases.jsonl, None before the edits."""
 
-    def job_done(self, job: Job, result: Result) -> None: ...
+    def job_done(self, job: Job, result: Result) -> None:
+        """Called for each protocol of the job."""
 
     def job_failed(self, job: Job, error: Exception) -> None:
         """A job could not be finished; the run goes on with the next."""
@@ -96,8 +98,8 @@ class Observers(RunObserver):
     def batch_shrunk(self, size: int) -> None:
         self._tell(lambda observer: observer.batch_shrunk(size))
 
-    def case_done(self, case_id: str, record: CaseRecord | None) -> None:
-        self._tell(lambda observer: observer.case_done(case_id, record))
+    def case_done(self, case_id: str, record: CaseRecord | None, protocol: str) -> None:
+        self._tell(lambda observer: observer.case_done(case_id, record, protocol))
 
     def job_done(self, job: Job, result: Result) -> None:
         self._tell(lambda observer: observer.job_done(job, result))

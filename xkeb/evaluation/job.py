@@ -1,7 +1,8 @@
-"""One job of a run: a task, a model, a method."""
+"""One job of a run: a task, a model, a method, asked under one protocol or several."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from xkeb.data.dataset import Split
 from xkeb.editing.editor import Editor
 from xkeb.errors import RequestError, XkebError
 from xkeb.evaluation.config import ModelChoice
+from xkeb.evaluation.measurements import Measurement
 from xkeb.models.skeleton import Skeleton
 from xkeb.tasks.task import Task
 from xkeb.types import Case, PromptStyle, Sight
@@ -35,8 +37,8 @@ class Job:
     """Configured for the model, where its skeleton is known."""
     cases: Sequence[Case]
     selection: Literal["all", "first", "named"]
-    folder: Path
-    """Where its files go; its last part is the method's name, with another protocol's behind it."""
+    measurements: Sequence[Measurement]
+    """One for each protocol that its edits are asked under."""
     skeleton: Skeleton | None
     """Of the model; None where its loader knows none."""
     train_size: int | None = None
@@ -47,6 +49,18 @@ class Job:
     @property
     def name(self) -> str:
         return f"{self.task.name} / {self.model} / {self.method}"
+
+    def name_under(self, protocol: str) -> str:
+        """What a person reads of one of its measurements."""
+        return self.name if len(self.measurements) == 1 else f"{self.name}, {protocol}"
+
+    def placed(self, folder: Path) -> Job:
+        """The same job with its files in `folder`; those of other protocols and prompt styles beside it, named for them."""
+        moved = [
+            dataclasses.replace(one, folder=folder.with_name(one.protocol.folder(folder.name, self.prompt)))
+            for one in self.measurements
+        ]
+        return dataclasses.replace(self, measurements=moved)
 
     @property
     def needs_training(self) -> bool:

@@ -11,7 +11,8 @@ from xkeb.editing.editor import Editor, editor_class, load_editor
 from xkeb.errors import NotHereError, RequestError, unknown
 from xkeb.evaluation.config import ModelChoice, RunConfig, check_folder_name
 from xkeb.evaluation.job import Job
-from xkeb.evaluation.protocols import Protocol, load_protocol
+from xkeb.evaluation.measurements import Measurement, load_protocols
+from xkeb.evaluation.protocols import Protocol
 from xkeb.evaluation.tuned_settings import TunedSettings, read_settings
 from xkeb.models.device import pick_device, pick_dtype
 from xkeb.models.loader import BackboneLoader, SuggestingLoader, display_name, find_skeleton, make_loader
@@ -61,7 +62,7 @@ def plan_run(config: RunConfig, purpose: Purpose = "run") -> Plan:
 class _Planner:
     def __init__(self, config: RunConfig, purpose: Purpose) -> None:
         self.config, self.purpose = config, purpose
-        self.protocol = load_protocol(config.protocol, config.protocol_args)
+        self.protocols = load_protocols(config)
         self.absent: list[str] = []
 
     def plan(self) -> Plan:
@@ -73,8 +74,9 @@ class _Planner:
             for name in expand_groups(config.tasks, definitions)
         ]
         for task in tasks:
-            self.protocol.check_task(task)
-            _check_prompt(self.protocol, prompt_of(config, task), task)
+            for protocol in self.protocols:
+                protocol.check_task(task)
+                _check_prompt(protocol, prompt_of(config, task), task)
         cases = {task.name: self._select(task) for task in tasks}
         tuned = [read_settings(Path(path)) for path in config.settings]
         own = options_by_method({**_options_of(tuned), **config.method_args})
@@ -192,17 +194,22 @@ def make_job(
         editor=editor,
         cases=cases,
         selection=config.selection,
-        folder=_job_folder(
-            config, task, model, load_protocol(config.protocol, config.protocol_args).folder(method, prompt)
-        ),
+        measurements=[
+            Measurement(
+                protocol,
+                config.scored_under(protocol.name),
+                _folder(config, task, model, protocol.folder(method, prompt)),
+            )
+            for protocol in load_protocols(config)
+        ],
         skeleton=model.skeleton,
         train_size=config.train_size,
         prompt=prompt,
     )
 
 
-def _job_folder(config: RunConfig, task: Task, model: PlannedModel, own: str) -> Path:
-    """Where a job's files go: below the output folder, whatever its parts are called."""
+def _folder(config: RunConfig, task: Task, model: PlannedModel, own: str) -> Path:
+    """Where a measurement's files go: below the output folder, whatever its parts are called."""
     try:
         return folder_below(config.output, task.name, model.name, own)
     except ValueError as error:
@@ -239,10 +246,11 @@ def _check_numbers(config: RunConfig) -> None:
 
 
 def _check_names(config: RunConfig) -> None:
-    for flag, values in (("--tasks", config.tasks), ("--model", config.models), ("--metrics", config.scored)):
+    metrics = [metric for protocol in load_protocols(config) for metric in config.scored_under(protocol.name)]
+    for flag, values in (("--tasks", config.tasks), ("--model", config.models), ("--metrics", metrics)):
         if not values:
             raise RequestError(f"{flag} names nothing.")
-    for metric in config.scored:
+    for metric in metrics:
         get_plugins().metrics.get(metric)
     get_plugins().executors.entry(config.executor)
     for observer in config.observers:
@@ -284,7 +292,7 @@ def _methods(config: RunConfig, loader: BackboneLoader) -> list[str]:
     if config.methods is None:
         suggested = loader.methods if isinstance(loader, SuggestingLoader) else registry
         names = [name for name in suggested if suggested is not registry or editor_class(name).in_paper]
-        return names if config.protocol != PAPER else [editor_class(name).released_as or name for name in names]
+        return names if PAPER not in config.protocols else [editor_class(name).released_as or name for name in names]
     if list(config.methods) == ["all"]:
         return list(registry)
     return list(dict.fromkeys(config.methods))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from xkeb.editing.editor import Editor, options_of
-from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.job import Job
 from xkeb.evaluation.protocols import Protocol
 from xkeb.models.backbone import Backbone
@@ -11,7 +12,9 @@ from xkeb.results.schema import DatasetRecord, MethodRecord, ModelSettings, RunS
 from xkeb.utils.secrets import without_secrets
 
 
-def run_settings(job: Job, backbone: Backbone, editor: Editor, protocol: Protocol, config: RunConfig) -> RunSettings:
+def run_settings(
+    job: Job, backbone: Backbone, editor: Editor, protocol: Protocol, metrics: Sequence[str], seed: int
+) -> RunSettings:
     """Of the cases. Two runs share a journal only where this is the same."""
     return RunSettings(
         task=_task(job),
@@ -20,8 +23,8 @@ def run_settings(job: Job, backbone: Backbone, editor: Editor, protocol: Protoco
         protocol=protocol.name,
         protocol_args=protocol.options,
         prompt=job.prompt,
-        metrics=list(config.scored),
-        seed=config.seed,
+        metrics=list(metrics),
+        seed=seed,
     )
 
 

@@ -13,7 +13,7 @@ class Count(xkeb.RunObserver):
     def __init__(self, unit: str = "cases") -> None:
         self.unit, self.edited = unit, 0
 
-    def case_done(self, case_id, record):
+    def case_done(self, case_id, record, protocol):
         self.edited += record is not None
 
     def run_ended(self, results, failed):

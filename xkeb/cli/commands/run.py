@@ -44,12 +44,18 @@ if TYPE_CHECKING:
 @settings_option
 @click.option(
     "--protocol",
-    type=click.Choice(["teacher_forcing", "paper", "generate"]),
+    "protocols",
+    metavar="P[,P]",
     default="teacher_forcing",
     show_default=True,
-    help="How answers are predicted: each token after the gold ones, as in the paper's released code, or freely.",
+    help="How answers are predicted: teacher_forcing (each token after the gold ones), paper (as its released code does), "
+    "generate (freely). Of several, each edit is made once and asked under all.",
 )
-@click.option("--protocol-args", metavar="K=V,..", help="Options of the protocol, e.g. reliability=english for paper.")
+@click.option(
+    "--protocol-args",
+    metavar="K=V,..",
+    help="Options of the protocol, e.g. reliability=english for paper; PROTOCOL.K=V where there are several.",
+)
 @prompt_option
 @click.option("--metrics", metavar="M[,M]", help="Metrics (xkeb ls metrics).  [default: the protocol's]")
 @click.option("--limit", type=int, metavar="N", help="Only the first N cases of each task.")
@@ -144,7 +150,7 @@ def _config(options: Mapping[str, Any]) -> RunConfig:
         settings=[Path(name) for name in split_names(options["settings"])],
         method_defaults=click.get_current_context().meta.get(METHOD_DEFAULTS, {}),
         metrics=split_names(options["metrics"]) if options["metrics"] is not None else None,
-        protocol=options["protocol"],
+        protocols=split_names(options["protocols"]),
         protocol_args=parse_options(options["protocol_args"], "--protocol-args"),
         prompt=options["prompt"],
         limit=options["limit"],

@@ -41,10 +41,15 @@ def run_jobs(jobs: Sequence[Job], config: RunConfig, observer: RunObserver | Non
     """
     watching = observer or RunObserver()
 
-    def run_job(job: Job, backbone: Backbone, load_seconds: float) -> Result:
+    def run_job(job: Job, backbone: Backbone, load_seconds: float) -> list[Result]:
         return JobRunner(job, backbone, config, watching, load_seconds=load_seconds).run()
 
-    results, failed = _for_each(jobs, config, watching, run_job, done=watching.job_done, spoilt=_set_aside)
+    def done(job: Job, results: Sequence[Result]) -> None:
+        for result in results:
+            watching.job_done(job, result)
+
+    of_jobs, failed = _for_each(jobs, config, watching, run_job, done=done, spoilt=_set_aside)
+    results = [result for of_job in of_jobs for result in of_job]
     if failed:
         raise JobError(failed, results)
     return results
@@ -191,9 +196,10 @@ class _SharedModel:
 
 def _set_aside(job: Job) -> None:
     """Takes the cases and the result of a job out of the way, so that no run goes on from them."""
-    (job.folder / RESULT).unlink(missing_ok=True)
-    with contextlib.suppress(FileNotFoundError):
-        (job.folder / CASES).replace(job.folder / SPOILT)
+    for measurement in job.measurements:
+        (measurement.folder / RESULT).unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            (measurement.folder / CASES).replace(measurement.folder / SPOILT)
 
 
 def _load(job: Job, config: RunConfig, observer: RunObserver) -> Backbone:

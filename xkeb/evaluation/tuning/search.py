@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
 import tempfile
@@ -92,7 +91,8 @@ def tune(
 class _Search:
     def __init__(self, config: RunConfig, grid: Mapping[str, Sequence[Any]], observer: RunObserver) -> None:
         check_request(config)
-        (self.method,) = config.methods or ()
+        (self.method,), (self.protocol,) = config.methods or (), config.protocols
+        (self.metric,) = config.scored_under(self.protocol)
         self.config, self.observer = config, observer
         self.fixed = options_by_method(config.method_args).get(self.method, {})
         self.points = _points(self.method, self.fixed, grid)
@@ -155,17 +155,17 @@ class _Search:
         """A point, from the journal where it is there."""
         try:
             # Beside one another, so that they share the answers before any edit.
-            placed = [dataclasses.replace(job, folder=scratch / job.task.name / str(number)) for job in jobs]
+            placed = [job.placed(scratch / job.task.name / str(number)) for job in jobs]
             runners = [JobRunner(job, backbone, self.config, self.observer) for job in placed]
-            key = digest([runner.settings.sha256 for runner in runners])
+            key = digest([settings.sha256 for runner in runners for settings in runner.settings])
             if key in journal.points:
                 return journal.points[key].model_copy(update={"settings": dict(point)})
             results = []
             for runner in runners:
                 self.observer.job_started(runner.job)
-                results.append(runner.run())
+                results += runner.run()
                 self.observer.job_done(runner.job, results[-1])
-            record = _measured(point, results, self.config.scored[0])
+            record = _measured(point, results, self.metric)
         except Exception as error:  # noqa: BLE001 - whatever a point raises costs that point
             return _failed(point, _sentence(detach_traceback(error)))
         if record.failure is None:
@@ -195,8 +195,8 @@ class _Search:
                 "sha256": backbone.sha256,
             },
             "score": best.score,
-            "metric": config.scored[0],
-            "protocol": config.protocol,
+            "metric": self.metric,
+            "protocol": self.protocol,
             "formula": FORMULA,
             "seed": config.seed,
             "facts": tuning.facts,
