@@ -122,6 +122,9 @@ class Probe:
     raw: Texts | None = None
     """What the file has, where reading it changed something: a prefix was taken off, or white space. Of no concern to any
     protocol but the paper's."""
+    aliases: tuple[str, ...] = ()
+    """Other texts in its language that are as right as `reference`, where the data has them. Metrics of free answers accept
+    any."""
 
     @builtins.property  # `property` is a field here
     def judged_by(self) -> Literal["reference", "before"]:
@@ -198,6 +201,8 @@ class Prediction:
     """The ids as predicted, one for each token of the reference under teacher forcing. Empty for a gold answer."""
     raw: str | None = None
     """All that the model said, where `text` is cut from it: a free answer."""
+    aliases: tuple[str, ...] = ()
+    """Of a gold answer: other texts that are as right."""
 
 
 class Metric(Protocol):

@@ -27,8 +27,8 @@ def wrong_language(
     """1 where the answer is in another language of the case, 0 where it is in the one that was asked in, None where nobody can
     tell.
 
-    1. The record: an answer that equals the gold one is in the right language, one that equals the gold answer of the other
-       language is in that. Where both gold answers are one text, nothing can be told.
+    1. The record: an answer that equals the gold one, or an alias of it, is in the right language; one that equals the gold
+       answer of the other language is in that. Where both gold answers are one text, nothing can be told.
     2. The script: letters of the asked language's script alone, or of the other's alone, if the two are written in different
        ones. An answer in the other script is none of the other language where the gold answer is in that script, too: a name.
     3. A detector (py3langid) that knows the two languages only, for answers of three words or more.
@@ -37,12 +37,12 @@ def wrong_language(
     if says_nothing(prediction.text) or not codes:
         return None
     other = get_plugins().languages.get(codes[0])
-    gold, foreign = (
-        normal_form(text, one) for text, one in ((reference.text, language), (around.elsewhere[other.code], other))
-    )
-    if gold == foreign:
+    right = (reference.text, *reference.aliases)
+    gold = {normal_form(text, language) for text in right}
+    foreign = normal_form(around.elsewhere[other.code], other)
+    if foreign in gold or foreign in {normal_form(text, other) for text in right}:  # each language has units of its own
         return None
-    if normal_form(prediction.text, language) == gold:
+    if normal_form(prediction.text, language) in gold:
         return 0.0
     if normal_form(prediction.text, other) == foreign:
         return 1.0

@@ -12,23 +12,29 @@ NGRAM = 3
 
 
 def exact(prediction: Prediction, reference: Prediction, language: Language) -> float:
-    """1 where both are the same answer, whatever their spelling (see `normal_form`). A blank answer, or one with a piece that
-    can't be decoded, is equal to none."""
+    """1 where both are the same answer, whatever their spelling (see `normal_form`), or the answer is one of the reference's
+    aliases. A blank answer, or one with a piece that can't be decoded, is equal to none."""
     if says_nothing(prediction.text) or REPLACEMENT in prediction.text:
         return 0.0
-    return float(normal_form(prediction.text, language) == normal_form(reference.text, language))
+    said = normal_form(prediction.text, language)
+    return float(any(said == normal_form(text, language) for text in _accepted(reference)))
 
 
 def contains(prediction: Prediction, reference: Prediction, language: Language) -> float:
-    """1 where the reference stands in the answer, unit by unit."""
-    return float(holds(units(prediction.text, language), units(reference.text, language)))
+    """1 where the reference, or one of its aliases, stands in the answer, unit by unit."""
+    said = units(prediction.text, language)
+    return float(any(holds(said, units(text, language)) for text in _accepted(reference)))
 
 
 def contains_not_old(prediction: Prediction, reference: Prediction, language: Language, *, around: Around) -> float:
-    """1 where the answer holds the reference, and not what was said before the edit."""
-    said = units(prediction.text, language)
-    old = holds(said, units(around.before.text, language))
-    return float(holds(said, units(reference.text, language)) and not old)
+    """1 where the answer holds the reference or one of its aliases, and not what was said before the edit."""
+    old = holds(units(prediction.text, language), units(around.before.text, language))
+    return 0.0 if old else contains(prediction, reference, language)
+
+
+def _accepted(reference: Prediction) -> tuple[str, ...]:
+    """The texts that are right."""
+    return (reference.text, *reference.aliases)
 
 
 def repetition(prediction: Prediction, reference: Prediction, language: Language) -> float:

@@ -249,6 +249,50 @@ def test_a_bad_file_is_told_by_row_or_column(
     assert problem(tmp_path).startswith(message.format(path=path))
 
 
+ALIASED = YAML.replace("answer: a,", "answer: a, answer_aliases: also,").replace(
+    "portability_answer: pa_de", "portability_answer: pa_de, portability_aliases: p_also"
+)
+
+
+def aliases(task: xkeb.Task) -> list[dict[tuple[str, str], tuple[str, ...]]]:
+    """Of each case, by property and language, those that there are."""
+    return [{(p.property, p.language): p.aliases for p in case.probes if p.aliases} for case in task]
+
+
+def test_an_answer_may_have_aliases(write: Write, tmp_path: Path) -> None:
+    """In CSV with | between them; in JSON likewise, or a list. An edit has none: it teaches the answer itself."""
+    also = [{"also": "Roma | Rome| |the Eternal City|Roma", "p_also": ""}, {"also": "", "p_also": "mein"}]
+    rows: list[dict[str, Any]] = [row | more for row, more in zip(ROWS, also, strict=True)]
+    write("data/facts.csv", as_csv(rows))
+    write("mine.yaml", ALIASED)
+    roman = ("Roma", "the Eternal City")  # the answer itself, an empty part and a repeated one left out
+    expected = [
+        {("reliability", "en"): roman, ("generality", "en"): roman},
+        {("portability", "de"): ("mein",)},
+    ]
+    assert aliases(load(tmp_path)) == expected
+    rows = [rows[0] | {"also": ["Roma", "the Eternal City", "Rome"]}, rows[1] | {"also": None, "p_also": ["mein"]}]
+    write("data/facts.jsonl", as_jsonl(rows))
+    write("mine.yaml", ALIASED.replace("format: csv", "format: jsonl").replace("facts.csv", "facts.jsonl"))
+    assert aliases(load(tmp_path)) == expected
+    write("data/facts.jsonl", as_jsonl([row | {"also": [2006], "p_also": None} for row in ROWS]))
+    assert aliases(load(tmp_path))[0]["reliability", "en"] == ("2006",)
+
+
+@pytest.mark.parametrize("cell", [3, True, {"a": "b"}, ["x", None], [["x"]]])
+def test_aliases_of_another_kind_are_told_by_row_and_column(write: Write, tmp_path: Path, cell: Any) -> None:
+    path = write("data/facts.jsonl", as_jsonl([ROWS[0] | {"also": "Roma", "p_also": cell}]))
+    write("mine.yaml", ALIASED.replace("format: csv", "format: jsonl").replace("facts.csv", "facts.jsonl"))
+    place = f"{path}:1: column 'p_also': expected a list of texts, or one text with | between them."
+    assert problem(tmp_path) == place
+
+
+def test_a_column_of_aliases_that_is_not_there_is_told(write: Write, tmp_path: Path) -> None:
+    path = write("data/facts.csv", as_csv(ROWS))
+    write("mine.yaml", ALIASED)
+    assert problem(tmp_path).startswith(f"{path}: Unknown column 'also': ")
+
+
 def test_a_file_that_is_not_there_is_named(write: Write, tmp_path: Path) -> None:
     write("mine.yaml", YAML)
     with pytest.raises(NotHereError, match=f"There is no file {tmp_path / 'data' / 'facts.csv'}, which the task's"):

@@ -6,7 +6,9 @@ import pytest
 
 from xkeb.evaluation.scoring import score_case
 from xkeb.models.backbone import Backbone
-from xkeb.results.schema import CaseSeconds, EditRecord
+from xkeb.registry.manager import get_plugins
+from xkeb.results.answers import kept_answers
+from xkeb.results.schema import CaseRecord, CaseSeconds, EditRecord
 from xkeb.types import Case, Edit, Prediction, Probe
 
 
@@ -38,3 +40,24 @@ def test_locality_is_judged_by_the_answer_before_and_the_rest_by_the_reference(l
     assert record.edit == EditRecord(prompt="Who?", subject="Who", target="new fact", language="en")
     assert [probe.before for probe in record.probes] == ["old", "旧", "wrong place", "错", "old"]
     assert [probe.after for probe in record.probes] == ["new fact", "旧", "wrong place", "真", "fact"]
+
+
+def test_aliases_of_a_gold_answer_reach_the_metrics_and_the_line_from_which_they_are_scored_again(
+    llama: Backbone,
+) -> None:
+    probes = (
+        Probe("reliability", "en", "Who?", "new fact", aliases=("news",)),
+        Probe("locality", "en", "Where?", "place", aliases=("spot",)),
+    )
+    case = Case("7", Edit("Who?", "new fact", "en", "Who"), probes)
+    before, after = (
+        [llama.encode_reference(t) for t in ("old", "hill")],
+        [llama.encode_reference(t) for t in ("news", "spot")],
+    )
+    record = score_case(case, before, after, llama, ("em", "exact"), {"edit": 1.0, "evaluate": 2.0}, "0" * 64)
+    assert [probe.scores for probe in record.probes] == [{"em": 0.0, "exact": 1.0}, {"em": 0.0, "exact": 0.0}]
+    assert [probe.aliases for probe in record.probes] == [["news"], ["spot"]]
+    again = CaseRecord.model_validate_json(record.model_dump_json())
+    gold, _, new = kept_answers(again.probes[0])
+    assert gold.aliases == ("news",)
+    assert get_plugins().metrics.get("exact")(new, gold, get_plugins().languages.get("en")) == 1.0

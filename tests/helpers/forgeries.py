@@ -165,6 +165,10 @@ FORGERIES: dict[str, tuple[Forgery, str]] = {
         lambda r, c: r["slices"].pop("answers=differ"),
         "slices.answers=differ is missing, and a slice of",
     ),
+    "an alias of one's own": (
+        set_in("probes.1.aliases", ["Lyon"]),
+        "probes.1.aliases are 'Lyon', and 'none' in the data",
+    ),
     "another slice": (set_in("slices.answers", "equal"), "case '3': is in the slices 'answers=equal, digit="),
     "a blank answer that is none": (
         set_in("probes.1.blank", True),

@@ -29,6 +29,8 @@ _UPSTREAM = {
     "locality_answer": "loc_ans",
 }
 """What a training fact calls the texts that it has."""
+ALIASES = {"answer_aliases": "answer", "portability_aliases": "portability_answer"}
+"""Columns with several texts a row, and what these are aliases of."""
 
 
 class Columns(BaseModel):
@@ -38,6 +40,8 @@ class Columns(BaseModel):
     model_config = ConfigDict(extra="forbid")
     question: str
     answer: str
+    answer_aliases: str | None = None
+    """Other texts that are as right as the answer: a list, or one text with ``|`` between them."""
     subject: str | None = None
     """What the fact is about. Methods that edit at the subject need it."""
     rephrase: str | None = None
@@ -46,6 +50,8 @@ class Columns(BaseModel):
     locality_answer: str | None = None
     portability_question: str | None = None
     portability_answer: str | None = None
+    portability_aliases: str | None = None
+    """As `answer_aliases`, of the portability answer."""
 
     @model_validator(mode="after")
     def _in_pairs(self) -> Self:
@@ -53,11 +59,17 @@ class Columns(BaseModel):
             values = [getattr(self, f"{kind}_{part}") for part in ("question", "answer")]
             if values.count(None) == 1:
                 raise ValueError(f"{kind}_question and {kind}_answer belong together")
+        if self.portability_aliases is not None and self.portability_answer is None:
+            raise ValueError("portability_aliases are of a portability_answer")
         return self
 
     def named(self) -> dict[str, str]:
-        """The columns that there are, by what they hold."""
-        return self.model_dump(exclude_none=True)
+        """The columns with one text a row that there are, by what they hold."""
+        return self.model_dump(exclude_none=True, exclude={*ALIASES})
+
+    def aliases(self) -> dict[str, str]:
+        """Those with aliases, by the answer that they are of."""
+        return {ALIASES[key]: name for key, name in self.model_dump(exclude_none=True, include={*ALIASES}).items()}
 
 
 class TableConfig(BaseModel):
@@ -133,8 +145,10 @@ class TableDataset(Dataset):
 
     def test(self, pair: LanguagePair, data_dir: Path | None = None) -> Split:
         columns = {code: self.config.columns[code].named() for code in pair.languages}
+        aliases = {code: self.config.columns[code].aliases() for code in pair.languages}
         labels = self.config.labels
-        names = [*(name for named in columns.values() for name in named.values()), *labels.values()]
+        named_here = [*columns.values(), *aliases.values(), labels]
+        names = [name for named in named_here for name in named.values()]
         rows, sha256 = self._read(self.config.path if self.config.format != "hub" else self.config.split, names)
         cases, skipped = [], []
         for i, row in enumerate(rows):
@@ -146,7 +160,11 @@ class TableDataset(Dataset):
                 skipped.append(Skipped(str(i), f"{row.place}: {code}: empty {key} (column {columns[code][key]!r})"))
                 continue
             told = {kind: value for kind, value in _texts(row, labels).items() if value}
-            cases.append(dataclasses.replace(_case(str(i), pair, sides), labels=told))
+            others = {
+                code: {key: _aliases(row, name, sides[code][key]) for key, name in named.items()}
+                for code, named in aliases.items()
+            }
+            cases.append(dataclasses.replace(_case(str(i), pair, sides, others), labels=told))
         return Split(Path(self.config.path), sha256, tuple(cases), tuple(skipped))
 
     def training(self, language: str, data_dir: Path | None = None) -> Split:
@@ -202,8 +220,30 @@ def _texts(row: Row, named: Mapping[str, str]) -> dict[str, str]:
     return texts
 
 
-def _case(case_id: str, pair: LanguagePair, sides: Mapping[str, Mapping[str, str]]) -> Case:
-    """A row as a case, with the probes that it has texts for."""
+def _aliases(row: Row, name: str, answer: str) -> tuple[str, ...]:
+    """The texts of a cell that stand beside an answer, each once."""
+    cell = row.cells.get(name)
+    texts = cell.split("|") if isinstance(cell, str) else [] if cell is None else cell
+    if not isinstance(texts, list) or any(
+        isinstance(one, bool) or not isinstance(one, str | int | float) for one in texts
+    ):
+        raise RequestError(f"{row.place}: column {name!r}: expected a list of texts, or one text with | between them.")
+    plain = [str(text).strip() for text in texts]
+    return tuple(dict.fromkeys(text for text in plain if text and text != answer))
+
+
+def _case(
+    case_id: str,
+    pair: LanguagePair,
+    sides: Mapping[str, Mapping[str, str]],
+    aliases: Mapping[str, Mapping[str, tuple[str, ...]]],
+) -> Case:
+    """A row as a case, with the probes that it has texts for.
+
+    Args:
+        aliases: by language, by the answer that they are of.
+    """
+    also = {code: aliases[code].get("answer", ()) for code in pair.languages}
     source, target = sides[pair.source], sides[pair.target]
     answers = {code: sides[code]["answer"] for code in pair.languages}
     edit = Edit(
@@ -215,16 +255,19 @@ def _case(case_id: str, pair: LanguagePair, sides: Mapping[str, Mapping[str, str
         questions={code: sides[code]["question"] for code in pair.languages},
         aliases=tuple(text for text in [target.get("subject")] if text),
     )
-    probes = [Probe("reliability", pair.source, source["question"], source["answer"])]
+    probes = [Probe("reliability", pair.source, source["question"], source["answer"], aliases=also[pair.source])]
     again = {pair.source: source.get("rephrase"), pair.target: target.get("rephrase", target["question"])}
     for code in pair.languages:
         side = sides[code]
         if question := again[code]:
-            probes.append(Probe("generality", code, question, side["answer"]))
+            probes.append(Probe("generality", code, question, side["answer"], aliases=also[code]))
         if side.get("locality_question") and side["locality_answer"]:
             probes.append(Probe("locality", code, side["locality_question"], side["locality_answer"]))
         if side.get("portability_question") and side["portability_answer"]:
-            probes.append(Probe("portability", code, side["portability_question"], side["portability_answer"]))
+            others = aliases[code].get("portability_answer", ())
+            probes.append(
+                Probe("portability", code, side["portability_question"], side["portability_answer"], aliases=others)
+            )
     return Case(case_id, edit, tuple(probes))
 
 

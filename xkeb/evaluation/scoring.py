@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 from xkeb.evaluation.probing import USUAL
@@ -78,7 +79,7 @@ def _score_probe(
     measures: Mapping[str, Metric],
     protocol: Protocol,
 ) -> ProbeRecord:
-    reference = protocol.reference(backbone, query)
+    reference = dataclasses.replace(protocol.reference(backbone, query), aliases=probe.aliases)
     expected = before if probe.judged_by == "before" else reference
     language = get_plugins().languages.get(probe.language)
     around = Around(before, others)
@@ -88,6 +89,7 @@ def _score_probe(
         prompt=query.prompt,
         reference=query.target,
         compared=reference.text if reference.text != query.target.strip() else None,
+        aliases=list(probe.aliases),
         before=before.text,
         after=after.text,
         scores=measured(measures, after, expected, language, around),

@@ -365,6 +365,8 @@ class ProbeRecord(Record):
     reference: str
     compared: str | None = None
     """The reference as its protocol decodes it, where that is another text."""
+    aliases: list[str] = []
+    """Other texts that are as right as the reference, where the data has them."""
     before: str
     """The answer before any edit."""
     after: str

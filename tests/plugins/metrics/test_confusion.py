@@ -22,6 +22,7 @@ NOBODY_KNOWS = None
         ("zh", "en", "Volkswagen汽车", "大众集团", "Volkswagen Group", NOBODY_KNOWS),  # both scripts
         ("zh", "en", "Nokia", "IBM公司", "IBM Corporation", NOBODY_KNOWS),  # Chinese writes such names in Latin letters
         ("zh", "en", "2006", "2006", "2006", NOBODY_KNOWS),  # the same text in both
+        ("zh", "en", "IBM", "IBM", "IBM", NOBODY_KNOWS),
         ("zh", "en", "1999", "2006年", "2006", NOBODY_KNOWS),  # one number in both
         ("zh", "en", "", "大众集团", "Volkswagen Group", NOBODY_KNOWS),
         ("en", "zh", "大众集团", "Volkswagen Group", "大众集团", 1.0),
@@ -41,6 +42,15 @@ def test_the_record_then_the_script_then_a_detector(
     language = get_plugins().languages.get(asked)
     around = Around(Prediction("", ()), {other: foreign})
     assert wrong_language(Prediction(said, ()), Prediction(gold, ()), language, around=around) == expected
+
+
+def test_an_alias_is_in_the_language_that_it_is_an_alias_in() -> None:
+    chinese = get_plugins().languages.get("zh")
+    around = Around(Prediction("", ()), {"en": "Volkswagen Group"})
+    gold = Prediction("大众集团", (), aliases=("VW",))
+    assert wrong_language(Prediction("VW", ()), gold, chinese, around=around) == 0.0
+    same = Prediction("大众集团", (), aliases=("Volkswagen Group",))
+    assert wrong_language(Prediction("Volkswagen Group", ()), same, chinese, around=around) is NOBODY_KNOWS
 
 
 def test_without_another_language_nothing_can_be_told() -> None:

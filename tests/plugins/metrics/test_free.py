@@ -97,6 +97,24 @@ def test_an_answer_that_holds_the_old_one_too_has_not_changed() -> None:
     assert score("contains_not_old", "Lyon", "Lyon", "en", before="?") == 1.0
 
 
+def test_any_alias_is_as_right_as_the_reference() -> None:
+    """Spelled as it likes, whole or in a longer answer; another text isn't."""
+    english = get_plugins().languages.get("en")
+    gold = Prediction("United States", (), aliases=("USA", "the U.S.", "12 May 1944"))
+    around = Around(Prediction("France", ()))
+
+    def scores(said: str) -> tuple[float, float, float]:
+        answer = Prediction(said, ())
+        held = contains(answer, gold, english)
+        return exact(answer, gold, english), held, contains_not_old(answer, gold, english, around=around)
+
+    assert scores("The usa.") == scores("united states") == (1.0, 1.0, 1.0)
+    assert exact(Prediction("May 12, 1944", ()), gold, english) == 1.0
+    assert scores("It is the USA") == (0.0, 1.0, 1.0)
+    assert scores("the USA, not France") == (0.0, 1.0, 0.0)
+    assert scores("Canada") == scores("") == (0.0, 0.0, 0.0)
+
+
 def test_repetition_is_the_share_of_runs_said_before() -> None:
     english = get_plugins().languages.get("en")
 
