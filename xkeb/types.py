@@ -177,6 +177,8 @@ class Query:
     """What it measures: the paper's protocol asks for portability in another way."""
     context: str = ""
     """What a change puts before the question."""
+    earlier: tuple[str, str] | None = None
+    """A question and its answer, which stand before this one in the same conversation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +205,19 @@ class Prediction:
     """All that the model said, where `text` is cut from it: a free answer."""
     aliases: tuple[str, ...] = ()
     """Of a gold answer: other texts that are as right."""
+    second: SecondTurn | None = None
+    """What the question was answered when it was asked again, if it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecondTurn:
+    """A question asked again, after an unrelated one and its answer."""
+
+    question: str
+    """The unrelated one."""
+    reply: str
+    """The model's answer to that, as it stands before the question."""
+    answer: Prediction
 
 
 class Metric(Protocol):
@@ -233,3 +248,5 @@ DEFAULT_METRICS = ("f1", "em", "f1_pr", "f1_units")
 """Names of the metrics that a run scores unless told otherwise."""
 FREE_METRICS = ("f1_units", "exact", "contains", "contains_not_old", "wrong_language", "repetition", "em")
 """The same of free answers."""
+WILD_METRICS = ("f1_units", "exact_wild", "exact", "contains", "repetition")
+"""The same of free answers by the rule of WILD."""

@@ -7,8 +7,20 @@ from xkeb.types import AroundMetric, Metric
 from xkeb_plugins.metrics.confusion import wrong_language
 from xkeb_plugins.metrics.free import contains, contains_not_old, exact, repetition
 from xkeb_plugins.metrics.overlap import em, f1, f1_pr, f1_units
+from xkeb_plugins.metrics.wild import exact_wild
 
-__all__ = ["contains", "contains_not_old", "em", "exact", "f1", "f1_pr", "f1_units", "repetition", "wrong_language"]
+__all__ = [
+    "contains",
+    "contains_not_old",
+    "em",
+    "exact",
+    "exact_wild",
+    "f1",
+    "f1_pr",
+    "f1_units",
+    "repetition",
+    "wrong_language",
+]
 
 
 @hookimpl
@@ -19,6 +31,7 @@ def register_metrics(register: Callable[[str, Metric | AroundMetric | str], None
         f1_pr,
         f1_units,
         exact,
+        exact_wild,
         contains,
         contains_not_old,
         repetition,

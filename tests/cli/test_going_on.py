@@ -32,13 +32,13 @@ def test_a_result_of_the_schema_before_is_written_anew_from_its_lines(
 ) -> None:
     path = output / CELL / "ft" / "result.json"
     before, now = contents(output), read(path)
-    older = json.loads(json.dumps(now)) | {"schema_version": 4}
-    for key in ("prompt", "regime", "comparable_group", "slices", "slices_before", "blank"):
+    older = json.loads(json.dumps(now)) | {"schema_version": 5}
+    for key in ("scorer", "second_turn"):
         del older[key]
     path.write_text(json.dumps(older), encoding="utf-8")
     outcome = xkeb_cli("leaderboard", "check", path)
     assert (
-        outcome.status != 0 and "older than the 5 that this xkeb reads: the command that made it, given" in outcome.err
+        outcome.status != 0 and "older than the 6 that this xkeb reads: the command that made it, given" in outcome.err
     )
     outcome = run("--verbose")
     assert outcome.status == 0, outcome.err

@@ -36,8 +36,8 @@ BROKEN: dict[str, tuple[str | bytes, str]] = {
     "empty": ("", "is not JSON"),
     "bytes": (b"\xff\xfe", "is not UTF-8"),
     "a list": ("[]", "has no schema_version"),
-    "older": (json.dumps(result(schema_version=4)), "is of schema version 4, older than the 5"),
-    "newer": (json.dumps(result(schema_version=6)), "is of schema version 6, newer than the 5"),
+    "older": (json.dumps(result(schema_version=5)), "is of schema version 5, older than the 6"),
+    "newer": (json.dumps(result(schema_version=7)), "is of schema version 7, newer than the 6"),
     "no version": (json.dumps({}), "has no schema_version"),
     "no task": (json.dumps({k: v for k, v in result().items() if k != "task"}), "task is missing"),
     "a name that is none": (json.dumps(result(method=7)), "method.name"),  # type: ignore[arg-type]

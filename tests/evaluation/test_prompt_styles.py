@@ -43,7 +43,7 @@ def test_edit_and_questions_are_put_in_the_style(
     assert [probe["after"] for probe in line["probes"]] == [answer.text for answer in after]
     assert [probe["prompt"] for probe in line["probes"]] == [probe.prompt for probe in case.probes]
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    assert result["prompt"] == "qa" and result["comparable_group"].endswith("/teacher_forcing/qa/single")
+    assert result["prompt"] == "qa" and result["comparable_group"].endswith("/teacher_forcing/qa/single/f1+em")
     assert (folder.parent / "before-qa.jsonl").is_file()
 
 

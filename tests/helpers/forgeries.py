@@ -61,7 +61,7 @@ def rehash(result: Json, cases: list[Json]) -> None:
     for case in cases:
         case["settings"] = result["settings"]
     data = f"{task['name']}@{task['version']}:{dataset['sha256'][:8]}"
-    result["comparable_group"] = f"{data}/{result['protocol']}/{result['prompt']}/{result['regime']}"
+    result["comparable_group"] = f"{data}/{result['protocol']}/{result['prompt']}/{result['regime']}/{result['scorer']}"
 
 
 def change_score(name: str, value: float, key: str = "scores", *, probe: int = 4, tell: bool = True) -> Forgery:
@@ -175,6 +175,7 @@ FORGERIES: dict[str, tuple[Forgery, str]] = {
         "case '3': has a blank of true where generality is compared with ",
     ),
     "blank answers untold": (set_result("blank", {}), "blank.en.n is stated as 0, and is 1 by its cases."),
+    "another scorer": (set_result("scorer", "judge"), "scorer is 'judge', and 'f1+em' by its protocol."),
     "another group": (
         set_result("comparable_group", "mine"),
         "comparable_group is 'mine', and 'bizsre_en2zh@1:",
@@ -330,16 +331,16 @@ FORGERIES: dict[str, tuple[Forgery, str]] = {
     "a field more": (set_result("best", True), "best is not a field of this schema version."),
     "a field less": (lambda r, c: r.pop("timing"), "timing is missing."),
     "a newer version": (
-        set_result("schema_version", 6),
-        "is of schema version 6, newer than the 5 that this xkeb reads.",
+        set_result("schema_version", 7),
+        "is of schema version 7, newer than the 6 that this xkeb reads.",
     ),
     "an older version": (
-        set_result("schema_version", 4),
-        "is of schema version 4, older than the 5 that this xkeb reads: the command that made it, given again with "
+        set_result("schema_version", 5),
+        "is of schema version 5, older than the 6 that this xkeb reads: the command that made it, given again with "
         "--fresh, makes it anew.",
     ),
     "a version that is none": (
-        set_result("schema_version", "5"),
+        set_result("schema_version", "6"),
         "is not a result: it has no schema_version that is a number.",
     ),
 }

@@ -42,7 +42,8 @@ def made(**changes: Any) -> Result:
         "protocol_args": {},
         "prompt": "plain",
         "regime": "single",
-        "comparable_group": "t@1:00000000/teacher_forcing/plain/single",
+        "scorer": "f1+em",
+        "comparable_group": "t@1:00000000/teacher_forcing/plain/single/f1+em",
         "metrics": ["f1", "em"],
         "seed": 3,
         "selection": "first",
@@ -50,6 +51,7 @@ def made(**changes: Any) -> Result:
         "scores_before": mean_scores(cases, "scores_before"),
         "slices": {},
         "slices_before": {},
+        "second_turn": {},
         "blank": {},
         "skipped": [{"case_id": "3", "reason": "zh: empty alt"}],
         "case_ids": ["0", "1", "2"],
@@ -78,7 +80,7 @@ def test_the_file_has_the_keys_of_the_contract(tmp_path: Path) -> None:
     found = json.loads(text)
     assert set(found) >= {
         *("schema_version", "task", "model", "method", "protocol", "scores", "skipped", "timing", "environment"),
-        *("prompt", "regime", "comparable_group", "slices", "command"),
+        *("prompt", "regime", "scorer", "comparable_group", "slices", "command"),
     }
     assert set(found["scores"]["reliability"]["en"]["f1"]) == {"mean", "stderr", "ci95", "n", "n_clusters"}
     assert len(found["scores"]["reliability"]["en"]["f1"]["ci95"]) == 2

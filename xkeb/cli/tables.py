@@ -16,6 +16,7 @@ from xkeb.evaluation.timing import Phase
 from xkeb.registry.manager import get_plugins
 from xkeb.results.journal import finished_cases
 from xkeb.results.schema import CASES, HEADLINES, Result, Score, Scores
+from xkeb.results.statistics import REVERTED
 from xkeb.tasks.slices import ANSWERS, HEADLINE
 from xkeb.types import PROPERTIES, Property
 from xkeb.utils.secrets import without_secrets
@@ -75,6 +76,7 @@ def show_table(results: Sequence[Result], output: Path) -> None:
             _show_block(group, out, HEADLINE)
         _show_block(group, out)
         _show_blank(group, out)
+        _show_second_turn(group, out)
     skipped = sum(len(result.skipped) for result in results)
     if skipped:
         out.print(f"{skipped} cases skipped; the reasons stand in result.json.")
@@ -129,6 +131,26 @@ def _show_blank(group: Sequence[Result], out: Console) -> None:
                 names[0], result.method.name, names[1], f"{blank.n} of {whole}", _cell(counted, metrics),
                 _cell(blank.scores, metrics),
             )  # fmt: skip
+    if rows.row_count:
+        out.print(rows)
+        out.print()
+
+
+def _show_second_turn(group: Sequence[Result], out: Console) -> None:
+    """What was asked again, and how many of the answers that were right at first are not any more."""
+    metrics = _metrics(group[0])
+    columns = ["Editing", "Method", "Property", "In", "First", "Again", "Reverted"]
+    rows = make_table("Asked again after an unrelated question and its answer", columns, out, right=columns[4:])
+    for result in group:
+        for name, languages in result.second_turn.items():
+            for language, scores in languages.items():
+                reverted = scores.get(REVERTED)
+                names = [get_plugins().languages.get(code).name for code in (result.task.source, language)]
+                rows.add_row(
+                    names[0], result.method.name, name, names[1],
+                    _cell(result.scores.get(name, {}).get(language, {}), metrics), _cell(scores, metrics),
+                    "none was right" if reverted is None else f"{reverted.mean * reverted.n / 100:.0f} of {reverted.n}",
+                )  # fmt: skip
     if rows.row_count:
         out.print(rows)
         out.print()

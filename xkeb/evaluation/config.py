@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xkeb.errors import RequestError
-from xkeb.tasks.asked import GENERATE, TEACHER_FORCING
-from xkeb.types import DEFAULT_METRICS, FREE_METRICS
+from xkeb.tasks.asked import GENERATE, TEACHER_FORCING, WILD
+from xkeb.types import DEFAULT_METRICS, FREE_METRICS, WILD_METRICS
 from xkeb.utils.names import is_folder_name
+
+METRICS: Mapping[str, Sequence[str]] = {GENERATE: FREE_METRICS, WILD: WILD_METRICS}
+"""What free answers are scored by unless told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ class RunConfig:
         """The metrics that are measured under a protocol."""
         if self.metrics is not None:
             return self.metrics
-        return FREE_METRICS if protocol == GENERATE else DEFAULT_METRICS
+        return METRICS.get(protocol, DEFAULT_METRICS)
 
     @property
     def selection(self) -> Literal["all", "first", "named"]:

@@ -60,7 +60,7 @@ def predict_edited(
 ) -> list[Prediction]:
     """The answers under one change, applied to the model itself."""
     with change.applied(backbone):
-        return protocol.predict(backbone, queries)
+        return protocol.ask(backbone, [queries])[0]
 
 
 def _predict_under(
@@ -73,5 +73,4 @@ def _predict_under(
             for change, queries in zip(changes, questions, strict=True)
         ]
     with intervention.applied(backbone):
-        answers = iter(protocol.predict(backbone, [query for queries in questions for query in queries], intervention))
-    return [[next(answers) for _ in queries] for queries in questions]
+        return protocol.ask(backbone, questions, intervention)

@@ -13,15 +13,15 @@ from xkeb.errors import RequestError
 from xkeb.evaluation.protocols import GenerateProtocol, load_protocol
 from xkeb.evaluation.protocols.sentences import Cut, cut_answer
 from xkeb.registry.manager import get_plugins
-from xkeb.results.answers import elsewhere, kept_answers, measured
+from xkeb.results.answers import EXACT, elsewhere, has_reverted, kept_answers, kept_second, measured
 from xkeb.results.blank import says_nothing
 from xkeb.results.environment import describe_environment, today
 from xkeb.results.journal import Journal
 from xkeb.results.reader import find_result_files, read_stored
-from xkeb.results.schema import CASES, CaseRecord, ProbeRecord, Result, comparable_group
+from xkeb.results.schema import CASES, CaseRecord, ProbeRecord, Result, SecondRecord, comparable_group
 from xkeb.results.statistics import blank_scores, mean_scores, slice_scores
 from xkeb.tasks.asked import GENERATE
-from xkeb.types import Around, Metric, Prediction
+from xkeb.types import Around, Language, Metric, Prediction
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,7 @@ def _rescore(file: Path, output: Path, rules: Rules, command: str) -> Result:
             "scores_before": mean_scores(ran, "scores_before"),
             "slices": slice_scores(ran),
             "slices_before": slice_scores(ran, "scores_before"),
+            "second_turn": mean_scores(ran, "second_turn"),
             "blank": blank_scores(ran),
             "command": command,
             "environment": _environment(result),
@@ -109,7 +110,7 @@ def _check_cut(file: Path, result: Result, measures: Mapping[str, Metric], cut: 
     """Refuses what the kept answers don't tell."""
     if result.protocol != GENERATE:
         raise RequestError(
-            f"{file} has no free answers (its protocol is {result.protocol}), so there is nothing to cut."
+            f"{file} was answered under --protocol {result.protocol}; only the answers of --protocol generate can be cut anew."
         )
     if cut == "none" and result.protocol_args.get("cut") != cut:
         raise RequestError(f"The answers of {file} ended with their first line, so cut=none has nothing more to show.")
@@ -138,8 +139,10 @@ def _probe(
 ) -> ProbeRecord:
     language = get_plugins().languages.get(probe.language)
     gold, old, new = kept_answers(probe)
+    again = kept_second(probe)
     if cut is not None:
-        old, new = (Prediction(cut_answer(one.raw or "", language, cut), (), raw=one.raw) for one in (old, new))
+        old, new = (_cut_anew(one, language, cut) for one in (old, new))
+        again = again and _cut_anew(again, language, cut)
     expected = old if probe.property == "locality" else gold
     around = Around(old, others)
     tokens = probe.tokens if cut is None else probe.tokens.model_copy(update={"before": [], "after": []})
@@ -151,5 +154,35 @@ def _probe(
             "scores_before": measured(measures, old, expected, language, around),
             "tokens": tokens,
             "blank": probe.property == "locality" and says_nothing(old.text) if cut is not None else probe.blank,
+            "second": probe.second and again and _second(probe.second, (new, again), gold, language, measures, around),
+        }
+    )
+
+
+def _cut_anew(answer: Prediction, language: Language, cut: Cut) -> Prediction:
+    return Prediction(cut_answer(answer.raw or "", language, cut), (), raw=answer.raw)
+
+
+def _second(
+    second: SecondRecord,
+    answers: tuple[Prediction, Prediction],
+    gold: Prediction,
+    language: Language,
+    measures: Mapping[str, Metric],
+    around: Around,
+) -> SecondRecord:
+    """A question asked again, scored anew. The conversation stays as it was: what stood in it before the question is no answer.
+
+    Args:
+        answers: the first and the second.
+    """
+    first, again = answers
+    exact = get_plugins().metrics.get(EXACT)
+    return second.model_copy(
+        update={
+            "after": again.text,
+            "tokens": list(again.tokens),
+            "scores": measured(measures, again, gold, language, around),
+            "reverted": has_reverted(exact, first, again, gold, language),
         }
     )

@@ -29,6 +29,7 @@ from xkeb.results.schema import (
     TaskRecord,
     Timing,
     comparable_group,
+    scorer_of,
 )
 from xkeb.results.statistics import blank_scores, mean_scores, slice_scores
 from xkeb.types import Case
@@ -154,6 +155,7 @@ class JobRunner:
             protocol_args=settings.protocol_args,
             prompt=settings.prompt,
             regime=settings.regime,
+            scorer=scorer_of(settings.protocol),
             comparable_group=comparable_group(settings),
             metrics=settings.metrics,
             seed=settings.seed,
@@ -162,6 +164,7 @@ class JobRunner:
             scores_before=mean_scores(ran, "scores_before"),
             slices=slice_scores(ran),
             slices_before=slice_scores(ran, "scores_before"),
+            second_turn=mean_scores(ran, "second_turn"),
             blank=blank_scores(ran),
             skipped=[SkippedRecord(case_id=case_id, reason=reason) for case_id, reason in skipped],
             case_ids=[record.case_id for record in ran],

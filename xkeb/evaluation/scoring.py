@@ -9,10 +9,10 @@ from xkeb.evaluation.probing import USUAL
 from xkeb.evaluation.protocols import Protocol
 from xkeb.models.backbone import Backbone
 from xkeb.registry.manager import get_plugins
-from xkeb.results.answers import elsewhere, measured
+from xkeb.results.answers import EXACT, elsewhere, has_reverted, measured
 from xkeb.results.blank import says_nothing
-from xkeb.results.schema import CaseRecord, CaseSeconds, EditRecord, ProbeRecord, RawRecord, Tokens
-from xkeb.types import Around, Case, Metric, Prediction, Probe, Query
+from xkeb.results.schema import CaseRecord, CaseSeconds, EditRecord, ProbeRecord, RawRecord, SecondRecord, Tokens
+from xkeb.types import Around, Case, Language, Metric, Prediction, Probe, Query, SecondTurn
 
 
 def score_case(
@@ -97,4 +97,28 @@ def _score_probe(
         tokens=Tokens(reference=list(reference.tokens), before=list(before.tokens), after=list(after.tokens)),
         raw=None if before.raw is None or after.raw is None else RawRecord(before=before.raw, after=after.raw),
         blank=probe.judged_by == "before" and not protocol.blank_counts and says_nothing(before.text),
+        second=None
+        if after.second is None
+        else _score_second(after, after.second, reference, language, around, measures),
+    )
+
+
+def _score_second(
+    first: Prediction,
+    second: SecondTurn,
+    gold: Prediction,
+    language: Language,
+    around: Around,
+    measures: Mapping[str, Metric],
+) -> SecondRecord:
+    answer = second.answer
+    assert answer.raw is not None
+    return SecondRecord(
+        question=second.question,
+        reply=second.reply,
+        after=answer.text,
+        raw=answer.raw,
+        tokens=list(answer.tokens),
+        scores=measured(measures, answer, gold, language, around),
+        reverted=has_reverted(get_plugins().metrics.get(EXACT), first, answer, gold, language),
     )

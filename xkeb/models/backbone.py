@@ -18,7 +18,7 @@ from xkeb.models.batching import saturating_tokens
 from xkeb.models.layout import Layout
 from xkeb.models.memory import activation_budget
 from xkeb.models.onednn import use_onednn
-from xkeb.models.prompts import Frame, make_frame
+from xkeb.models.prompts import Frame, make_conversation, make_frame
 from xkeb.models.spec import ModelSpec
 from xkeb.models.tokenization import Encoded
 from xkeb.registry.manager import get_plugins
@@ -152,10 +152,28 @@ class Backbone:
         frame = self.frame(language)
         return tokenization.encode(self.tokenizer, frame.text(prompt, context), target, frame.separator)
 
-    def encode_question(self, prompt: str, language: str | Language, *, context: str = "") -> Encoded:
+    def encode_question(
+        self,
+        prompt: str,
+        language: str | Language,
+        *,
+        context: str = "",
+        earlier: tuple[str, str] | None = None,
+    ) -> Encoded:
         """Tokens of a question that is to be answered freely, put as `prompt` says: the model says whatever stands between
-        the two itself."""
-        return tokenization.encode(self.tokenizer, self.frame(language).text(prompt, context))
+        the two itself.
+
+        Args:
+            earlier: a question in the same language, and its answer, that stand before it in one conversation.
+
+        Raises:
+            RequestError: the model's chat template shows no second question.
+        """
+        if earlier is None:
+            return tokenization.encode(self.tokenizer, self.frame(language).text(prompt, context))
+        spoken = language if isinstance(language, Language) else self.languages.get(language)
+        conversation = make_conversation(self.prompt, spoken, self.tokenizer)
+        return tokenization.encode(self.tokenizer, conversation.text(prompt, earlier, context))
 
     def frame(self, language: str | Language) -> Frame:
         """What stands around a question in that language.

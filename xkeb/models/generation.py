@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import torch
 from transformers import DynamicCache
@@ -23,17 +23,20 @@ def generate_rows(
     *,
     max_tokens: int,
     stop: Stop,
+    ends: Collection[int] | None = None,
     batch_size: int = 64,
 ) -> list[list[int]]:
-    """The ids that the model says after each row, the likeliest at each step. A row ends with a special token, where `stop`
-    says so of its text, or after `max_tokens`; the token that ended it is among its ids.
+    """The ids that the model says after each row, the likeliest at each step. A row ends with one of the ids `ends`, where
+    `stop` says so of its text, or after `max_tokens`; the token that ended it is among its ids.
 
     Args:
         rows: prompts; their only position is the last.
         intervention: the changes at work, one for each `TokenRow.row`.
+        ends: None: the special ones.
         batch_size: most rows of one forward pass.
     """
-    return _Generations(backbone, rows, intervention, batch_size, max_tokens, stop).run()
+    ends = backbone.special_ids if ends is None else ends
+    return _Generations(backbone, rows, intervention, batch_size, max_tokens, stop, ends).run()
 
 
 class _Generations(Passes):
@@ -52,9 +55,10 @@ class _Generations(Passes):
         batch_size: int,
         max_tokens: int,
         stop: Stop,
+        ends: Collection[int],
     ) -> None:
         super().__init__(backbone, rows, intervention, batch_size)
-        self.max_tokens, self.stop = max_tokens, stop
+        self.max_tokens, self.stop, self.ends = max_tokens, stop, ends
 
     def _batches(self, members: Sequence[int], prefix: int) -> Iterator[list[int]]:
         """Members of similar length, or of one length after a prefix. All of a batch's tokens are kept to the end, so they
@@ -104,6 +108,6 @@ class _Generations(Passes):
         return ids, mask.to(ids.device)
 
     def _ended(self, said: Sequence[int]) -> bool:
-        if said[-1] in self.backbone.special_ids or len(said) >= self.max_tokens:
+        if said[-1] in self.ends or len(said) >= self.max_tokens:
             return True
         return self.stop(self.backbone.said(said))

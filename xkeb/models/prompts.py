@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jinja2 import TemplateError
@@ -11,8 +13,8 @@ from transformers import PreTrainedTokenizerBase
 from xkeb.errors import RequestError
 from xkeb.types import Language, PromptStyle
 
-QUESTION, ANSWER = "\ue000", "\ue001"
-"""Stand for question and answer while a template is rendered: characters for private use, which no template has."""
+QUESTION, ANSWER, SECOND_QUESTION, SECOND_ANSWER = "\ue000", "\ue001", "\ue002", "\ue003"
+"""Stand for questions and answers while a template is rendered: characters for private use, which no template has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,30 @@ class Frame:
         return len(context) + len(self.before)
 
 
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """The text around a question, its answer, and a second question."""
+
+    before: str
+    reply: str
+    """Between the first question and its answer."""
+    turn: str
+    """Between that answer and the second question."""
+    after: str
+    holds_context: bool = False
+    """As of a `Frame`. A context stands at the start of the conversation, once."""
+
+    def text(self, prompt: str, earlier: tuple[str, str], context: str = "") -> str:
+        """Everything up to the second answer.
+
+        Args:
+            earlier: the first question and its answer.
+        """
+        question, answer = earlier
+        start = f"{self.before}{context}" if self.holds_context else f"{context}{self.before}"
+        return f"{start}{question}{self.reply}{answer}{self.turn}{prompt}{self.after}"
+
+
 def make_frame(style: PromptStyle, language: Language, tokenizer: PreTrainedTokenizerBase) -> Frame:
     """What stands around a question that is asked, and answered, in a language.
 
@@ -49,6 +75,19 @@ def make_frame(style: PromptStyle, language: Language, tokenizer: PreTrainedToke
         before, after = qa_words(language)
         return Frame(before, after, language.separator)
     return Frame("", "", language.separator)
+
+
+def make_conversation(style: PromptStyle, language: Language, tokenizer: PreTrainedTokenizerBase) -> Conversation:
+    """What stands around two questions of one conversation: each as alone, and in ``plain`` and ``qa`` a line break before the
+    second.
+
+    Raises:
+        RequestError: as `make_frame`, or the template shows no second question.
+    """
+    if style == "chat":
+        return _chat_conversation(tokenizer)
+    frame = make_frame(style, language, tokenizer)
+    return Conversation(frame.before, frame.after + frame.separator, f"\n{frame.before}", frame.after)
 
 
 def qa_words(language: Language) -> tuple[str, str]:
@@ -68,22 +107,40 @@ def qa_words(language: Language) -> tuple[str, str]:
 
 def _chat_frame(tokenizer: PreTrainedTokenizerBase) -> Frame:
     """From a conversation of one question and its answer, as the template renders it."""
-    conversation = [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": ANSWER}]
+    before, after, _ = _rendered(tokenizer, (QUESTION, ANSWER), "one question and then its answer")
+    return Frame(before, after, "", holds_context=True)
+
+
+def _chat_conversation(tokenizer: PreTrainedTokenizerBase) -> Conversation:
+    """Likewise, of two questions and their answers."""
+    before, reply, turn, after, _ = _rendered(
+        tokenizer, (QUESTION, ANSWER, SECOND_QUESTION, SECOND_ANSWER), "a second question after an answer"
+    )
+    return Conversation(before, reply, turn, after, holds_context=True)
+
+
+def _rendered(tokenizer: PreTrainedTokenizerBase, contents: Sequence[str], what: str) -> list[str]:
+    """What the template puts around the contents of a conversation, in which the user begins.
+
+    Args:
+        what: it should show, for a message.
+    """
+    roles = itertools.cycle(("user", "assistant"))
+    conversation = [{"role": role, "content": content} for role, content in zip(roles, contents, strict=False)]
     name = type(tokenizer).__name__
     try:
         text = str(tokenizer.apply_chat_template(conversation, tokenize=False))
     except (ValueError, TemplateError) as error:  # ValueError: there is none
         raise RequestError(f"The model's tokenizer ({name}) can't ask with --prompt chat: {_first(error)}") from error
-    if text.count(QUESTION) != 1 or text.count(ANSWER) != 1 or text.index(QUESTION) > text.index(ANSWER):
+    if [character for character in text if character in contents] != list(contents):
         raise RequestError(
-            f"The chat template of the model's tokenizer ({name}) doesn't show one question and then its answer, so "
-            "--prompt chat can't ask with it."
+            f"The chat template of the model's tokenizer ({name}) doesn't show {what}, so --prompt chat can't ask with it."
         )
-    before, rest = text.split(QUESTION)
+    before, *rest = re.split("|".join(contents), text)
     bos = tokenizer.bos_token
     if bos and tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id]:
         before = before.removeprefix(str(bos))  # the tokenizer puts it there itself
-    return Frame(before, rest.split(ANSWER)[0], "", holds_context=True)
+    return [before, *rest]
 
 
 def _first(error: Exception) -> str:

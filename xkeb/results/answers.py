@@ -9,6 +9,8 @@ from typing import cast
 from xkeb.results.schema import ProbeRecord
 from xkeb.types import Around, AroundMetric, Language, Metric, Prediction, Probe
 
+EXACT = "exact"
+"""The metric that says whether an answer is right, where a second turn is looked at for one that is not any more."""
 Question = Probe | ProbeRecord
 """As a task asks it, or as a journal says that it was asked."""
 
@@ -21,6 +23,13 @@ def measured(
     return {name: score for name, score in scores.items() if score is not None}
 
 
+def has_reverted(
+    exact: Metric, first: Prediction, second: Prediction, gold: Prediction, language: Language
+) -> bool | None:
+    """Whether the first answer is right and the second one is not; None where the first is not."""
+    return not exact(second, gold, language) if exact(first, gold, language) else None
+
+
 def kept_answers(probe: ProbeRecord) -> tuple[Prediction, Prediction, Prediction]:
     """What a journal holds of a question: the gold answer, the one before the edit and the one after it."""
     text = probe.reference.strip() if probe.compared is None else probe.compared
@@ -30,6 +39,12 @@ def kept_answers(probe: ProbeRecord) -> tuple[Prediction, Prediction, Prediction
         Prediction(probe.before, tuple(probe.tokens.before), raw=before),
         Prediction(probe.after, tuple(probe.tokens.after), raw=after),
     )
+
+
+def kept_second(probe: ProbeRecord) -> Prediction | None:
+    """The answer when the question was asked again, if it was."""
+    second = probe.second
+    return None if second is None else Prediction(second.after, tuple(second.tokens), raw=second.raw)
 
 
 def elsewhere(question: Question, questions: Sequence[Question]) -> dict[str, str]:

@@ -20,13 +20,14 @@ from xkeb.utils.files import write_atomically
 from xkeb.utils.hashing import digest
 from xkeb.utils.names import is_name
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Of result.json. 2 brought `seed`, `metrics` and the phases of `timing`; 3 what a model is beside its registered name,
 what a method may see, and which cases were selected; 4 the options of a protocol, `n_clusters` of a score, and errors and
-intervals over clusters; 5 `prompt`, `regime`, `comparable_group`, the slices, and blank answers apart from locality."""
+intervals over clusters; 5 `prompt`, `regime`, `comparable_group`, the slices, and blank answers apart from locality; 6
+`scorer` and the second turn of free answers."""
 LINES_VERSION = 5
 """Of a line of cases.jsonl and before.jsonl; 5 brought `raw` and `chain`. A part of their settings, unlike the version of
-result.json, which can be made again from the lines."""
+result.json, which can be made again from the lines. A field that may be left out (`aliases`, `second`) needs no new one."""
 RESULT, CASES, BASELINE = "result.json", "cases.jsonl", "before.jsonl"
 """The files: of a result, of its cases, and of the model's answers before any edit."""
 
@@ -47,11 +48,12 @@ Name = Annotated[str, AfterValidator(_check_name)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0)]
-ProtocolName = Literal["teacher_forcing", "paper", "generate"]
+ProtocolName = Literal["teacher_forcing", "paper", "generate", "wild"]
 HEADLINES: Mapping[str, tuple[str, str]] = {
     "teacher_forcing": ("f1", "em"),
     "paper": ("f1_pr", "em"),
     "generate": ("f1_units", "exact"),
+    "wild": ("f1_units", "exact_wild"),
 }
 """The two metrics that a protocol's tables call F1 and EM. The paper's F1 is the product of precision and recall; free answers
 are compared in the language's own units, whatever their spelling."""
@@ -150,12 +152,24 @@ class RunSettings(Record):
         return digest(self.model_dump(mode="json"))
 
 
-def comparable_group(settings: RunSettings) -> str:
-    """What two results must share for their numbers to be comparable: task and data, protocol and its rules, prompt, regime."""
-    task, rules = settings.task, settings.protocol_args
+METHODS_OWN = frozenset({"scorer"})
+"""Among the options of the paper's protocol: how its released code asks a method. The published tables set all of them against
+each other."""
+
+
+def scorer_of(protocol: ProtocolName) -> str:
+    """What scores the answers that a protocol's tables show: their two metrics, as ``f1+em``."""
+    return "+".join(HEADLINES[protocol])
+
+
+def comparable_group(settings: RunSettings | Result) -> str:
+    """What two results must share for their numbers to be comparable: task and data, protocol and its rules, prompt, regime,
+    and what scores them."""
+    task = settings.task
+    rules = {name: value for name, value in settings.protocol_args.items() if name not in METHODS_OWN}
     data = f"{task.name}@{task.version}:{task.dataset.sha256[:8]}"
     protocol = f"{settings.protocol}:{digest(rules)[:8]}" if rules else settings.protocol
-    return f"{data}/{protocol}/{settings.prompt}/{settings.regime}"
+    return f"{data}/{protocol}/{settings.prompt}/{settings.regime}/{scorer_of(settings.protocol)}"
 
 
 class Score(Record):
@@ -222,7 +236,7 @@ class Timing(Record):
 class Result(Record):
     """result.json: one job, that is a task, a model and a method."""
 
-    schema_version: Literal[5] = 5
+    schema_version: Literal[6] = 6
     task: TaskRecord
     model: ModelRecord
     method: MethodRecord
@@ -233,6 +247,8 @@ class Result(Record):
     """How questions are put."""
     regime: Regime
     """How many edits are made before the questions."""
+    scorer: str
+    """What scores the answers that tables show: the protocol's two metrics (`xkeb.results.schema.scorer_of`)."""
     comparable_group: str
     """Results whose numbers are comparable have the same (`xkeb.results.schema.comparable_group`)."""
     metrics: Annotated[list[Name], Field(min_length=1)]
@@ -248,6 +264,9 @@ class Result(Record):
     """``KIND=VALUE`` -> the same as `scores`, of the cases of that slice."""
     slices_before: dict[str, Scores]
     """The same of `scores_before`."""
+    second_turn: Scores
+    """The same as `scores` of the questions asked again, where that was asked for, and ``reverted``: of those answered right at
+    first, how many were not again."""
     blank: dict[Name, BlankRecord]
     """By language, what locality leaves out; empty where nothing is left out."""
     skipped: list[SkippedRecord]
@@ -358,6 +377,25 @@ class RawRecord(Record):
     after: str
 
 
+class SecondRecord(Record):
+    """A question asked again, in one conversation after an unrelated one and its answer."""
+
+    question: str
+    """The unrelated one: the case's question of locality in the same language."""
+    reply: str
+    """The edited model's answer to that, as it stood in the conversation."""
+    after: str
+    """The answer to the question itself."""
+    raw: str
+    """All that the model said, where `after` is cut from it."""
+    tokens: list[int]
+    """The bag of `after`."""
+    scores: dict[Name, Share]
+    """By metric, from 0 to 1."""
+    reverted: bool | None
+    """Whether the first answer was right (`exact`) and this one is not; null where the first was not."""
+
+
 class ProbeRecord(Record):
     property: Property
     language: Name
@@ -379,6 +417,8 @@ class ProbeRecord(Record):
     """All that the model said, where `before` and `after` are cut from it."""
     blank: bool
     """Whether locality is compared with an answer that says nothing: its scores are left out of all means then."""
+    second: SecondRecord | None = None
+    """The question asked again after the edit, where that was asked for (``second_turn`` of free answers)."""
 
 
 class CaseSeconds(Record):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Literal
 
 from xkeb.results.clusters import cluster_of
-from xkeb.results.schema import BlankRecord, CaseRecord, Score, Scores
+from xkeb.results.schema import BlankRecord, CaseRecord, ProbeRecord, Score, Scores
 from xkeb.results.spread import Sample, Spread, spreads_of
 from xkeb.types import Property
 
-Key = Literal["scores", "scores_before"]
-"""Which scores of a probe: after the edit, or before it."""
+Key = Literal["scores", "scores_before", "second_turn"]
+"""Which scores of a probe: after the edit, before it, or of the answer when it was asked again."""
+REVERTED = "reverted"
+"""Stands among the metrics of a second turn: whether an answer that was right is not, when the question is asked again."""
 MOST_VALUES = 20
 """Of a kind of slices. One with more, such as a relation of its own for each case, is not told."""
 
@@ -30,7 +32,7 @@ def mean_scores(cases: Iterable[CaseRecord], key: Key = "scores", *, with_blank:
         for probe in case.probes:
             if probe.blank and not with_blank:
                 continue
-            for metric, value in getattr(probe, key).items():
+            for metric, value in _scores(probe, key).items():
                 sample = samples.setdefault((probe.property, probe.language, metric), Sample([], []))
                 sample.values.append(value)
                 sample.labels.append(label)
@@ -38,6 +40,17 @@ def mean_scores(cases: Iterable[CaseRecord], key: Key = "scores", *, with_blank:
     for (name, language, metric), spread in spreads_of(samples).items():
         scores.setdefault(name, {}).setdefault(language, {})[metric] = _as_score(spread)
     return scores
+
+
+def _scores(probe: ProbeRecord, key: Key) -> Mapping[str, float]:
+    if key == "scores_before":
+        return probe.scores_before
+    if key == "scores":
+        return probe.scores
+    if probe.second is None:
+        return {}
+    reverted = probe.second.reverted
+    return probe.second.scores if reverted is None else {**probe.second.scores, REVERTED: float(reverted)}
 
 
 def slice_scores(cases: Sequence[CaseRecord], key: Key = "scores") -> dict[str, Scores]:

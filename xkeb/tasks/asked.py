@@ -12,6 +12,7 @@ from xkeb.types import Case, Probe, Query
 TEACHER_FORCING: ProtocolName = "teacher_forcing"
 PAPER: ProtocolName = "paper"
 GENERATE: ProtocolName = "generate"
+WILD: ProtocolName = "wild"
 RELEASED: Mapping[str, Any] = {
     "max_length": 30,
     "texts": "growing",

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     default="teacher_forcing",
     show_default=True,
     help="How answers are predicted: teacher_forcing (each token after the gold ones), paper (as its released code does), "
-    "generate (freely). Of several, each edit is made once and asked under all.",
+    "generate (freely), wild (freely, by the rule of WILD). Of several, each edit is made once and asked under all.",
 )
 @click.option(
     "--protocol-args",

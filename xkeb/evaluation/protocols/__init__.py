@@ -9,10 +9,11 @@ from xkeb.errors import unknown
 from xkeb.evaluation.protocols.generate import GenerateProtocol
 from xkeb.evaluation.protocols.paper import PaperProtocol
 from xkeb.evaluation.protocols.protocol import Protocol, TeacherForcingProtocol
+from xkeb.evaluation.protocols.wild import WildProtocol
 from xkeb.registry.options import build_with_options
 
 PROTOCOLS: Mapping[str, type[Protocol]] = {
-    protocol.name: protocol for protocol in (TeacherForcingProtocol, PaperProtocol, GenerateProtocol)
+    protocol.name: protocol for protocol in (TeacherForcingProtocol, PaperProtocol, GenerateProtocol, WildProtocol)
 }
 """By the name of ``--protocol``."""
 
@@ -29,4 +30,12 @@ def load_protocol(name: str, options: Mapping[str, Any]) -> Protocol:
     return protocol
 
 
-__all__ = ["PROTOCOLS", "GenerateProtocol", "PaperProtocol", "Protocol", "TeacherForcingProtocol", "load_protocol"]
+__all__ = [
+    "PROTOCOLS",
+    "GenerateProtocol",
+    "PaperProtocol",
+    "Protocol",
+    "TeacherForcingProtocol",
+    "WildProtocol",
+    "load_protocol",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -17,7 +18,7 @@ from xkeb.registry.manager import get_plugins
 from xkeb.results.schema import ProtocolName
 from xkeb.tasks.asked import GENERATE
 from xkeb.tasks.task import Task
-from xkeb.types import Prediction, Query
+from xkeb.types import Prediction, Query, SecondTurn
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,9 @@ class GenerateProtocol(Protocol):
     """Most tokens of an answer. A model that goes on is stopped there."""
     cut: Cut = "sentence"
     """What counts of what it said: the first sentence in the language of the question, the first line, or all (none)."""
+    second_turn: bool = False
+    """After the edit, ask each question again in one conversation after the case's unrelated question in the same language and
+    the model's own answer to that: an edit may revert."""
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
@@ -38,6 +42,29 @@ class GenerateProtocol(Protocol):
     def check_task(self, task: Task) -> None:
         if self.cut == "sentence":
             sentence_library()
+
+    def ask(
+        self, backbone: Backbone, questions: Sequence[Sequence[Query]], intervention: Intervention | None = None
+    ) -> list[list[Prediction]]:
+        answers = super().ask(backbone, questions, intervention)
+        if not self.second_turn:
+            return answers
+        places: list[tuple[int, int]] = []
+        again: list[Query] = []
+        for i, (queries, given) in enumerate(zip(questions, answers, strict=True)):
+            unrelated = {
+                query.language: (query.prompt, answer.text)
+                for query, answer in zip(queries, given, strict=True)
+                if query.property == "locality"
+            }
+            for k, query in enumerate(queries):
+                if query.property != "locality" and (earlier := unrelated.get(query.language)):
+                    places.append((i, k))
+                    again.append(dataclasses.replace(query, earlier=earlier))
+        for (i, k), query, answer in zip(places, again, self.predict(backbone, again, intervention), strict=True):
+            assert query.earlier is not None
+            answers[i][k] = dataclasses.replace(answers[i][k], second=SecondTurn(*query.earlier, answer))
+        return answers
 
     @property
     def style(self) -> AnswerStyle:
@@ -63,7 +90,7 @@ class FreeAnswers(AnswerStyle):
         )
 
     def rows(self, backbone: Backbone, query: Query, context: str) -> Sequence[TokenRow]:
-        ids = backbone.encode_question(query.prompt, query.language, context=context).ids
+        ids = backbone.encode_question(query.prompt, query.language, context=context, earlier=query.earlier).ids
         return [TokenRow(ids, (len(ids) - 1,), query.row, context)]
 
     def answer(self, backbone: Backbone, query: Query, predicted: Sequence[Sequence[int]]) -> Prediction:

@@ -73,6 +73,13 @@ class Protocol(ABC):
         """
         return predict(backbone, queries, intervention, style=self.style)
 
+    def ask(
+        self, backbone: Backbone, questions: Sequence[Sequence[Query]], intervention: Intervention | None = None
+    ) -> list[list[Prediction]]:
+        """Each case's answers to its questions, after its edit."""
+        answers = iter(self.predict(backbone, [query for queries in questions for query in queries], intervention))
+        return [[next(answers) for _ in queries] for queries in questions]
+
     @property
     @abstractmethod
     def style(self) -> AnswerStyle:

@@ -14,7 +14,7 @@ from xkeb.leaderboard.verify.recompute import Tally, check_answers, check_means
 from xkeb.leaderboard.verify.source import Sources, check_cases, selection
 from xkeb.results.blank import says_nothing
 from xkeb.results.reader import StoredResult, read_stored
-from xkeb.results.schema import CASES, CaseRecord, ProbeRecord, Result, comparable_group
+from xkeb.results.schema import CASES, CaseRecord, ProbeRecord, Result, comparable_group, scorer_of
 from xkeb.results.untrusted import inline, quoted
 from xkeb.tasks.asked import PAPER
 from xkeb.types import PROPERTIES
@@ -142,6 +142,8 @@ def _check_settings(result: Result) -> Iterator[str]:
     """Whether the hash of the settings is that of what the result says of them."""
     if result.run_settings().sha256 != result.settings:
         yield "settings is not the hash of its task, model, method, protocol, prompt, regime, metrics and seed"
+    if result.scorer != (scorer := scorer_of(result.protocol)):
+        yield f"scorer is {quoted(result.scorer)}, and {quoted(scorer)} by its protocol"
     if result.comparable_group != (group := comparable_group(result.run_settings())):
         yield f"comparable_group is {quoted(result.comparable_group)}, and {quoted(group)} by its settings"
 

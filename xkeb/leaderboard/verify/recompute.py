@@ -6,6 +6,7 @@ at. That a bag is the text's can't be computed without the tokenizer; that equal
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,8 @@ from importlib import metadata
 from typing import Any, Literal
 
 from xkeb.registry.manager import get_plugins
-from xkeb.results.answers import elsewhere, kept_answers, measured
+from xkeb.results.answers import EXACT as EXACT_METRIC
+from xkeb.results.answers import elsewhere, has_reverted, kept_answers, kept_second, measured
 from xkeb.results.schema import CaseRecord, ProbeRecord, Result, Score, Scores
 from xkeb.results.statistics import blank_scores, mean_scores, slice_scores
 from xkeb.results.untrusted import inline, quoted
@@ -54,7 +56,45 @@ def check_answers(case: CaseRecord, metrics: Sequence[str], tally: Tally) -> Ite
             for name, value in values.items():
                 if name in stated and abs(stated[name] - value) > EXACT:
                     yield f"{where}, {key}: {name} is stated as {stated[name]:.6g}, and is {value:.6g} by its answers"
-        yield from (f"{where}: {problem}" for problem in _other_bags(probe, tally))
+        if any(counts_tokens(name) for name in metrics) or probe.tokens.after:  # a text that was cut anew has no bag
+            yield from (f"{where}: {problem}" for problem in _other_bags(probe, tally))
+        yield from (f"{where}, asked again: {problem}" for problem in _check_second(probe, case, metrics, tally))
+
+
+def counts_tokens(metric: str) -> bool:
+    """Whether a metric looks at the bags of answers."""
+    registered = get_plugins().metrics
+    return metric in registered and getattr(registered.get(metric), "counts_tokens", False)
+
+
+def _check_second(probe: ProbeRecord, case: CaseRecord, metrics: Sequence[str], tally: Tally) -> Iterator[str]:
+    """What is wrong with the second turn of a probe, by its answers."""
+    second, again = probe.second, kept_second(probe)
+    if second is None or again is None:
+        return
+    unrelated = [
+        other
+        for other in case.probes
+        if (other.property, other.language, other.prompt) == ("locality", probe.language, second.question)
+    ]
+    if probe.property == "locality" or not any(second.reply in (other.raw or other).after for other in unrelated):
+        yield f"{quoted(second.question)}, {quoted(second.reply)} is no unrelated question of the case with its answer"
+    # the scores of a first answer that is the second one's text
+    instead = probe.model_copy(
+        update={"after": again.text, "tokens": probe.tokens.model_copy(update={"after": second.tokens})}
+    )
+    instead = instead.model_copy(update={"raw": probe.raw and probe.raw.model_copy(update={"after": second.raw})})
+    values, untold = _recomputed(instead, case, "scores", metrics, tally)
+    if set(second.scores) != set(metrics) - untold:
+        yield f"has other scores than the result: {', '.join(map(quoted, sorted(second.scores)))}"
+    for name, value in values.items():
+        if name in second.scores and abs(second.scores[name] - value) > EXACT:
+            yield f"{name} is stated as {second.scores[name]:.6g}, and is {value:.6g} by its answer"
+    if probe.language in get_plugins().languages:
+        gold, _, first = kept_answers(probe)
+        exact, language = get_plugins().metrics.get(EXACT_METRIC), get_plugins().languages.get(probe.language)
+        if second.reverted != (truth := has_reverted(exact, first, again, gold, language)):
+            yield f"reverted is stated as {json.dumps(second.reverted)}, and is {json.dumps(truth)} by its answers"
 
 
 def _impossible(scores: Mapping[str, float]) -> Iterator[str]:
@@ -97,8 +137,9 @@ def _recomputed(
 def _other_bags(probe: ProbeRecord, tally: Tally) -> Iterator[str]:
     """Texts that have other tokens here than elsewhere. One that can't be decoded has those that were predicted."""
     reference = probe.reference.strip() if probe.compared is None else probe.compared
-    for name, text in (("reference", reference), ("before", probe.before), ("after", probe.after)):
-        bag = getattr(probe.tokens, name)
+    tokens, second = probe.tokens, probe.second
+    bags = [(reference, tokens.reference), (probe.before, tokens.before), (probe.after, tokens.after)]
+    for text, bag in [*bags, *([(second.after, second.tokens)] if second else [])]:
         if REPLACEMENT not in text and tally.bags.setdefault(text, bag) != bag:
             yield f"{quoted(text)} is counted in other tokens than elsewhere in the file"
 
@@ -119,6 +160,8 @@ def check_means(result: Result, cases: Sequence[CaseRecord], tally: Tally) -> It
             yield f"{name}.{inline(part)} is {wrong} its cases"
         for part in sorted(parts.keys() & truth.keys()):
             yield from _check_scores(f"{name}.{inline(part)}", parts[part], truth[part], tally, resampled=resampled)
+    again = mean_scores(cases, "second_turn")
+    yield from _check_scores("second_turn", result.second_turn, again, tally, resampled=resampled)
     yield from _check_blank(result, cases, tally, resampled=resampled)
     ran = [case.seconds for case in cases if case.seconds]
     for name in ("edit", "evaluate"):
