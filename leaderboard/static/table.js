@@ -1,7 +1,7 @@
 "use strict";
 // Sorting and filtering of the tables. The state is in the address, so that a view can be sent to somebody.
 
-const FIELDS = ["method", "model", "source", "badge", "asked"]; // the first four are columns
+const FIELDS = ["method", "model", "source", "badge"];
 const boards = [...document.querySelectorAll("[data-board]")].map((section, number) => new Board(section, number));
 
 function Board(section, number) {
@@ -16,8 +16,8 @@ function Board(section, number) {
     const fields = cells.slice(0, 4).map((cell) => cell.firstElementChild.textContent.replace(/\s+/g, " ").trim());
     const ties = (cell) => new Set((cell.dataset.t || "").split(",").filter(Boolean).map(Number));
     return {
-      row, place, cells,
-      fields: [...fields, row.dataset.asked || ""],
+      row, place, cells, fields,
+      group: Number(row.dataset.group || 0), // of rows whose numbers are comparable
       values: cells.map((cell, i) => fields[i] ?? (cell.dataset.v === undefined ? "" : Number(cell.dataset.v))),
       ties: cells.map(ties), // places of best rows that it can't be told from
     };
@@ -77,20 +77,22 @@ Board.prototype.compare = function (a, b) {
   const { column, way } = this.sort;
   const [x, y] = [a.values[column], b.values[column]];
   const numbers = typeof x === "number" && typeof y === "number";
+  const score = !this.heads[column].hasAttribute("data-text");
+  if (score && a.group !== b.group) return a.group - b.group; // no row is ranked among those of another group
   if (!numbers && typeof x !== typeof y) return typeof x === "number" ? -1 : 1; // what has no value comes last, either way
   const order = numbers ? x - y : String(x).localeCompare(String(y), "en");
   return order * way || a.place - b.place;
 };
 
-// The best of the rows that are shown, and those that can't be told from it; each protocol for itself.
+// The best of the rows that are shown, and those that can't be told from it; each comparable group for itself.
 Board.prototype.mark = function () {
   const able = this.rows.filter((item) => !item.row.hidden && item.fields[3] !== "baseline");
-  const protocols = new Set(able.map((item) => item.fields[4]));
+  const groups = new Set(able.map((item) => item.group));
   this.heads.forEach((head, column) => {
     if (!head.dataset.property) return;
     for (const item of this.rows) item.cells[column].classList.remove("best", "tie");
-    for (const protocol of protocols) {
-      this.markColumn(column, able.filter((item) => item.fields[4] === protocol && typeof item.values[column] === "number"));
+    for (const group of groups) {
+      this.markColumn(column, able.filter((item) => item.group === group && typeof item.values[column] === "number"));
     }
   });
 };

@@ -218,12 +218,22 @@ def test_a_comparison_as_json(xkeb_cli: Callable[..., Any], finished_runs: Runs)
 
 def test_a_warning_goes_to_the_other_stream_and_nothing_is_refused(xkeb_cli: Callable[..., Any], runs: Runs) -> None:
     result = read_result(runs.folder("rome"))
-    result["task"]["version"] = 2
+    result["model"]["dtype"] = "bfloat16"
     write(runs.folder("rome"), result, read_cases(runs.folder("rome")))
     outcome = xkeb_cli("compare", runs.folder("ft"), runs.folder("rome"))
     assert outcome.status == 0
-    assert outcome.err.startswith("xkeb: warning: They differ in task: ")
+    assert outcome.err.startswith("xkeb: warning: They differ in model: ")
     assert "6 cases in both" in outcome.out
+
+
+def test_two_groups_are_refused_with_a_sentence(xkeb_cli: Callable[..., Any], runs: Runs) -> None:
+    result = read_result(runs.folder("rome"))
+    result["prompt"] = "qa"
+    write(runs.folder("rome"), result, read_cases(runs.folder("rome")))
+    outcome = xkeb_cli("compare", runs.folder("ft"), runs.folder("rome"))
+    assert (outcome.status, outcome.out) == (2, "")
+    (line,) = outcome.err.splitlines()
+    assert "differ in prompt (plain and qa); --across prompt shows the gap between the two styles." in line
 
 
 def test_strangers_text_is_shown_as_text(xkeb_cli: Callable[..., Any], hostile: Runs) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 TABLE = "all--en-zh"
+"""Begins the names of the overview's tables of English and Chinese: one for each way of asking."""
 
 
 class Page(HTMLParser):
@@ -50,7 +52,19 @@ class Page(HTMLParser):
 
 
 def records(site: Path, table: str = TABLE) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads((site / "tables" / f"{table}.json").read_text(encoding="utf-8"))
+    """The rows of all tables of these languages, whatever the way of asking."""
+    found: list[dict[str, Any]] = []
+    for path in sorted((site / "tables").glob(f"{table}--*.json")):
+        found += json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def csv_lines(site: Path) -> list[dict[str, str]]:
+    """The same as `records`, of the tables as CSV."""
+    found: list[dict[str, str]] = []
+    for path in sorted((site / "tables").glob(f"{TABLE}--*.csv")):
+        with path.open(encoding="utf-8", newline="") as file:
+            found += csv.DictReader(file)
     return found
 
 

@@ -235,16 +235,29 @@ def change(runs: Runs, **places: Any) -> None:
 @pytest.mark.parametrize(
     ("places", "start"),
     [
-        ({"task__version": 2}, "They differ in task: bizsre_en2zh (version 1), and bizsre_en2zh (version 2)."),
-        ({"task__dataset__sha256": "0" * 64}, "They differ in data: bizsre "),
-        ({"model__dtype": "bfloat16"}, "They differ in model: llama (float32, "),
+        ({"task__version": 2}, "task (bizsre_en2zh, version 1 and bizsre_en2zh, version 2); --across task shows"),
+        ({"task__dataset__sha256": "0" * 64}, "data (bizsre "),
+        ({"protocol": "generate"}, "protocol (teacher_forcing and generate); --across protocol shows the gap between"),
+        ({"protocol_args": {"cut": "line"}}, "the protocol's cut (not said and line); --across protocol shows the gap"),
+        ({"prompt": "qa"}, "prompt (plain and qa); --across prompt shows the gap between the two styles."),
+        ({"scorer": "judge"}, "scorer (f1+em and judge); --across protocol shows"),
+        ({"prompt": "qa", "task__version": 2}, "version 2), and in prompt (plain and qa)."),
     ],
-    ids=["task", "data", "model"],
+    ids=["task", "data", "protocol", "options", "prompt", "scorer", "two"],
 )
-def test_each_difference_that_matters_is_named(runs: Runs, places: dict[str, Any], start: str) -> None:
+def test_results_of_two_groups_are_not_set_against_each_other(runs: Runs, places: dict[str, Any], start: str) -> None:
     change(runs, **places)
+    with pytest.raises(RequestError) as caught:
+        compare_results(runs.folder("ft"), runs.folder("rome"))
+    assert str(caught.value).startswith("They can't be set against each other, since they differ in ")
+    assert start in str(caught.value)
+
+
+def test_a_difference_that_is_no_group_s_is_a_warning(runs: Runs) -> None:
+    """The model, and how the paper's protocol asks a method: the published tables set all of them against each other."""
+    change(runs, model__dtype="bfloat16", protocol_args={"scorer": "in_context"})
     (warning,) = compare_results(runs.folder("ft"), runs.folder("rome")).warnings
-    assert warning.startswith(start)
+    assert warning.startswith("They differ in model: llama (float32, ")
 
 
 def test_cases_are_the_same_by_their_questions_not_by_their_numbers(runs: Runs) -> None:
@@ -293,8 +306,8 @@ def test_what_can_t_be_read_is_refused(runs: Runs, tmp_path: Path) -> None:
     (rome / "cases.jsonl").write_text("".join(lines[:-1]), encoding="utf-8")
     with pytest.raises(RequestError, match=r"case '7' is missing from cases\.jsonl\."):
         compare_results(ft, rome)
-    (rome / "result.json").write_text(json.dumps({"schema_version": 6}), encoding="utf-8")
-    with pytest.raises(RequestError, match="is of schema version 6, newer than the 5"):
+    (rome / "result.json").write_text(json.dumps({"schema_version": 7}), encoding="utf-8")
+    with pytest.raises(RequestError, match="is of schema version 7, newer than the 6"):
         compare_results(ft, rome)
     (rome / "cases.jsonl").unlink()
     with pytest.raises(RequestError, match="rome"):

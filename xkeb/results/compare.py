@@ -1,33 +1,29 @@
-"""Two results, paired over the questions that both were asked: what differs, and whether by chance."""
+"""Two results of one comparable group, paired over the questions that both were asked: what differs, and whether by chance."""
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from xkeb.errors import RequestError, unknown
-from xkeb.results.clusters import cluster_of
-from xkeb.results.differences import Paired, Place, Row, make_rows
-from xkeb.results.reader import find_result_files, read_stored
-from xkeb.results.schema import CaseRecord, EditRecord, ProbeRecord, Result
+from xkeb.errors import RequestError
+from xkeb.results.differences import Row, make_rows
+from xkeb.results.group import check_comparable
+from xkeb.results.schema import EditRecord
+from xkeb.results.sides import (
+    Pairs,
+    Side,
+    in_slice,
+    metrics_of,
+    open_side,
+    pair_questions,
+    paired_samples,
+    shared_metrics,
+)
 from xkeb.results.spread import SAME
 from xkeb.results.untrusted import printable
-from xkeb.types import PROPERTIES
 
 LEAST_POINTS = 0.01
 """A smaller difference needs more records than anybody has."""
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """One of the two results, with the cases behind it."""
-
-    path: Path
-    result: Result
-    cases: Mapping[str, CaseRecord]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +70,6 @@ class Comparison:
     cases: tuple[Changed, ...]
 
 
-Pairs = dict[str, list[tuple[ProbeRecord, ProbeRecord]]]
-"""By case, the probes that ask the same in both results."""
-
-
 def compare_results(
     a: Path, b: Path, *, cases: int = 5, points: float | None = None, within: str | None = None
 ) -> Comparison:
@@ -90,18 +82,17 @@ def compare_results(
         within: a slice, ``KIND=VALUE``: only its cases.
 
     Raises:
-        RequestError: one of them can't be read, they share no case or no metric, or a number is impossible.
+        RequestError: one of them can't be read, they aren't of one comparable group, they share no case or no metric, or a
+            number is impossible.
     """
     if cases < 0:
         raise RequestError(f"--cases must be at least 0, not {cases}.")
     if points is not None and not LEAST_POINTS <= points <= 100:  # no NaN, either
         raise RequestError(f"--points must be from {LEAST_POINTS} to 100, not {points:g}.")
-    first, second = (_slice(_open(path), within) for path in (a, b))
-    pairs = _pair(first, second)
-    measured = [_metrics(side) for side in (first, second)]
-    metrics = tuple(name for name in measured[0] if name in measured[1])
-    if not metrics:
-        raise RequestError(f"{a} and {b} share no metric: {', '.join(measured[0])} and {', '.join(measured[1])}.")
+    first, second = (in_slice(open_side(path), within) for path in (a, b))
+    check_comparable(first.result, second.result)
+    pairs = pair_questions(first, second)
+    metrics = shared_metrics(first, second)
     return Comparison(
         first,
         second,
@@ -111,81 +102,18 @@ def compare_results(
         len(second.cases.keys() - pairs.keys()),
         sum(x.blank or y.blank for matches in pairs.values() for x, y in matches),
         metrics,
-        tuple(_rows(first, pairs, metrics, points)),
-        tuple(_changed(first, pairs, metrics[0])[:cases]),
+        tuple(make_rows(paired_samples(first, pairs, metrics), points)),
+        tuple(changed_cases(first, pairs, metrics[0])[:cases]),
     )
-
-
-def _open(path: Path) -> Side:
-    files = find_result_files(path)
-    if len(files) > 1:
-        raise RequestError(f"{path} holds {len(files)} results; name one, such as {files[0].parent}.")
-    content = read_stored(files[0])
-    if content.problems or content.result is None:
-        raise RequestError(f"{files[0]}: {content.problems[0]}.")
-    missing = [case_id for case_id in content.result.case_ids if case_id not in content.cases]
-    if missing:
-        raise RequestError(f"{files[0]}: case {missing[0]!r} is missing from cases.jsonl.")
-    return Side(files[0], content.result, {case_id: content.cases[case_id] for case_id in content.result.case_ids})
-
-
-def _slice(side: Side, within: str | None) -> Side:
-    """The cases of a slice.
-
-    Raises:
-        RequestError: no case is in it.
-    """
-    if within is None:
-        return side
-    there = sorted({f"{kind}={value}" for case in side.cases.values() for kind, value in case.slices.items()})
-    if within not in there:
-        raise unknown(f"slice of {side.path}:", within, there)
-    kind, _, value = within.partition("=")
-    chosen = {case_id: case for case_id, case in side.cases.items() if case.slices.get(kind) == value}
-    return replace(side, cases=chosen)
-
-
-def _metrics(side: Side) -> list[str]:
-    """The metrics of a result, f1 first where it is among them."""
-    names = dict.fromkeys(
-        metric for case in side.cases.values() for probe in case.probes for metric in sorted(probe.scores)
-    )
-    return sorted(names, key=lambda name: name != "f1")
-
-
-def _pair(a: Side, b: Side) -> Pairs:
-    """Cases are the same where their ids are, and their questions: two data sets number their records alike."""
-    pairs: Pairs = {}
-    for case_id, case in a.cases.items():
-        if case_id in b.cases:
-            others = {_question(probe): probe for probe in b.cases[case_id].probes}
-            matches = [(probe, others[_question(probe)]) for probe in case.probes if _question(probe) in others]
-            if matches:
-                pairs[case_id] = matches
-    if not pairs:
-        common = len(a.cases.keys() & b.cases.keys())
-        why = f"the {common:,} ids that both have stand for other questions" if common else "no id is in both"
-        raise RequestError(f"{a.path} and {b.path} share no case: {why}.")
-    return pairs
-
-
-def _question(probe: ProbeRecord) -> tuple[str, str, str, str]:
-    return (probe.property, probe.language, probe.prompt, probe.reference)
 
 
 def _warnings(a: Side, b: Side, pairs: Pairs) -> list[str]:
     """Why a difference may not be the method's."""
     facts: dict[str, list[str]] = {
-        "task": [f"{side.result.task.name} (version {side.result.task.version})" for side in (a, b)],
-        "data": [f"{side.result.task.dataset.name} {side.result.task.dataset.sha256[:12]}…" for side in (a, b)],
         "model": [
             f"{side.result.model.name} ({side.result.model.dtype}, {side.result.model.sha256[:12]}…)" for side in (a, b)
         ],
-        "protocol": [side.result.protocol for side in (a, b)],
-        "options of the protocol": [json.dumps(side.result.protocol_args, sort_keys=True) for side in (a, b)],
-        "prompt": [side.result.prompt for side in (a, b)],
-        "regime": [side.result.regime for side in (a, b)],
-        "metrics": [", ".join(sorted(_metrics(side))) for side in (a, b)],
+        "metrics": [", ".join(sorted(metrics_of(side))) for side in (a, b)],
     }
     sentences = [
         f"They differ in {name}: {', and '.join(map(printable, stated))}."
@@ -203,30 +131,7 @@ def _warnings(a: Side, b: Side, pairs: Pairs) -> list[str]:
     return sentences
 
 
-def _rows(a: Side, pairs: Pairs, metrics: Sequence[str], points: float | None) -> list[Row]:
-    """A pair belongs to the cluster of A's edit: two directions of one data set name a subject in two languages."""
-    samples: dict[Place, Paired] = defaultdict(Paired)
-    for case_id, matches in pairs.items():
-        label = cluster_of(a.cases[case_id])
-        for x, y in matches:
-            if x.blank or y.blank:
-                continue
-            for metric in metrics:
-                if metric in x.scores and metric in y.scores:
-                    sample = samples[x.property, x.language, metric]
-                    sample.a.append(x.scores[metric])
-                    sample.b.append(y.scores[metric])
-                    sample.labels.append(label)
-    source = a.result.task.source
-
-    def order(place: Place) -> tuple[int, bool, str, int]:
-        name, language, metric = place
-        return ([*PROPERTIES].index(name), language != source, language, metrics.index(metric))  # type: ignore[arg-type]
-
-    return make_rows([(place, samples[place]) for place in sorted(samples, key=order)], points)
-
-
-def _changed(a: Side, pairs: Pairs, metric: str) -> list[Changed]:
+def changed_cases(a: Side, pairs: Pairs, metric: str) -> list[Changed]:
     """The cases with a difference, the largest first, and in the order of A where they are equal."""
     changes = []
     for case_id, probes in pairs.items():

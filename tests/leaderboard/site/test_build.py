@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 import shutil
@@ -14,7 +13,7 @@ import pytest
 from made_results import answered, case, put, result, score
 from result_files import Runs
 from sealed_lines import sealed_text
-from site_pages import TABLE, Page, contents, records, result_pages
+from site_pages import Page, contents, csv_lines, records, result_pages
 
 from xkeb.errors import RequestError
 from xkeb.leaderboard.site.build import Site, build_site
@@ -118,16 +117,19 @@ def test_another_protocol_is_no_counterpart_and_has_marks_of_its_own(tmp_path: P
     """The entry is made from one of a protocol that there is."""
     put(tmp_path / "results" / "a", result())
     (found,) = find_results([tmp_path / "results"]).entries
-    entries = [dataclasses.replace(found, protocol=protocol) for protocol in ("teacher_forcing", "guess")]
-    (table,) = boards([*published_entries(), *entries], "all", PairedTests())
-    own = [row for row in table_records(table) if row["badge"] == "reproduced"]
+    entries = [
+        dataclasses.replace(found, protocol=protocol, group=protocol) for protocol in ("teacher_forcing", "guess")
+    ]
+    tables = boards([*published_entries(), *entries], "all", PairedTests())
+    assert [table.asked for table in tables] == ["guess", "paper", "teacher_forcing"]
+    own = [row for table in tables for row in table_records(table) if row["badge"] == "reproduced"]
     assert [row["f1_minus_published"] for row in own] == [{}, {}]
-    for row in table.rows:
+    for row in (row for table in tables for row in table.rows):
         if row.entry.badge == "reproduced":
             assert {place.mark for place in row.places} == {"best"}
     put(tmp_path / "results" / "a", result() | {"protocol": "guess"})
     (broken,) = build_site([tmp_path / "results"], tmp_path / "site").broken
-    assert broken.reason.endswith("protocol should be 'teacher_forcing', 'paper' or 'generate', not 'guess'")
+    assert broken.reason.endswith("protocol should be 'teacher_forcing', 'paper', 'generate' or 'wild', not 'guess'")
 
 
 # Marks -----------------------------------------------------------------------------------------------------------------
@@ -167,8 +169,7 @@ def test_the_page_marks_the_best_and_what_ties_with_it_and_never_the_baseline(tm
 def test_csv_and_json_hold_the_same_numbers(tmp_path: Path) -> None:
     put(tmp_path / "a", result(f1={("locality", "en"): score(61.23456, 50.5, 70.25)}))
     build_site([tmp_path], tmp_path / "site")
-    with (tmp_path / "site" / "tables" / f"{TABLE}.csv").open(encoding="utf-8", newline="") as file:
-        lines = list(csv.DictReader(file))
+    lines = csv_lines(tmp_path / "site")
     data = records(tmp_path / "site")
     assert len(lines) == len(data) == 48 + 1 + 1
     for line, record in zip(lines, data, strict=True):
@@ -190,8 +191,7 @@ def test_csv_and_json_hold_the_same_numbers(tmp_path: Path) -> None:
 def test_a_spreadsheet_takes_no_name_for_a_formula(tmp_path: Path) -> None:
     put(tmp_path / "a", result(method="=1+1", model="@x"))
     build_site([tmp_path], tmp_path / "site", with_published=False)
-    with (tmp_path / "site" / "tables" / f"{TABLE}.csv").open(encoding="utf-8", newline="") as file:
-        line = next(csv.DictReader(file))
+    line = csv_lines(tmp_path / "site")[0]
     assert (line["method"], line["model"]) == ("'=1+1", "'@x")
 
 
@@ -222,8 +222,8 @@ def test_languages_get_a_table_for_each_two(tmp_path: Path) -> None:
     put(tmp_path / "c", result(task="mono", target="en"))
     build_site([tmp_path], tmp_path / "site", with_published=False)
     assert {path.stem for path in (tmp_path / "site" / "tables").glob("all--*.json")} == {
-        "all--en-zh", "all--en-th", "all--en",
-    }  # fmt: skip
+        f"all--{languages}--teacher-forcing" for languages in ("en-zh", "en-th", "en")
+    }
     (row,) = [row for row in records(tmp_path / "site", "all--en") if row["badge"] == "reproduced"]
     assert list(row["scores"]) == ["reliability_en", "generality_en", "locality_en", "portability_en"]
 

@@ -90,7 +90,7 @@ def test_it_reads_without_scripts(browser: Browser, result_page: Callable[[str],
                     return False
 
             if page == "index.html":
-                assert visible("#all--en-zh tbody tr:last-child")
+                assert visible("#all--en-zh--paper tbody tr:last-child")
                 assert visible("[data-board] [data-i]")
                 assert not visible(".filters")
                 assert not visible(".plots")

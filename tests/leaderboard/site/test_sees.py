@@ -3,14 +3,13 @@ that one plugin loads stand under names of their own."""
 
 from __future__ import annotations
 
-import csv
 import json
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 from made_results import Json, put, result
-from site_pages import TABLE, Page, records, result_pages
+from site_pages import Page, csv_lines, records, result_pages
 
 import xkeb
 from xkeb.editing.editor import editor_class
@@ -67,8 +66,7 @@ def test_the_data_says_what_each_method_sees(site: Path) -> None:
     assert sees["reproduced", "rome"] == ["source_edit", "source_training"]
     assert sees["published", "ike-published"] == ["source_edit", "source_training", "target_answer"]
     assert sees["published", "rome"] is sees["baseline", "no edit"] is None
-    with (site / "tables" / f"{TABLE}.csv").open(encoding="utf-8", newline="") as file:
-        lines = {(line["badge"], line["method"]): line["sees"] for line in csv.DictReader(file)}
+    lines = {(line["badge"], line["method"]): line["sees"] for line in csv_lines(site)}
     assert lines == {key: " ".join(value or ()) for key, value in sees.items()}
 
 

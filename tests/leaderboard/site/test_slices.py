@@ -33,14 +33,16 @@ def test_cases_whose_answers_differ_have_the_first_table(tmp_path: Path) -> None
     put(tmp_path / "results" / "a", sliced(30.0, 90.0))
     build_site([tmp_path / "results"], tmp_path / "site", with_published=False)
     found = tables(tmp_path / "site")
-    assert list(found) == ["all--en-zh", "all-answers-differ--en-zh"]
-    first = {row["badge"]: row for row in found["all-answers-differ--en-zh"]}
+    assert list(found) == ["all--en-zh--teacher-forcing", "all-answers-differ--en-zh--teacher-forcing"]
+    first = {row["badge"]: row for row in found["all-answers-differ--en-zh--teacher-forcing"]}
     assert first["reproduced"]["slice"] == "answers=differ" and set(first) == {"reproduced", "baseline"}
     assert first["reproduced"]["scores"]["generality_zh"]["f1"]["mean"] == 30.0
     assert first["baseline"]["scores"]["generality_zh"]["f1"]["mean"] == 20.0
-    assert {row["slice"] for row in found["all--en-zh"]} == {None}
+    assert {row["slice"] for row in found["all--en-zh--teacher-forcing"]} == {None}
     page = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
-    assert page.index("Cases whose answers differ between the languages: edits") < page.index("All cases: edits")
+    assert page.index("Cases whose answers differ between the languages, teacher forcing: edits") < page.index(
+        "All cases, teacher forcing: edits"
+    )
     assert (
         "of 30</strong> in the other" in page.replace("<strong>30", "30") or "<strong>30</strong> in the other" in page
     )
@@ -52,7 +54,7 @@ def test_where_all_answers_differ_one_table_is_enough(tmp_path: Path) -> None:
         del made[key]["answers=equal"]
     put(tmp_path / "results" / "a", made)
     build_site([tmp_path / "results"], tmp_path / "site", with_published=False)
-    assert list(tables(tmp_path / "site")) == ["all--en-zh"]
+    assert list(tables(tmp_path / "site")) == ["all--en-zh--teacher-forcing"]
 
 
 def test_ties_of_a_slice_are_of_its_cases(tmp_path: Path) -> None:
@@ -66,7 +68,7 @@ def test_ties_of_a_slice_are_of_its_cases(tmp_path: Path) -> None:
         put(tmp_path / "results" / method, made, cases)
     build_site([tmp_path / "results"], tmp_path / "site", with_published=False)
     page = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
-    first, rest = page.split("All cases: edits")
+    first, rest = page.split("All cases, teacher forcing: edits")
     assert first.count('class="best"') > rest.split("</table>")[0].count('class="best"')
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from xkeb.cli.case_display import show_case, side_data
 from xkeb.cli.echo import complain, say_json
 from xkeb.cli.options import json_option
 from xkeb.errors import RequestError
@@ -16,8 +17,9 @@ from xkeb.errors import RequestError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from xkeb.results.compare import Changed, Comparison, Side
+    from xkeb.results.compare import Comparison
     from xkeb.results.differences import Row
+    from xkeb.results.group import Across
 
 POINTS = 2.0
 """The difference that ``--power`` is about, if nobody says otherwise."""
@@ -32,20 +34,48 @@ POINTS = 2.0
 @click.option("--power", is_flag=True, help="Say for each row how many records would show a difference.")
 @click.option("--points", type=float, metavar="X", help=f"The difference that --power is about.  [default: {POINTS:g}]")
 @click.option("--slice", "within", metavar="KIND=VALUE", help="Only the cases of a slice, such as answers=differ.")
+@click.option(
+    "--across",
+    type=click.Choice(["protocol", "prompt", "regime", "task"]),
+    help="Show the gap between two ways of asking, as of one method under two protocols, with each slice.",
+)
 @json_option
-def command(a: Path, b: Path, cases: int, power: bool, points: float | None, within: str | None, as_json: bool) -> None:
+def command(
+    a: Path,
+    b: Path,
+    cases: int,
+    power: bool,
+    points: float | None,
+    within: str | None,
+    across: Across | None,
+    as_json: bool,
+) -> None:
     """Compare the results A and B: files, or folders that hold one result each.
 
     They are paired over the questions that both were asked: the difference B - A, its interval, and how likely one as large
-    is by chance. Records of one subject are resampled and flipped together.
+    is by chance. Records of one subject are resampled and flipped together. Both must be of one comparable group: task, data,
+    protocol, prompt and regime.
 
     \b
     xkeb compare results/TASK/MODEL/METHOD results/TASK/MODEL/OTHER
+    xkeb compare --across protocol results/TASK/MODEL/METHOD results/TASK/MODEL/METHOD-generate
     """
     from xkeb.results.compare import compare_results
 
     if points is not None and not power:
         raise RequestError("--points needs --power.")
+    if across is not None:
+        if power:
+            raise RequestError("--power is of a difference between two methods, and --across shows none.")
+        from xkeb.cli.gap_display import gap_data, show_gap
+        from xkeb.results.gap import find_gap
+
+        gap = find_gap(a, b, across, cases=cases, within=within)
+        if as_json:
+            say_json(gap_data(gap, within))
+        else:
+            show_gap(gap)
+        return
     wanted = (POINTS if points is None else points) if power else None
     comparison = compare_results(a, b, cases=cases, points=wanted, within=within)
     if as_json:
@@ -60,8 +90,8 @@ def _as_data(comparison: Comparison, within: str | None) -> dict[str, Any]:
     from xkeb.results.differences import ADJUSTMENT, INTERVAL, MCNEMAR, TEST
 
     return {
-        "a": _side(comparison.a),
-        "b": _side(comparison.b),
+        "a": side_data(comparison.a),
+        "b": side_data(comparison.b),
         "warnings": list(comparison.warnings),
         "slice": within,
         "shared_cases": comparison.shared,
@@ -75,20 +105,6 @@ def _as_data(comparison: Comparison, within: str | None) -> dict[str, Any]:
         "mcnemar": MCNEMAR,
         "rows": [asdict(row) for row in comparison.rows],
         "cases": [{**asdict(case), "edit": case.edit.model_dump()} for case in comparison.cases],
-    }
-
-
-def _side(side: Side) -> dict[str, Any]:
-    from xkeb.results.untrusted import printable
-
-    result = side.result
-    parts = {name: getattr(result, name).model_dump() for name in ("task", "model", "method")}
-    return {
-        "path": printable(str(side.path)),
-        **parts,
-        "protocol": result.protocol,
-        "prompt": result.prompt,
-        "cases": len(side.cases),
     }
 
 
@@ -113,7 +129,7 @@ def _show(comparison: Comparison) -> None:
         out.print(note, style="dim", soft_wrap=True)
     _show_power(out, comparison.rows)
     for case in comparison.cases:
-        _show_case(out, case, comparison.metrics[0])
+        show_case(out, case, comparison.metrics[0])
 
 
 def _show_rows(out: Console, shown: Sequence[Row]) -> None:
@@ -162,22 +178,3 @@ def _show_power(out: Console, shown: Sequence[Row]) -> None:
         "the subjects included; unknown where no subject differs from another.",
         style="dim", soft_wrap=True,
     )  # fmt: skip
-
-
-def _show_case(out: Console, case: Changed, metric: str) -> None:
-    from xkeb.cli.output import make_table
-
-    edit = f"{case.edit.prompt} -> {case.edit.target}"
-    out.print()
-    out.print(f"Case {case.case_id}: {edit}", style="bold", soft_wrap=True)
-    score = f"{metric} of"
-    right = (f"{score} A", f"{score} B")
-    columns = ("Property", "Language", "Question", "Expected", "A", "B", *right)
-    rows = make_table(None, columns, out, right=right)
-    for answer in case.answers:
-        expected = answer.reference
-        if answer.property == "locality":  # judged by what was answered before the edit
-            expected = " / ".join(dict.fromkeys(answer.before))
-        texts = (answer.property, answer.language, answer.prompt, expected, *answer.after)
-        rows.add_row(*(text or "(blank)" for text in texts), *(f"{value:.2f}" for value in answer.scores))
-    out.print(rows)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import metadata
 from importlib.resources import files
@@ -227,30 +227,45 @@ def _listing(
     site.page(path, template, boards=tables, charts=charts.present(pictures()), **context)
 
 
+Draw = Callable[[Sequence[Entry], str], Chart | None]
+"""A picture of some rows, with its name."""
+
+
 def _overview_charts(entries: Sequence[Entry]) -> Iterable[Chart | None]:
-    edited = [entry for entry in entries if entry.badge != "baseline"]
-    return [charts.transfer(edited, "transfer"), charts.pace(edited, "pace")]
+    return [*_each_way(entries, charts.transfer, "transfer"), *_each_way(entries, charts.pace, "pace")]
 
 
 def _task_charts(entries: Sequence[Entry]) -> Iterable[Chart | None]:
-    edited = [entry for entry in entries if entry.badge != "baseline"]
-    return [charts.transfer(edited, "transfer"), charts.pace(edited, "pace"), charts.training_sizes(edited, "sizes")]
+    return [*_overview_charts(entries), *_each_way(entries, charts.training_sizes, "sizes")]
 
 
 def _model_charts(entries: Sequence[Entry]) -> Iterable[Chart | None]:
-    model = entries[0].model
-    for i, source in enumerate(sorted({entry.source for entry in entries})):
-        yield charts.radar(entries, source, model, f"radar-{i}")
+    for i, task in enumerate(sorted({entry.task for entry in entries})):
+        members = [entry for entry in entries if entry.task == task]
+        yield from _each_way(members, charts.radar, f"radar-{i}", with_baselines=True)
     yield from _task_charts(entries)
 
 
 def _method_charts(entries: Sequence[Entry]) -> Iterable[Chart | None]:
-    edited = [entry for entry in entries if entry.badge != "baseline"]
     return [
-        charts.transfer(edited, "transfer", by="model"),
-        charts.pace(edited, "pace", by="model"),
-        charts.training_sizes(edited, "sizes"),
+        *_each_way(entries, partial(charts.transfer, by="model"), "transfer"),
+        *_each_way(entries, partial(charts.pace, by="model"), "pace"),
+        *_each_way(entries, charts.training_sizes, "sizes"),
     ]
+
+
+def _each_way(
+    entries: Sequence[Entry], draw: Draw, name: str, *, with_baselines: bool = False
+) -> Iterator[Chart | None]:
+    """A picture for each way of asking, since no other way's rows may stand in it."""
+    ways = sorted({entry.asked for entry in entries})
+    for i, asked in enumerate(ways):
+        members = [entry for entry in entries if entry.asked == asked]
+        shown = [entry for entry in members if with_baselines or entry.badge != "baseline"]
+        chart = draw(shown, name if len(ways) == 1 else f"{name}-{i}")
+        if chart is not None and len(ways) > 1:
+            chart = replace(chart, title=f"{chart.title} ({asked.replace('_', ' ')})")
+        yield chart
 
 
 SIGHTS: dict[Sight, str] = {

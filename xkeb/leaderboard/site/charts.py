@@ -61,12 +61,16 @@ def label(text: str) -> str:
     return escape(shown, quote=False)
 
 
-def radar(entries: Sequence[Entry], source: str, model: str, name: str) -> Chart | None:
-    """The paper's Figure 2, a panel a method: F1 of each property when one model is edited in one language."""
-    chosen = [entry for entry in entries if entry.model == model and entry.source == source]
+def radar(chosen: Sequence[Entry], name: str) -> Chart | None:
+    """The paper's Figure 2, a panel a method: F1 of each property when one model is edited in one language.
+
+    Args:
+        chosen: rows of one model and task.
+    """
     edited = [entry for entry in chosen if entry.badge != "baseline"]
     if not edited:
         return None
+    source, task = chosen[0].source, chosen[0].task
     codes = sorted({code for entry in chosen for code in (entry.source, entry.target)})
     axes = [("reliability", source), *((prop, code) for prop in PROPERTIES[1:] for code in codes)]
     labels = [label(f"{prop[:3]}. {code}") for prop, code in axes]
@@ -79,7 +83,7 @@ def radar(entries: Sequence[Entry], source: str, model: str, name: str) -> Chart
     gained = " What lies outside the shaded shape was gained by the edit." if len(edited) < len(chosen) else ""
     return Chart(
         name,
-        f"{model} edited in {source}: F1 by property",
+        f"{chosen[0].model} edited in {source}, {task}: F1 by property",
         f"{len(panels)} radar charts, one a method, each with an axis for every property and language, from 0 at the centre to "
         "100 at the rim. The numbers stand in the table below.",
         panels,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xkeb.errors import RequestError
-from xkeb.results.schema import HEADLINES, Result, Score, Scores
+from xkeb.results.schema import HEADLINES, METHODS_OWN, Result, Score, Scores, comparable_group
 from xkeb.types import PromptStyle, Sight
 from xkeb.utils.hashing import digest_file
 
@@ -46,6 +46,8 @@ class Entry:
     model: str
     method: str
     protocol: str
+    group: str
+    """Only rows that have the same are set against each other (`xkeb.results.schema.comparable_group`)."""
     scores: Mapping[Cell, Mapping[str, AnyScore]]
     """By property and language, by metric; published ones have no interval."""
     origin: str
@@ -61,16 +63,20 @@ class Entry:
     """``KIND=VALUE`` -> the same as `scores`, of the cases of that slice."""
     within: str | None = None
     """The slice that `scores` are of; None for all cases."""
+    rules: str = ""
+    """Options of the protocol, where results of the site differ in them."""
 
     @property
-    def cell(self) -> tuple[str, str, str, str]:
+    def cell(self) -> tuple[str, str, str, str, str]:
         """What a published and a reproduced row have in common."""
-        return self.task, self.model, self.method, self.asked
+        return self.task, self.model, self.method, self.protocol, self.prompt
 
     @property
     def asked(self) -> str:
-        """Protocol, and prompt style where that isn't plain: only rows that have the same are compared."""
-        return self.protocol if self.prompt == "plain" else f"{self.protocol}, {self.prompt}"
+        """Protocol, with the options in which results differ, and prompt style where that isn't plain: a table, a picture and a
+        mean are of rows that have the same."""
+        protocol = f"{self.protocol} ({self.rules})" if self.rules else self.protocol
+        return protocol if self.prompt == "plain" else f"{protocol}, {self.prompt}"
 
     @property
     def saw_target_answer(self) -> bool:
@@ -129,9 +135,11 @@ def published_entries() -> Iterator[Entry]:
         method = paper["method_names"].get(row["method"], row["method"])
         sees = paper["sees"].get(row["method"])
         key = slug("published", row["task"], row["model"], method)
+        group = f"published/{row['task']}"
+        seen = None if sees is None else [Sight(name) for name in sees]
         yield Entry(
-            key, "published", row["task"], source, target, row["model"], method,
-            paper["protocol"], scores, row["source"], sees=None if sees is None else [Sight(name) for name in sees],
+            key, "published", row["task"], source, target, row["model"], method, paper["protocol"], group, scores,
+            row["source"], sees=seen,
         )  # fmt: skip
 
 
@@ -174,9 +182,29 @@ def find_results(folders: Iterable[Path]) -> Found:
                 reason = str(error).removeprefix(f"{file} ").removesuffix(".")
                 broken.setdefault(file.resolve(), Broken(file, file.relative_to(folder).as_posix(), reason))
     ordered = sorted(
-        entries.values(), key=lambda entry: (entry.task, entry.model, entry.method, entry.origin, entry.id)
+        _with_rules(list(entries.values())),
+        key=lambda entry: (entry.task, entry.model, entry.method, entry.origin, entry.id),
     )
     return Found(ordered, sorted(broken.values(), key=lambda one: (one.name, one.reason)))
+
+
+def _with_rules(entries: Sequence[Entry]) -> Iterator[Entry]:
+    """Each with the options of its protocol that tell it apart from others of that protocol."""
+    of_protocol: dict[str, list[dict[str, str]]] = {}
+    for entry in entries:
+        of_protocol.setdefault(entry.protocol, []).append(_options(entry))
+    differing = {
+        protocol: sorted({key for one in found for key in one if any(other.get(key) != one[key] for other in found)})
+        for protocol, found in of_protocol.items()
+    }
+    for entry in entries:
+        own = _options(entry)
+        yield replace(entry, rules=", ".join(f"{key}={own[key]}" for key in differing[entry.protocol] if key in own))
+
+
+def _options(entry: Entry) -> dict[str, str]:
+    stated = entry.result.protocol_args if entry.result else {}
+    return {key: str(value) for key, value in stated.items() if key not in METHODS_OWN}
 
 
 def _entry(file: Path, result: Result, sha256: str) -> Entry:
@@ -191,6 +219,7 @@ def _entry(file: Path, result: Result, sha256: str) -> Entry:
         model,
         method,
         result.protocol,
+        comparable_group(result),
         _flat(result.scores),
         f"{date if DATE.fullmatch(date) else ''} {sha256[:8]}".strip(),
         file.parent,
@@ -202,22 +231,23 @@ def _entry(file: Path, result: Result, sha256: str) -> Entry:
 
 
 def baselines(entries: Iterable[Entry]) -> Iterator[Entry]:
-    """What the unedited models answered: a row a task and model with results of one's own, from the one with most cases."""
-    fullest: dict[tuple[str, str, str, PromptStyle], Entry] = {}
+    """What the unedited models answered: a row a group and model with results of one's own, from the one with most cases."""
+    fullest: dict[tuple[str, str, str, str], Entry] = {}
     for entry in entries:
         if entry.result is None:
             continue
-        key = (entry.task, entry.model, entry.protocol, entry.prompt)
+        key = (entry.task, entry.model, entry.asked, entry.group)
         best = fullest.get(key)
         if best is None or best.result is None or len(entry.result.case_ids) > len(best.result.case_ids):
             fullest[key] = entry
-    for (task, model, protocol, prompt), entry in sorted(fullest.items(), key=lambda item: item[0]):
+    names: set[str] = set()
+    for (task, model, asked, group), entry in sorted(fullest.items(), key=lambda item: item[0]):
         assert entry.result is not None
         of_slices = {name: _flat(scores) for name, scores in entry.result.slices_before.items()}
-        name = slug("baseline", task, model, protocol, *([] if prompt == "plain" else [prompt]))
+        names.add(name := unused(slug("baseline", task, model, *asked.split(", ")), names))
         yield Entry(
-            name, "baseline", task, entry.source, entry.target, model, "no edit", protocol,
-            _flat(entry.result.scores_before), "before any edit", prompt=prompt, slices=of_slices,
+            name, "baseline", task, entry.source, entry.target, model, "no edit", entry.protocol, group,
+            _flat(entry.result.scores_before), "before any edit", prompt=entry.prompt, rules=entry.rules, slices=of_slices,
         )  # fmt: skip
 
 

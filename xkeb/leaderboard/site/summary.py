@@ -42,23 +42,35 @@ class Summary:
     """What the same models answer before any edit."""
     asked: str = ""
     """Protocol and prompt style."""
+    tasks: Sequence[str] = ()
     within: str | None = None
     """The slice that all of this is of."""
 
 
 def summarize(entries: Sequence[Entry], badge: Badge) -> list[Summary]:
-    """Of the rows of a kind, one for each way in which they were asked: their numbers have no common mean."""
-    ways = dict.fromkeys(entry.asked for entry in entries if entry.badge == badge)
-    return [_summary([entry for entry in entries if entry.asked == way], badge, way) for way in ways]
-
-
-def _summary(entries: Sequence[Entry], badge: Badge, asked: str) -> Summary:
+    """Of the rows of a kind, one for each way in which they were asked and each choice of comparable groups: means over other
+    groups are no measure of one thing, so methods that ran in the same groups alone stand side by side."""
     chosen = [entry for entry in entries if entry.badge == badge]
+    of_method: dict[tuple[str, str], set[str]] = {}
+    for entry in chosen:
+        of_method.setdefault((entry.asked, entry.method), set()).add(entry.group)
+    views: dict[tuple[str, frozenset[str]], list[Entry]] = {}
+    for entry in chosen:
+        views.setdefault((entry.asked, frozenset(of_method[entry.asked, entry.method])), []).append(entry)
+    return [
+        _summary(
+            members, [entry for entry in entries if entry.badge == "baseline" and entry.group in groups], badge, asked
+        )
+        for (asked, groups), members in views.items()
+    ]
+
+
+def _summary(chosen: Sequence[Entry], baselines: Sequence[Entry], badge: Badge, asked: str) -> Summary:
     methods = [
         _means(name, [entry for entry in chosen if entry.method == name]) for name in {entry.method for entry in chosen}
     ]
     methods.sort(key=lambda means: (means.there is None, -(means.there or 0.0), means.name))
-    before = [entry for entry in entries if entry.badge == "baseline"] if badge == "reproduced" else []
+    before = baselines if badge == "reproduced" else []
     return Summary(
         badge,
         sorted({entry.model for entry in chosen}),
@@ -67,6 +79,7 @@ def _summary(entries: Sequence[Entry], badge: Badge, asked: str) -> Summary:
         methods[:MOST],
         _means("baseline", before) if before else None,
         asked,
+        sorted({entry.task for entry in chosen}),
         chosen[0].within,
     )
 

@@ -14,8 +14,6 @@ from xkeb.leaderboard.site.entries import AnyScore, Cell, Entry, slug, unused
 from xkeb.leaderboard.site.ties import PairedTests, compared, place_of, shown_mean, ties
 from xkeb.types import PROPERTIES
 
-"""As the paper prints them: F1 / EM."""
-
 
 @dataclass(frozen=True)
 class Shown:
@@ -52,19 +50,28 @@ class Row:
     places: Sequence[Shown]
     facts: int | None = None
     """How many it learnt from, where other rows of the cell learnt from more or fewer."""
+    group: int = 0
+    """Number of its comparable group in the table: rows of two groups are not ranked among each other."""
 
 
 @dataclass(frozen=True)
 class Board:
-    """The rows that ask in the same two languages."""
+    """The rows that ask in the same two languages and in the same way."""
 
     id: str
     languages: Sequence[str]
     columns: Sequence[Cell]
     """The first, reliability, is asked in the language of the edit, and so has ``""`` for a language."""
     rows: Sequence[Row]
+    asked: str
+    """In which way: protocol and prompt."""
     within: str | None = None
     """The slice whose scores it shows; None for all cases."""
+
+    @property
+    def n_groups(self) -> int:
+        """Comparable groups among its rows."""
+        return len({row.group for row in self.rows})
 
     def values(self, name: str) -> list[str]:
         """What a filter offers: the values that occur of an entry's field."""
@@ -72,18 +79,18 @@ class Board:
 
 
 def boards(entries: Sequence[Entry], prefix: str, tests: PairedTests) -> list[Board]:
-    """A table for each two languages.
+    """A table for each two languages and each way of asking.
 
     Args:
         prefix: of the tables' ids; letters, digits and single hyphens.
         tests: between the entries whose cases are at hand.
     """
-    groups: dict[tuple[str, ...], list[Entry]] = {}
+    groups: dict[tuple[tuple[str, ...], str], list[Entry]] = {}
     for entry in entries:
-        groups.setdefault(tuple(sorted({entry.source, entry.target})), []).append(entry)
+        groups.setdefault((tuple(sorted({entry.source, entry.target})), entry.asked), []).append(entry)
     tables: dict[str, Board] = {}
-    for languages, members in sorted(groups.items()):
-        name = unused(f"{prefix}--{slug('-'.join(languages))}", tables)
+    for (languages, asked), members in sorted(groups.items(), key=lambda item: item[0]):
+        name = unused(f"{prefix}--{slug('-'.join(languages), asked)}", tables)
         tables[name] = board(members, languages, name, tests)
     return list(tables.values())
 
@@ -97,22 +104,25 @@ def board(entries: Sequence[Entry], languages: Sequence[str], name: str, tests: 
     sizes: dict[tuple[str, ...], set[int | None]] = {}
     for entry in ordered:
         if entry.badge == "reproduced":
-            sizes.setdefault(entry.cell, set()).add(entry.train_size)
+            sizes.setdefault((*entry.cell, entry.group), set()).add(entry.train_size)
     printed = {entry.cell: entry for entry in ordered if entry.badge == "published"}
     shown = [[_show(entry, column, printed) for column in columns] for entry in ordered]
-    for asked in {entry.asked for entry in ordered}:
-        able = [i for i, entry in enumerate(ordered) if entry.badge != "baseline" and entry.asked == asked]
+    groups = list(dict.fromkeys(entry.group for entry in ordered))
+    for group in groups:
+        able = [i for i, entry in enumerate(ordered) if entry.badge != "baseline" and entry.group == group]
         members = [ordered[i] for i in able]
         tests.p_values(compared(members, columns))  # all at once, which is faster
         for k, column in enumerate(columns):
             for i, (sign, tied) in zip(able, mark(members, column, tests), strict=True):
                 shown[i][k] = replace(shown[i][k], mark=sign, ties=[able[best] for best in tied])
-    train_sizes = [entry.train_size if len(sizes.get(entry.cell, ())) > 1 else None for entry in ordered]
-    rows = [Row(*row) for row in zip(ordered, shown, train_sizes, strict=True)]
-    return Board(name, languages, columns, rows, entries[0].within)
+    several = [len(sizes.get((*entry.cell, entry.group), ())) > 1 for entry in ordered]
+    train_sizes = [entry.train_size if many else None for entry, many in zip(ordered, several, strict=True)]
+    numbers = [groups.index(entry.group) for entry in ordered]
+    rows = [Row(*row) for row in zip(ordered, shown, train_sizes, numbers, strict=True)]
+    return Board(name, languages, columns, rows, entries[0].asked, entries[0].within)
 
 
-def _show(entry: Entry, column: Cell, printed: Mapping[tuple[str, str, str, str], Entry]) -> Shown:
+def _show(entry: Entry, column: Cell, printed: Mapping[tuple[str, str, str, str, str], Entry]) -> Shown:
     place = place_of(entry, column)
     ours = entry.scores.get(place, {})
     theirs = printed.get(entry.cell)
@@ -160,6 +170,7 @@ def records(board: Board) -> list[dict[str, Any]]:
                 "method": entry.method,
                 "protocol": entry.protocol,
                 "prompt": entry.prompt,
+                "comparable_group": entry.group,
                 "slice": entry.within,
                 "origin": entry.origin,
                 "sees": None if entry.sees is None else list(entry.sees),

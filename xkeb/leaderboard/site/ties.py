@@ -47,7 +47,7 @@ def ties(entries: Sequence[Entry], column: Cell, tests: PairedTests) -> list[tup
     compared with one best row are a family for Holm's adjustment.
 
     Args:
-        entries: the rows that may be compared with each other.
+        entries: the rows of one comparable group.
         column: with ``""`` for a language, that of each row's edit.
     """
     found: list[list[int]] = [[] for _ in entries]

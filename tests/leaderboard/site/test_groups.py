@@ -1,0 +1,128 @@
+"""No table, mark, mean or picture of the site sets one comparable group against another."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from made_results import put, result, score
+from site_pages import Page, records, result_pages
+
+from xkeb.leaderboard.site.build import build_site
+from xkeb.leaderboard.site.entries import find_results
+from xkeb.leaderboard.site.tables import boards
+from xkeb.leaderboard.site.ties import PairedTests
+
+CELL = ("generality", "zh")
+
+
+def free(f1: float, cut: str = "sentence", **changes: Any) -> dict[str, Any]:
+    options = {"max_tokens": 32, "cut": cut}
+    return result(protocol="generate", protocol_args=options, f1={CELL: score(f1)}, **changes)
+
+
+def tables(folder: Path) -> dict[str, Any]:
+    """By the way of asking: of each row, its task, method and mark in generality in Chinese."""
+    found = boards(find_results([folder]).entries, "all", PairedTests())
+    return {
+        table.asked: [(row.entry.task, row.entry.method, row.places[2].mark) for row in table.rows] for table in found
+    }
+
+
+def test_each_way_of_asking_has_a_table_and_a_best_of_its_own(tmp_path: Path) -> None:
+    """Told apart by protocol, prompt, and the options of the protocol in which results differ: not by others."""
+    put(tmp_path / "a", free(60))
+    put(tmp_path / "b", free(40, method="ft"))
+    put(tmp_path / "c", free(90, cut="line"))
+    put(tmp_path / "d", free(20, prompt="qa"))
+    put(tmp_path / "e", result(f1={CELL: score(99)}))
+    en = "bizsre_en2zh"
+    assert tables(tmp_path) == {
+        "generate (cut=line)": [(en, "rome", "best")],
+        "generate (cut=sentence)": [(en, "ft", ""), (en, "rome", "best")],
+        "generate (cut=sentence), qa": [(en, "rome", "best")],
+        "teacher_forcing": [(en, "rome", "best")],
+    }
+
+
+def test_each_task_has_a_best_of_its_own_in_a_table_of_two_directions(tmp_path: Path) -> None:
+    for method, (here, there) in {"rome": (60.0, 10.0), "ft": (50.0, 20.0)}.items():
+        put(tmp_path / f"{method}-en", result(method=method, f1={CELL: score(here)}))
+        back = result("bizsre_zh2en", "zh", "en", method=method, f1={CELL: score(there)})
+        put(tmp_path / f"{method}-zh", back)
+    en, zh = "bizsre_en2zh", "bizsre_zh2en"
+    assert tables(tmp_path) == {
+        "teacher_forcing": [(en, "ft", ""), (en, "rome", "best"), (zh, "ft", "best"), (zh, "rome", "")]
+    }
+    build_site([tmp_path], tmp_path / "site", with_published=False)
+    rows = Page(tmp_path / "site" / "index.html").named("tr")
+    groups = [(row["class"], row["data-group"]) for row in rows if "data-group" in row]
+    assert sorted(groups) == sorted(
+        [*[("reproduced", "0"), ("reproduced", "1")] * 2, ("baseline", "0"), ("baseline", "1")]
+    )
+
+
+def test_other_data_is_another_group(tmp_path: Path) -> None:
+    other = result(method="ft", f1={CELL: score(90)})
+    other["task"]["dataset"]["sha256"] = "9" * 64
+    put(tmp_path / "a", result())
+    put(tmp_path / "b", other)
+    assert [mark for *_, mark in tables(tmp_path)["teacher_forcing"]] == ["best", "best"]
+
+
+def test_how_the_paper_s_protocol_asks_a_method_makes_no_group(tmp_path: Path) -> None:
+    for method, scorer, f1 in (("ike", "in_context", 90.0), ("rome", "growing", 50.0)):
+        made = result(method=method, protocol="paper", f1={CELL: score(f1)})
+        made["protocol_args"]["scorer"] = scorer
+        put(tmp_path / method, made)
+    assert tables(tmp_path) == {"paper": [("bizsre_en2zh", "ike", "best"), ("bizsre_en2zh", "rome", "")]}
+
+
+def test_a_mean_is_of_methods_that_ran_in_the_same_groups(tmp_path: Path) -> None:
+    """ft ran in one direction only: its mean stands in no line beside that of both."""
+    put(tmp_path / "a", result(method="rome"))
+    put(tmp_path / "b", result("bizsre_zh2en", "zh", "en", method="rome"))
+    put(tmp_path / "c", result(method="ft"))
+    build_site([tmp_path], tmp_path / "site")
+    text = Page(tmp_path / "site" / "index.html").text
+    assert "reproduced 2 rows, 1 model, teacher forcing: bizsre_en2zh, bizsre_zh2en" in text
+    assert "reproduced 1 row, 1 model, teacher forcing: bizsre_en2zh Asked" in text
+
+
+def test_each_way_of_asking_has_pictures_of_its_own(tmp_path: Path) -> None:
+    put(tmp_path / "a", free(60))
+    put(tmp_path / "b", result(f1={CELL: score(99)}))
+    build_site([tmp_path], tmp_path / "site")
+    page = tmp_path / "site" / "models" / "chinese-llama-2-7b.html"
+    titles = [re.sub(r"\s+", " ", text) for text in Page(page).texts if "Transfer gap" in text]
+    for way in ("generate", "paper", "teacher forcing"):
+        title = f"Transfer gap: F1 in the language of the edit minus F1 in the other ({way})"
+        assert title in titles
+    specs = re.findall(r'<script type="application/json" id="(radar[^"]+)">(.*?)</script>', page.read_text("utf-8"))
+    for _, spec in specs:
+        badges = {trace["badge"] for trace in json.loads(spec)["data"]}
+        assert badges <= {"reproduced", "baseline"} or badges == {"published"}
+    assert len(specs) > 3 and len({name for name, _ in specs}) == len(specs)
+
+
+def test_a_page_says_what_its_result_is_comparable_with(tmp_path: Path) -> None:
+    put(tmp_path / "a", free(60))
+    build_site([tmp_path], tmp_path / "site")
+    (page,) = result_pages(tmp_path / "site")
+    assert "scored by f1_units+exact" in Page(page).text
+    (row,) = [row for row in records(tmp_path / "site") if row["badge"] == "reproduced"]
+    assert row["comparable_group"] in Page(page).text
+    assert row["comparable_group"].startswith("bizsre_en2zh@1:11111111/generate:")
+
+
+def test_a_second_turn_stands_on_the_page(tmp_path: Path) -> None:
+    made = free(60)
+    made["second_turn"] = {"reliability": {"en": {"f1_units": score(31.4), "reverted": score(25.0)}}}
+    put(tmp_path / "a", made)
+    build_site([tmp_path], tmp_path / "site")
+    (page,) = result_pages(tmp_path / "site")
+    (row,) = [row for row in Page(page).rows if "31.4" in " ".join(row)]
+    assert row[:6] == ["reliability", "en", "50.0", "31.4 31.4 to 31.4", "25.0", "–"]
+    assert row[6].startswith("1 of 4 ")
