@@ -76,7 +76,7 @@ def test_the_result_says_how_it_was_asked_and_passes_the_check(output: Path) -> 
     assert result.protocol == "generate" and result.protocol_args == {"max_tokens": BUDGET, "cut": "sentence"}
     assert tuple(result.metrics) == FREE_METRICS
     assert check_result(path).problems == ()
-    assert (output / TASK / "llama" / "before.jsonl").is_file()
+    assert (output / TASK / "llama" / "before-generate.jsonl").is_file()
 
 
 def test_other_metrics_and_another_cut_are_scored_without_a_model(output: Path, tmp_path: Path) -> None:

@@ -48,11 +48,15 @@ class Protocol(ABC):
 
     def baseline(self, prompt: PromptStyle) -> str:
         """The file of the answers before any edit, which methods share."""
-        return BASELINE.replace(".", f"{_suffix(prompt)}.")
+        return BASELINE.replace(".", f"{self._suffix}{_suffix(prompt)}.")
 
     def folder(self, method: str, prompt: PromptStyle) -> str:
         """Of a method's files."""
-        return f"{method}{'' if self.name == TEACHER_FORCING else f'-{self.name}'}{_suffix(prompt)}"
+        return f"{method}{self._suffix}{_suffix(prompt)}"
+
+    @property
+    def _suffix(self) -> str:
+        return "" if self.name == TEACHER_FORCING else f"-{self.name}"
 
     @property
     def blank_counts(self) -> bool:

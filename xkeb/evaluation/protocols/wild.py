@@ -17,7 +17,7 @@ from xkeb.models.generation import generate_rows
 from xkeb.models.interventions import Intervention
 from xkeb.models.passes import TokenRow
 from xkeb.models.prediction import AnswerStyle
-from xkeb.results.schema import BASELINE, ProtocolName
+from xkeb.results.schema import ProtocolName
 from xkeb.tasks.asked import WILD
 from xkeb.types import Prediction, PromptStyle, Query
 
@@ -49,9 +49,6 @@ class WildProtocol(Protocol):
     def check_prompt(self, prompt: PromptStyle) -> None:
         if prompt != "plain":
             raise RequestError(f"WILD puts questions in its own ways (context_type), not with --prompt {prompt}.")
-
-    def baseline(self, prompt: PromptStyle) -> str:
-        return BASELINE.replace(".", f"-{self.name}.")
 
     @property
     def blank_counts(self) -> bool:
