@@ -73,7 +73,11 @@ def test_a_line_has_what_the_model_says_by_itself_and_what_is_cut_from_it(output
 def test_the_result_says_how_it_was_asked_and_passes_the_check(output: Path) -> None:
     path = output / TASK / "llama" / "ft-generate" / "result.json"
     result = Result.load(path)
-    assert result.protocol == "generate" and result.protocol_args == {"max_tokens": BUDGET, "cut": "sentence"}
+    assert result.protocol == "generate" and result.protocol_args == {
+        "max_tokens": BUDGET,
+        "cut": "sentence",
+        "second_turn": False,
+    }
     assert tuple(result.metrics) == FREE_METRICS
     assert check_result(path).problems == ()
     assert (output / TASK / "llama" / "before-generate.jsonl").is_file()

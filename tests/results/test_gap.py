@@ -22,7 +22,7 @@ def both(
     make_runs: Callable[..., Runs], finished_runs: Runs, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Path]:
     """FT under teacher forcing, and its first four cases with free answers."""
-    options = {"protocols": ["generate"], "protocol_args": {"max_tokens": 6}}
+    options = {"protocol": "generate", "protocol_args": {"max_tokens": 6}}
     free = make_runs(tmp_path_factory.mktemp("free"), methods=["ft"], limit=4, **options)
     return finished_runs.folder("ft"), free.folder("ft-generate")
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from xkeb.errors import RequestError
+from xkeb.errors import RequestError, optional_import
 from xkeb.evaluation.protocols.protocol import Protocol
 from xkeb.models.backbone import Backbone
 from xkeb.models.generation import generate_rows
@@ -19,6 +19,7 @@ from xkeb.models.passes import TokenRow
 from xkeb.models.prediction import AnswerStyle
 from xkeb.results.schema import ProtocolName
 from xkeb.tasks.asked import WILD
+from xkeb.tasks.task import Task
 from xkeb.types import Prediction, PromptStyle, Query
 
 MAX_TOKENS = 50
@@ -45,6 +46,9 @@ class WildProtocol(Protocol):
     context_type: ContextType = "question-only"
     """What stands around a question when it is asked: nothing, an instruction, or the chat format of LLaMA 2. An edit is made
     with the question alone."""
+
+    def check_task(self, task: Task) -> None:
+        optional_import("opencc", "generate", "--protocol wild")  # what compares spellings, for its other metrics
 
     def check_prompt(self, prompt: PromptStyle) -> None:
         if prompt != "plain":
