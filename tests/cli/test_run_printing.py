@@ -12,6 +12,10 @@ from typing import Any
 
 import pytest
 from finished_cells import CELL, read, scores
+from made_results import result
+
+from xkeb.cli.tables import show_table
+from xkeb.results.schema import Result
 
 pytest_plugins = ("command_line", "finished_cells")
 
@@ -80,3 +84,12 @@ def test_verbose_says_at_the_end_where_the_time_went(run: Callable[..., Any], ou
         shown = [f"{seconds:.1f} ({100 * seconds / whole:.0f}%)" for seconds in phases.values()]
         assert line.split("  ", 1)[1].split() == ["llama", line.split()[2], *" ".join(shown).split(), f"{whole:.1f}"]
     assert first["load"] > 0 == second["load"]  # loaded once, for the first of them
+
+
+def test_two_protocols_stand_in_two_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each under its own metrics, with its own baseline; both directions of one protocol in one."""
+    made = [result(), result("bizsre_zh2en", "zh", "en"), result(protocol="generate", protocol_args={"cut": "line"})]
+    show_table([Result.model_validate(one) for one in made], Path("out"))
+    first, second = capsys.readouterr().out.split("chinese-llama-2-7b (")[1:]
+    assert first.startswith("teacher forcing, f1 / em)") and second.startswith("generate, f1_units / exact)")
+    assert [(text.count("(baseline)"), text.count(" rome ")) for text in (first, second)] == [(2, 2), (1, 1)]

@@ -15,7 +15,7 @@ from xkeb.evaluation.job import PROBE_NAMES, Job
 from xkeb.evaluation.timing import Phase
 from xkeb.registry.manager import get_plugins
 from xkeb.results.journal import finished_cases
-from xkeb.results.schema import CASES, HEADLINES, Result, Score, Scores
+from xkeb.results.schema import CASES, HEADLINES, Result, Score, Scores, comparable_group
 from xkeb.results.statistics import REVERTED
 from xkeb.tasks.slices import ANSWERS, HEADLINE
 from xkeb.types import PROPERTIES, Property
@@ -64,13 +64,15 @@ def _with_required(job: Job) -> str:
 
 
 def show_table(results: Sequence[Result], output: Path) -> None:
-    """Results in the layout of the paper's Table 2: F1 / EM, one block a model and a pair of languages. The cases whose answers
-    differ between the languages come first, where some don't."""
+    """Results in the layout of the paper's Table 2: F1 / EM, one block a model, a pair of languages and a way of asking:
+    protocol, its options and prompt. The cases whose answers differ between the languages come first, where some don't."""
     out = make_console()
     blocks: dict[tuple[str, str, frozenset[str]], list[Result]] = {}
     for result in results:
-        key = (result.model.name, result.prompt, frozenset((result.task.source, result.task.target)))
-        blocks.setdefault(key, []).append(result)
+        way = comparable_group(result).partition("/")[2]  # without the task: both directions stand in one block
+        blocks.setdefault((result.model.name, way, frozenset((result.task.source, result.task.target))), []).append(
+            result
+        )
     for group in blocks.values():
         if any(len(_values_of(ANSWERS, result)) > 1 for result in group):
             _show_block(group, out, HEADLINE)
