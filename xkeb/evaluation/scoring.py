@@ -89,7 +89,7 @@ def _score_probe(
         prompt=query.prompt,
         reference=query.target,
         compared=reference.text if reference.text != query.target.strip() else None,
-        aliases=list(probe.aliases),
+        aliases=list(probe.aliases) or None,
         before=before.text,
         after=after.text,
         scores=measured(measures, after, expected, language, around),

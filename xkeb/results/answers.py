@@ -35,7 +35,7 @@ def kept_answers(probe: ProbeRecord) -> tuple[Prediction, Prediction, Prediction
     text = probe.reference.strip() if probe.compared is None else probe.compared
     before, after = (None, None) if probe.raw is None else (probe.raw.before, probe.raw.after)
     return (
-        Prediction(text, tuple(probe.tokens.reference), aliases=tuple(probe.aliases)),
+        Prediction(text, tuple(probe.tokens.reference), aliases=tuple(probe.aliases or ())),
         Prediction(probe.before, tuple(probe.tokens.before), raw=before),
         Prediction(probe.after, tuple(probe.tokens.after), raw=after),
     )

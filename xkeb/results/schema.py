@@ -403,7 +403,7 @@ class ProbeRecord(Record):
     reference: str
     compared: str | None = None
     """The reference as its protocol decodes it, where that is another text."""
-    aliases: list[str] = []
+    aliases: list[str] | None = None
     """Other texts that are as right as the reference, where the data has them."""
     before: str
     """The answer before any edit."""

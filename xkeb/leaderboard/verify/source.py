@@ -128,8 +128,8 @@ def _difference(result: Result, case: CaseRecord, original: Case) -> str | None:
             value = getattr(probe, name)
             if value != text:
                 return f"probes.{i}.{name} is {quoted(value)}, and {quoted(text)} in the data"
-        if probe.aliases != list(expected.aliases):
-            stated, known = (quoted(", ".join(texts) or "none") for texts in (probe.aliases, expected.aliases))
+        if probe.aliases != (list(expected.aliases) or None):
+            stated, known = (quoted(", ".join(texts or ()) or "none") for texts in (probe.aliases, expected.aliases))
             return f"probes.{i}.aliases are {stated}, and {known} in the data"
     return None
 
