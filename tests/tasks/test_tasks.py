@@ -286,7 +286,7 @@ def test_one_file_gives_a_task_for_each_pair_and_their_group(write: Write, tmp_p
         ("{source}2{target}", "{source.foo}", "{path}:1: task: 'all_{{source.foo}}' can't be filled in ("),
         ("({source})", "{source[foo]}", "{path}:6: description: 'From {{source_name}} {{source[foo]}} to "),
         ("all_{source}2{target}", "all_{source", "{path}:1: task: "),
-        ("all_{source}2{target}", "all", "{path}:1: task: 'all' gives several pairs the same name."),
+        ("all_{source}2{target}", "all", "{path}:1: task: 'all' gives several tasks the same name."),
         ("group: all", "pair: en-zh", "{path}:7: Unknown key 'pair': did you mean 'pairs'?"),
         ("bizsre_mini", "bizrse_mini", "{path}:3: Unknown data set 'bizrse_mini': did you mean 'bizsre_mini'?"),
     ],

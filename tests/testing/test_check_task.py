@@ -53,7 +53,10 @@ TEST: dict[str, tuple[Any, str]] = {
         {"cases": probes(Probe("generality", "de", "?", "!"))},
         "in the languages of en-zh; case 0 has ",
     ),
-    "one language": ({"cases": probes(drop=1)}, "Every case should ask in both languages of en-zh; case 0 does not."),
+    "one language": (
+        {"cases": probes(drop=1)},
+        "Every case should ask in all languages of en-zh that it isn't said to lack; case 0 does not.",
+    ),
     "same ids": ({"cases": (CASE, CASE)}, "Every case should have an id of its own; some share one."),
     "edit elsewhere": (
         {"cases": (dataclasses.replace(CASE, edit=dataclasses.replace(EDIT, language="zh")),)},

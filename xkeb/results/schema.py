@@ -7,15 +7,25 @@ documentation is made from them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    ValidationInfo,
+    model_serializer,
+    model_validator,
+)
 
 from xkeb.errors import RequestError
 from xkeb.results.untrusted import UnreadableError, inline, load_json, quoted
-from xkeb.types import Prediction, PromptStyle, Property, Sight
+from xkeb.types import Direction, LanguagePair, Prediction, PromptStyle, Property, Sight
 from xkeb.utils.files import write_atomically
 from xkeb.utils.hashing import digest
 from xkeb.utils.names import is_name
@@ -55,6 +65,13 @@ HEADLINES: Mapping[str, tuple[str, str]] = {
 }
 """The two metrics that a protocol's tables call F1 and EM. The paper's F1 is the product of precision and recall; free answers
 are compared in the language's own units, whatever their spelling."""
+
+
+def headline_metrics(protocol: str, measured: Sequence[str]) -> list[str]:
+    """The metrics that a protocol's tables show, as far as they were measured; all that were, where neither was."""
+    return [name for name in HEADLINES.get(protocol, ()) if name in measured] or list(measured)
+
+
 Regime = Literal["single"]
 """How many edits are made before the questions: one."""
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -70,6 +87,17 @@ class Record(BaseModel):
     )  # fmt: skip
 
 
+class Sparse(Record):
+    """Leaves some keys out of the file where they have nothing to say."""
+
+    omitted: ClassVar[frozenset[str]]
+    """Those keys; they are None then. A result of two languages has none of what several need."""
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in dump(self).items() if value is not None or key not in self.omitted}
+
+
 class DatasetRecord(Record):
     name: Name
     sha256: Sha256
@@ -81,14 +109,30 @@ class CountedDatasetRecord(DatasetRecord):
     """Cases of this run, those that the method skipped included."""
 
 
-class TaskSettings(Record):
+class TaskSettings(Sparse):
+    omitted: ClassVar[frozenset[str]] = frozenset({"target", "targets"})
     name: Name
     version: Annotated[int, Field(ge=1)]
     source: Name
     """Language of the edits."""
-    target: Name
-    """The other language that is asked in."""
+    target: Name | None = None
+    """The other language that is asked in. Not there where there are several."""
+    targets: Annotated[list[Name], Field(min_length=2)] | None = None
+    """The other languages that are asked in. Not there where there is one."""
     dataset: DatasetRecord
+
+    @model_validator(mode="after")
+    def _check_targets(self) -> Self:
+        if (self.target is None) == (self.targets is None):
+            raise ValueError("should have either a target or targets")
+        return self
+
+    @property
+    def direction(self) -> Direction:
+        """Its languages."""
+        if self.target is not None:
+            return LanguagePair(self.source, self.target)
+        return Direction(self.source, tuple(self.targets or ()))
 
 
 class TaskRecord(TaskSettings):
@@ -185,8 +229,35 @@ class BlankRecord(Record):
     """By metric, locality with them."""
 
 
+class CrossingRecord(Record):
+    """What crosses from the language of the edits to another, over the cases that are asked in both. Times 100."""
+
+    gain: float
+    """Generality in the other language after the edits, less that before them."""
+    gain_source: float
+    """The same in the language of the edits."""
+    transfer: float | None
+    """`gain` in percent of `gain_source`; None where that isn't above 0."""
+    ci95: Annotated[tuple[float, float], Field(strict=False)] | None
+    """Of `transfer`: percentile interval of the cluster bootstrap; None where resamples don't tell one."""
+    both: Score
+    """Mean of the lower of both scores of a case: of `em`, how often a fact holds in both languages at once."""
+
+
+Crossings = dict[str, dict[Name, dict[Name, CrossingRecord]]]
+"""``answers=differ`` or ``all`` -> target language -> metric -> what crosses."""
+
+
 class SkippedRecord(Record):
     case_id: Name
+    reason: str
+
+
+class MissingRecord(Record):
+    """A language in which a case could not be asked."""
+
+    case_id: Name
+    language: Name
     reason: str
 
 
@@ -219,9 +290,10 @@ class Timing(Record):
     """Of the last run."""
 
 
-class Result(Record):
+class Result(Sparse):
     """result.json: one job, that is a task, a model and a method."""
 
+    omitted: ClassVar[frozenset[str]] = frozenset({"crossing", "missing"})
     schema_version: Literal[5] = 5
     task: TaskRecord
     model: ModelRecord
@@ -250,8 +322,12 @@ class Result(Record):
     """The same of `scores_before`."""
     blank: dict[Name, BlankRecord]
     """By language, what locality leaves out; empty where nothing is left out."""
+    crossing: Crossings | None = None
+    """Of a task with several targets: ``answers=differ`` or ``all`` -> target -> metric -> what crosses to it."""
     skipped: list[SkippedRecord]
     """The cases that could not be run, and why."""
+    missing: list[MissingRecord] | None = None
+    """Of a task with several targets: languages that cases lack, which are asked in the others."""
     case_ids: list[Name]
     """The cases behind `scores`; the journal may hold more, from a run with a higher limit."""
     timing: Timing

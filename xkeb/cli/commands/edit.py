@@ -1,4 +1,4 @@
-"""xkeb edit: one edit by hand, before and after in both languages."""
+"""xkeb edit: one edit by hand, before and after in every language that is asked in."""
 
 from __future__ import annotations
 
@@ -73,8 +73,10 @@ def command(**options: Any) -> None:
     get_plugins().languages.get(options["language"])
     extra = [_question(text) for text in options["ask"]]
     editor = load_editor(options["method"], **parse_options(options["method_args"], "--method-args"))
-    answers = {options["language"]: options["target"], **{code: answer for code, _, answer in extra[:1]}}
-    questions = {options["language"]: options["prompt"], **{code: question for code, question, _ in extra[:1]}}
+    answers, questions = {options["language"]: options["target"]}, {options["language"]: options["prompt"]}
+    for code, question, answer in extra:  # of several in one language, the first
+        answers.setdefault(code, answer)
+        questions.setdefault(code, question)
     edit = Edit(options["prompt"], options["target"], options["language"], options["subject"], answers, questions)
     queries = [
         Query(edit.prompt, edit.target, edit.language),

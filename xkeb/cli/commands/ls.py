@@ -26,7 +26,12 @@ def _tasks() -> list[Row]:
         content = definition.content
         if isinstance(content, TaskFile):
             rows.append(
-                {"name": name, "dataset": content.dataset_name, "pair": content.pair, "version": content.version}
+                {
+                    "name": name,
+                    "dataset": content.dataset_name,
+                    "pair": content.direction.name,
+                    "version": content.version,
+                }
             )
         else:
             rows.append({"name": name, "tasks": content.tasks})
