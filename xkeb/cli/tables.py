@@ -9,14 +9,16 @@ from typing import get_args
 
 from rich.console import Console
 
+from xkeb.cli.crossing_tables import show_crossing
 from xkeb.cli.output import make_console, make_table
+from xkeb.data.dataset import Split
 from xkeb.data.subjects import MATCH_KINDS
 from xkeb.evaluation.job import PROBE_NAMES, Job
 from xkeb.evaluation.timing import Phase
 from xkeb.registry.manager import get_plugins
 from xkeb.results.journal import finished_cases
-from xkeb.results.schema import CASES, HEADLINES, Result, Score, Scores
-from xkeb.tasks.slices import ANSWERS, HEADLINE
+from xkeb.results.schema import CASES, Result, Score, Scores, headline_metrics
+from xkeb.results.slices import ANSWERS, HEADLINE
 from xkeb.types import PROPERTIES, Property
 from xkeb.utils.secrets import without_secrets
 
@@ -45,9 +47,18 @@ def show_plan(jobs: Sequence[Job]) -> None:
             out.print(
                 f"{task.name}: {len(task.test.skipped)} of {len(task) + len(task.test.skipped)} records can't be run."
             )
+        if task.test.missing:
+            out.print(f"{task.name}: {_lacking(task.test)}")
         if task.aligned:
             out.print(f"{task.name}: subjects in their questions: {_located(job)}.")
     out.print()
+
+
+def _lacking(split: Split) -> str:
+    """How many cases lack which languages."""
+    counts = Counter(one.language for one in split.missing)
+    listed = ", ".join(f"{count:,} {code}" for code, count in sorted(counts.items()))
+    return f"of {len(split.cases):,} cases some lack a language, and are asked in the others: {listed}."
 
 
 def _located(job: Job) -> str:
@@ -64,20 +75,27 @@ def _with_required(job: Job) -> str:
 
 def show_table(results: Sequence[Result], output: Path) -> None:
     """Results in the layout of the paper's Table 2: F1 / EM, one block a model and a pair of languages. The cases whose answers
-    differ between the languages come first, where some don't."""
+    differ between the languages come first, where some don't. Results of several targets have tables of their own."""
     out = make_console()
     blocks: dict[tuple[str, str, frozenset[str]], list[Result]] = {}
     for result in results:
-        key = (result.model.name, result.prompt, frozenset((result.task.source, result.task.target)))
-        blocks.setdefault(key, []).append(result)
+        if result.task.targets is None:
+            key = (result.model.name, result.prompt, frozenset(result.task.direction.languages))
+            blocks.setdefault(key, []).append(result)
     for group in blocks.values():
         if any(len(_values_of(ANSWERS, result)) > 1 for result in group):
             _show_block(group, out, HEADLINE)
         _show_block(group, out)
         _show_blank(group, out)
+    several = [result for result in results if result.task.targets is not None]
+    show_crossing(several, out)
+    _show_blank(several, out)
     skipped = sum(len(result.skipped) for result in results)
     if skipped:
         out.print(f"{skipped} cases skipped; the reasons stand in result.json.")
+    missing = sum(len(result.missing or ()) for result in results)
+    if missing:
+        out.print(f"{missing} times a case lacks a language; the reasons stand in result.json.")
     if results:
         out.print(f"Results: {output}")
 
@@ -91,7 +109,7 @@ def _show_block(group: Sequence[Result], out: Console, within: str | None = None
     """One table: of all cases, or of those of a slice."""
     result = group[0]
     first, second = _metrics(result)
-    codes = sorted({result.task.source, result.task.target})
+    codes = sorted({*result.task.direction.languages})
     columns = [
         f"{get_plugins().languages.get(code).name}\n{name}"
         for code in codes
@@ -117,7 +135,7 @@ def _show_block(group: Sequence[Result], out: Console, within: str | None = None
 
 def _show_blank(group: Sequence[Result], out: Console) -> None:
     """What locality leaves out, and what it would be with it."""
-    metrics = _metrics(group[0])
+    metrics = _metrics(group[0]) if group else ()
     columns = ["Editing", "Method", "In", "Left out", "Locality", "With them"]
     rows = make_table("Locality: questions that the model answers with nothing", columns, out, right=columns[3:])
     for result in group:
@@ -137,7 +155,7 @@ def _show_blank(group: Sequence[Result], out: Console) -> None:
 def _metrics(result: Result) -> tuple[str, str]:
     """The two metrics that a table shows, where they were measured: f1, as the protocol's own code computes it, and em."""
     measured = list(next(iter(next(iter(result.scores.values())).values()))) if result.scores else []
-    chosen = [name for name in HEADLINES[result.protocol] if name in measured] or measured
+    chosen = headline_metrics(result.protocol, measured)
     return (chosen[0] if chosen else "", chosen[1] if len(chosen) > 1 else "")
 
 

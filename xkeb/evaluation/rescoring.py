@@ -15,6 +15,7 @@ from xkeb.evaluation.protocols.sentences import Cut, cut_answer
 from xkeb.registry.manager import get_plugins
 from xkeb.results.answers import elsewhere, kept_answers, measured
 from xkeb.results.blank import says_nothing
+from xkeb.results.crossing import crossing_scores
 from xkeb.results.environment import describe_environment, today
 from xkeb.results.journal import Journal
 from xkeb.results.reader import find_result_files, read_stored
@@ -89,6 +90,7 @@ def _rescore(file: Path, output: Path, rules: Rules, command: str) -> Result:
             "slices": slice_scores(ran),
             "slices_before": slice_scores(ran, "scores_before"),
             "blank": blank_scores(ran),
+            "crossing": crossing_scores(ran, result.task.direction, result.protocol),
             "command": command,
             "environment": _environment(result),
         }

@@ -13,6 +13,7 @@ from xkeb.results.clusters import cluster_of
 from xkeb.results.differences import Paired, Place, Row, make_rows
 from xkeb.results.reader import find_result_files, read_stored
 from xkeb.results.schema import CaseRecord, EditRecord, ProbeRecord, Result
+from xkeb.results.slices import part_in, parts_of
 from xkeb.results.spread import SAME
 from xkeb.results.untrusted import printable
 from xkeb.types import PROPERTIES
@@ -137,11 +138,11 @@ def _slice(side: Side, within: str | None) -> Side:
     """
     if within is None:
         return side
-    there = sorted({f"{kind}={value}" for case in side.cases.values() for kind, value in case.slices.items()})
-    if within not in there:
-        raise unknown(f"slice of {side.path}:", within, there)
-    kind, _, value = within.partition("=")
-    chosen = {case_id: case for case_id, case in side.cases.items() if case.slices.get(kind) == value}
+    chosen = {case_id: part for case_id, case in side.cases.items() if (part := part_in(case, within))}
+    if not chosen:
+        cases = side.cases.values()
+        there = {f"{kind}={value}" for case in cases for kind in case.slices for value in parts_of(case, kind)}
+        raise unknown(f"slice of {side.path}:", within, sorted(there))
     return replace(side, cases=chosen)
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from xkeb.results.clusters import cluster_of
 from xkeb.results.schema import BlankRecord, CaseRecord, Score, Scores
+from xkeb.results.slices import parts_of
 from xkeb.results.spread import Sample, Spread, spreads_of
 from xkeb.types import Property
 
@@ -46,10 +47,12 @@ def slice_scores(cases: Sequence[CaseRecord], key: Key = "scores") -> dict[str, 
     kinds = {kind for case in ran for kind in case.slices}
     told = {}
     for kind in sorted(kind for kind in kinds if all(kind in case.slices for case in ran)):
-        values = sorted({case.slices[kind] for case in ran})
-        if len(values) <= MOST_VALUES:
-            for value in values:
-                told[f"{kind}={value}"] = mean_scores([case for case in ran if case.slices[kind] == value], key)
+        parts: dict[str, list[CaseRecord]] = {}
+        for case in ran:
+            for value, part in parts_of(case, kind).items():
+                parts.setdefault(value, []).append(part)
+        if len(parts) <= MOST_VALUES:
+            told.update({f"{kind}={value}": mean_scores(parts[value], key) for value in sorted(parts)})
     return told
 
 

@@ -35,7 +35,7 @@ from xkeb.leaderboard.site.samples import Collector, Numbers
 from xkeb.leaderboard.site.summary import summarize
 from xkeb.leaderboard.site.tables import Board, as_csv, as_json, boards
 from xkeb.leaderboard.site.ties import PairedTests, sample_id
-from xkeb.tasks.slices import HEADLINE
+from xkeb.results.slices import HEADLINE
 from xkeb.types import Sight
 from xkeb.utils.folders import replacing_folder
 
@@ -255,11 +255,11 @@ def _method_charts(entries: Sequence[Entry]) -> Iterable[Chart | None]:
 
 SIGHTS: dict[Sight, str] = {
     Sight.SOURCE_EDIT: "the edit in its own language",
-    Sight.TARGET_QUESTION: "its question in the other language",
-    Sight.TARGET_ANSWER: "its answer in the other language",
+    Sight.TARGET_QUESTION: "its question in the other languages",
+    Sight.TARGET_ANSWER: "its answer in the other languages",
     Sight.SUBJECT_ALIASES: "other languages' names of the subject",
     Sight.SOURCE_TRAINING: "training facts in the language of the edit",
-    Sight.PARALLEL_TRAINING: "training facts in both languages",
+    Sight.PARALLEL_TRAINING: "training facts in all languages of the task",
     Sight.EXTERNAL_TRANSLATION: "a translation of its own making",
 }
 PICTURES: dict[str, Callable[[Sequence[Entry]], Iterable[Chart | None]]] = {

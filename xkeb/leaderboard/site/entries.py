@@ -42,7 +42,8 @@ class Entry:
     badge: Badge
     task: str
     source: str
-    target: str
+    targets: tuple[str, ...]
+    """The other languages that are asked in."""
     model: str
     method: str
     protocol: str
@@ -63,6 +64,16 @@ class Entry:
     """The slice that `scores` are of; None for all cases."""
 
     @property
+    def target(self) -> str:
+        """The targets, as one text."""
+        return "+".join(self.targets)
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """All that are asked in, the source first."""
+        return (self.source, *self.targets)
+
+    @property
     def cell(self) -> tuple[str, str, str, str]:
         """What a published and a reproduced row have in common."""
         return self.task, self.model, self.method, self.asked
@@ -74,7 +85,7 @@ class Entry:
 
     @property
     def saw_target_answer(self) -> bool:
-        """Whether the method was shown the very answer that is asked for in the other language."""
+        """Whether the method was shown the very answer that is asked for in another language."""
         return Sight.TARGET_ANSWER in (self.sees or ())
 
     @cached_property
@@ -130,7 +141,7 @@ def published_entries() -> Iterator[Entry]:
         sees = paper["sees"].get(row["method"])
         key = slug("published", row["task"], row["model"], method)
         yield Entry(
-            key, "published", row["task"], source, target, row["model"], method,
+            key, "published", row["task"], source, (target,), row["model"], method,
             paper["protocol"], scores, row["source"], sees=None if sees is None else [Sight(name) for name in sees],
         )  # fmt: skip
 
@@ -187,7 +198,7 @@ def _entry(file: Path, result: Result, sha256: str) -> Entry:
         "reproduced",
         task,
         result.task.source,
-        result.task.target,
+        result.task.direction.targets,
         model,
         method,
         result.protocol,
@@ -216,7 +227,7 @@ def baselines(entries: Iterable[Entry]) -> Iterator[Entry]:
         of_slices = {name: _flat(scores) for name, scores in entry.result.slices_before.items()}
         name = slug("baseline", task, model, protocol, *([] if prompt == "plain" else [prompt]))
         yield Entry(
-            name, "baseline", task, entry.source, entry.target, model, "no edit", protocol,
+            name, "baseline", task, entry.source, entry.targets, model, "no edit", protocol,
             _flat(entry.result.scores_before), "before any edit", prompt=prompt, slices=of_slices,
         )  # fmt: skip
 

@@ -56,7 +56,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Board:
-    """The rows that ask in the same two languages."""
+    """The rows that ask in the same languages."""
 
     id: str
     languages: Sequence[str]
@@ -72,7 +72,7 @@ class Board:
 
 
 def boards(entries: Sequence[Entry], prefix: str, tests: PairedTests) -> list[Board]:
-    """A table for each two languages.
+    """A table for each set of languages.
 
     Args:
         prefix: of the tables' ids; letters, digits and single hyphens.
@@ -80,7 +80,7 @@ def boards(entries: Sequence[Entry], prefix: str, tests: PairedTests) -> list[Bo
     """
     groups: dict[tuple[str, ...], list[Entry]] = {}
     for entry in entries:
-        groups.setdefault(tuple(sorted({entry.source, entry.target})), []).append(entry)
+        groups.setdefault(tuple(sorted(set(entry.languages))), []).append(entry)
     tables: dict[str, Board] = {}
     for languages, members in sorted(groups.items()):
         name = unused(f"{prefix}--{slug('-'.join(languages))}", tables)

@@ -114,12 +114,13 @@ def _check_case(case: CaseRecord, result: Result) -> Iterator[str]:
         return
     if case.reason is not None or case.seconds is None:
         yield "was run, so it should have seconds and no reason"
-    source, target = result.task.source, result.task.target
+    source, *targets = result.task.direction.languages
+    lacking = {one.language for one in result.missing or () if one.case_id == case.case_id}
     if case.edit.language != source:
         yield f"is edited in {quoted(case.edit.language)}, and the task's source is {quoted(source)}"
     counts = Counter((probe.property, probe.language) for probe in case.probes)
     for name in PROPERTIES:
-        for code in (source,) if name == "reliability" else (source, target):
+        for code in (source,) if name == "reliability" else (source, *(one for one in targets if one not in lacking)):
             number = counts.pop((name, code), 0)
             if number != 1:
                 yield f"has {number} probes of {name} in {quoted(code)}; there should be one"

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from xkeb.registry.manager import get_plugins
 from xkeb.results.answers import elsewhere, kept_answers, measured
+from xkeb.results.crossing import crossing_scores
 from xkeb.results.schema import CaseRecord, ProbeRecord, Result, Score, Scores
 from xkeb.results.statistics import blank_scores, mean_scores, slice_scores
 from xkeb.results.untrusted import inline, quoted
@@ -120,6 +121,7 @@ def check_means(result: Result, cases: Sequence[CaseRecord], tally: Tally) -> It
         for part in sorted(parts.keys() & truth.keys()):
             yield from _check_scores(f"{name}.{inline(part)}", parts[part], truth[part], tally, resampled=resampled)
     yield from _check_blank(result, cases, tally, resampled=resampled)
+    yield from _check_crossing(result, cases, tally, resampled=resampled)
     ran = [case.seconds for case in cases if case.seconds]
     for name in ("edit", "evaluate"):
         total, seconds = getattr(result.timing, f"{name}_seconds"), sum(getattr(second, name) for second in ran)
@@ -157,6 +159,32 @@ def _check_blank(result: Result, cases: Sequence[CaseRecord], tally: Tally, *, r
             yield from _check_scores(
                 "blank", claim, {"locality": {language: truth[language].scores}}, tally, resampled=resampled
             )
+
+
+def _check_crossing(result: Result, cases: Sequence[CaseRecord], tally: Tally, *, resampled: bool) -> Iterator[str]:
+    """What is wrong with the measures of crossing."""
+    truth = crossing_scores(cases, result.task.direction, result.protocol)
+    claims, known = (_flat(found or {}) for found in (result.crossing, truth))
+    if (result.crossing is None) != (truth is None):
+        yield f"crossing is {'missing' if result.crossing is None else 'stated'} where a task has {_how_many(result)}"
+    for place in sorted(claims.keys() | known.keys()):
+        at = f"crossing.{'.'.join(map(inline, place))}"
+        if place not in claims or place not in known:
+            yield f"{at} is {'missing' if place in known else 'stated'}, and {'some' if place in known else 'no'} cases have it"
+            continue
+        claim, computed = claims[place], known[place]
+        tally.means += 1
+        values = {name: (getattr(claim, name), getattr(computed, name)) for name in ("gain", "gain_source", "transfer")}
+        if not resampled:
+            values |= {f"ci95.{i}": tuple(one.ci95 and one.ci95[i] for one in (claim, computed)) for i in (0, 1)}
+        for name, (said, is_) in values.items():
+            if (said is None) != (is_ is None) or (said is not None and abs(said - is_) > CLOSE * max(1, abs(is_))):
+                yield f"{at}.{name} is stated as {said}, and is {is_} by its cases"
+        yield from _compare(f"{at}.both", claim.both, computed.both, resampled)
+
+
+def _how_many(result: Result) -> str:
+    return "one target" if result.task.targets is None else f"{len(result.task.targets)} targets"
 
 
 def _flat(scores: Mapping[Any, Any] | Scores) -> dict[tuple[str, str, str], Any]:
