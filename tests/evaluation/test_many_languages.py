@@ -170,6 +170,14 @@ def test_the_site_shows_it(results: dict[tuple[str, str], Result], output: Path,
     assert "edited in en, asked in en, de, ru and th" in text and "What crosses" in text
     table = (tmp_path / "site" / "tasks" / "tiny-en2all.html").read_text(encoding="utf-8")
     assert "edits in de or en or ru or th" in table
+    model = (tmp_path / "site" / "methods" / "ft.html").read_text(encoding="utf-8")
+    picture = model.partition("Transfer of f1, in percent: ft on llama, mzsre")[2].partition("</svg>")[0]
+    crossing = results[ALL, "ft"].crossing
+    assert crossing is not None
+    transfers = [crossing["answers=differ"][code]["f1"].transfer for code in FILES]
+    assert re.findall(r'middle">([^<]*)</text>', picture) == [
+        *FILES, "en", *(f"{value:.0f}" for value in transfers if value is not None),
+    ]  # fmt: skip
 
 
 def test_two_results_are_compared_over_every_language(results: dict[tuple[str, str], Result], output: Path) -> None:

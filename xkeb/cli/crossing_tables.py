@@ -20,10 +20,12 @@ MOST_ASYMMETRIES = 3
 
 
 def show_crossing(results: Sequence[Result], out: Console) -> None:
-    """A table for each result; for a model and a method with several sources, a matrix of what crosses instead."""
-    groups: dict[tuple[str, str, str, str], list[Result]] = {}
+    """A table for each result; for a model and a method with several sources of one data set, a matrix instead."""
+    groups: dict[tuple[str, str, str, str, str, frozenset[str]], list[Result]] = {}
     for result in results:
-        key = (result.model.name, result.method.name, result.protocol, result.prompt)
+        asked, task = (result.protocol, result.prompt), result.task
+        languages = frozenset(task.direction.languages)
+        key = (result.model.name, result.method.name, *asked, task.dataset.name, languages)
         groups.setdefault(key, []).append(result)
     for group in groups.values():
         for part in PARTS:

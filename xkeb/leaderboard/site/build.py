@@ -31,6 +31,7 @@ from xkeb.leaderboard.site.entries import (
     unused,
 )
 from xkeb.leaderboard.site.evidence import chinese_edits
+from xkeb.leaderboard.site.heatmap import heatmaps
 from xkeb.leaderboard.site.samples import Collector, Numbers
 from xkeb.leaderboard.site.summary import summarize
 from xkeb.leaderboard.site.tables import Board, as_csv, as_json, boards
@@ -224,7 +225,8 @@ def _listing(
     tables = [*boards(first, f"{prefix}-{slug(HEADLINE)}", tests), *boards(entries, prefix, tests)]
     for table in tables:
         site.board(table)
-    site.page(path, template, boards=tables, charts=charts.present(pictures()), **context)
+    maps = list(heatmaps(entries))
+    site.page(path, template, boards=tables, heatmaps=maps, charts=charts.present(pictures()), **context)
 
 
 def _overview_charts(entries: Sequence[Entry]) -> Iterable[Chart | None]:
