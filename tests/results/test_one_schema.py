@@ -92,6 +92,7 @@ def test_the_golden_keys() -> None:
             "slices_before",
             "blank",
             "crossing",
+            "judge",
             "skipped",
             "missing",
             "case_ids",

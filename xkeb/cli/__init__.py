@@ -24,6 +24,7 @@ COMMANDS = (
     "edit",
     "compare",
     "rescore",
+    "judge",
     "leaderboard",
     "ls",
     "validate",

@@ -73,9 +73,13 @@ def _with_required(job: Job) -> str:
     return f" with {' and '.join(PROBE_NAMES[name] for name in sorted(required))}" if required else ""
 
 
-def show_table(results: Sequence[Result], output: Path) -> None:
-    """Results in the layout of the paper's Table 2: F1 / EM, one block a model and a pair of languages. The cases whose answers
-    differ between the languages come first, where some don't. Results of several targets have tables of their own."""
+def show_table(results: Sequence[Result], output: Path, headlines: tuple[str, str] | None = None) -> None:
+    """Results in the layout of the paper's Table 2, one block a model and a pair of languages. The cases whose answers differ
+    between the languages come first, where some don't. Results of several targets have tables of their own.
+
+    Args:
+        headlines: the two metrics to show instead of F1 and EM.
+    """
     out = make_console()
     blocks: dict[tuple[str, str, frozenset[str]], list[Result]] = {}
     for result in results:
@@ -84,12 +88,12 @@ def show_table(results: Sequence[Result], output: Path) -> None:
             blocks.setdefault(key, []).append(result)
     for group in blocks.values():
         if any(len(_values_of(ANSWERS, result)) > 1 for result in group):
-            _show_block(group, out, HEADLINE)
-        _show_block(group, out)
-        _show_blank(group, out)
+            _show_block(group, out, headlines, HEADLINE)
+        _show_block(group, out, headlines)
+        _show_blank(group, out, headlines)
     several = [result for result in results if result.task.targets is not None]
     show_crossing(several, out)
-    _show_blank(several, out)
+    _show_blank(several, out, headlines)
     skipped = sum(len(result.skipped) for result in results)
     if skipped:
         out.print(f"{skipped} cases skipped; the reasons stand in result.json.")
@@ -105,10 +109,12 @@ def _values_of(kind: str, result: Result) -> list[str]:
     return [name for name in result.slices if name.startswith(f"{kind}=")]
 
 
-def _show_block(group: Sequence[Result], out: Console, within: str | None = None) -> None:
+def _show_block(
+    group: Sequence[Result], out: Console, headlines: tuple[str, str] | None, within: str | None = None
+) -> None:
     """One table: of all cases, or of those of a slice."""
     result = group[0]
-    first, second = _metrics(result)
+    first, second = _metrics(result, headlines)
     codes = sorted({*result.task.direction.languages})
     columns = [
         f"{get_plugins().languages.get(code).name}\n{name}"
@@ -133,9 +139,9 @@ def _show_block(group: Sequence[Result], out: Console, within: str | None = None
     out.print()
 
 
-def _show_blank(group: Sequence[Result], out: Console) -> None:
+def _show_blank(group: Sequence[Result], out: Console, headlines: tuple[str, str] | None) -> None:
     """What locality leaves out, and what it would be with it."""
-    metrics = _metrics(group[0]) if group else ()
+    metrics = _metrics(group[0], headlines) if group else ()
     columns = ["Editing", "Method", "In", "Left out", "Locality", "With them"]
     rows = make_table("Locality: questions that the model answers with nothing", columns, out, right=columns[3:])
     for result in group:
@@ -152,10 +158,10 @@ def _show_blank(group: Sequence[Result], out: Console) -> None:
         out.print()
 
 
-def _metrics(result: Result) -> tuple[str, str]:
+def _metrics(result: Result, headlines: tuple[str, str] | None) -> tuple[str, str]:
     """The two metrics that a table shows, where they were measured: f1, as the protocol's own code computes it, and em."""
     measured = list(next(iter(next(iter(result.scores.values())).values()))) if result.scores else []
-    chosen = headline_metrics(result.protocol, measured)
+    chosen = [name for name in headlines or () if name in measured] or headline_metrics(result.protocol, measured)
     return (chosen[0] if chosen else "", chosen[1] if len(chosen) > 1 else "")
 
 

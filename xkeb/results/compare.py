@@ -16,6 +16,7 @@ from xkeb.results.schema import CaseRecord, EditRecord, ProbeRecord, Result
 from xkeb.results.slices import part_in, parts_of
 from xkeb.results.spread import SAME
 from xkeb.results.untrusted import printable
+from xkeb.results.verdicts import JUDGE
 from xkeb.types import PROPERTIES
 
 LEAST_POINTS = 0.01
@@ -100,7 +101,8 @@ def compare_results(
     first, second = (_slice(_open(path), within) for path in (a, b))
     pairs = _pair(first, second)
     measured = [_metrics(side) for side in (first, second)]
-    metrics = tuple(name for name in measured[0] if name in measured[1])
+    judges = [_judge(side) for side in (first, second)]
+    metrics = tuple(name for name in measured[0] if name in measured[1] and (name != JUDGE or judges[0] == judges[1]))
     if not metrics:
         raise RequestError(f"{a} and {b} share no metric: {', '.join(measured[0])} and {', '.join(measured[1])}.")
     return Comparison(
@@ -154,6 +156,14 @@ def _metrics(side: Side) -> list[str]:
     return sorted(names, key=lambda name: name != "f1")
 
 
+def _judge(side: Side) -> str:
+    """Whose verdicts a result has, and on which question: verdicts of others are another metric."""
+    judge = side.result.judge
+    if judge is None:
+        return ""
+    return f"{judge.model} {json.dumps(judge.args, sort_keys=True)}, prompt {judge.prompt_sha256[:12]}…"
+
+
 def _pair(a: Side, b: Side) -> Pairs:
     """Cases are the same where their ids are, and their questions: two data sets number their records alike."""
     pairs: Pairs = {}
@@ -188,6 +198,8 @@ def _warnings(a: Side, b: Side, pairs: Pairs) -> list[str]:
         "regime": [side.result.regime for side in (a, b)],
         "metrics": [", ".join(sorted(_metrics(side))) for side in (a, b)],
     }
+    if a.result.judge and b.result.judge:
+        facts["judge, whose verdicts are left out"] = [_judge(side) for side in (a, b)]
     sentences = [
         f"They differ in {name}: {', and '.join(map(printable, stated))}."
         for name, stated in facts.items()

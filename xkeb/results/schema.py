@@ -33,10 +33,10 @@ from xkeb.utils.names import is_name
 SCHEMA_VERSION = 5
 """Of result.json. 2 brought `seed`, `metrics` and the phases of `timing`; 3 what a model is beside its registered name,
 what a method may see, and which cases were selected; 4 the options of a protocol, `n_clusters` of a score, and errors and
-intervals over clusters; 5 `prompt`, `regime`, `comparable_group`, the slices, and blank answers apart from locality."""
+intervals over clusters; 5 `prompt`, `regime`, `comparable_group`, the slices, blank answers apart from locality, `judge`."""
 LINES_VERSION = 5
-"""Of a line of cases.jsonl and before.jsonl; 5 brought `raw` and `chain`. A part of their settings, unlike the version of
-result.json, which can be made again from the lines."""
+"""Of a line of cases.jsonl and before.jsonl; 5 brought `raw`, `judged` and `chain`. A part of their settings, unlike the
+version of result.json, which can be made again from the lines."""
 RESULT, CASES, BASELINE = "result.json", "cases.jsonl", "before.jsonl"
 """The files: of a result, of its cases, and of the model's answers before any edit."""
 
@@ -248,6 +248,47 @@ Crossings = dict[str, dict[Name, dict[Name, CrossingRecord]]]
 """``answers=differ`` or ``all`` -> target language -> metric -> what crosses."""
 
 
+class AgreementRecord(Record):
+    """How often a judge and a metric that compares spellings say the same of answers after the edit."""
+
+    both_right: Count
+    both_wrong: Count
+    judge_only: Count
+    """Answers that only the judge takes for right."""
+    metric_only: Count
+    """Answers that only the metric takes for right."""
+    percent: Percent
+    """Of the answers, those that both take for right, or both for wrong."""
+    kappa: Annotated[float, Field(ge=-1, le=1)] | None
+    """Cohen's: agreement beyond chance. None where chance alone agrees on all, as when all answers are wrong to both."""
+
+
+class JudgeRecord(Record):
+    """The language model that judged free answers (`xkeb judge`)."""
+
+    model: str
+    """Its name at the endpoint."""
+    endpoint: str
+    """Where it was asked."""
+    args: dict[str, Any]
+    """What each request said beside the model and the text, such as the temperature."""
+    prompt: str
+    """The text that it was asked with; ``{record}`` stands for question, reference and answer as JSON."""
+    prompt_sha256: Sha256
+    asked: Count
+    """Different questions to it that this result brought; equal ones are asked once."""
+    cached: Count
+    """Different questions whose verdict was known from before."""
+    blank: Count
+    """Answers that say nothing: wrong, without being asked about."""
+    itself: Count
+    """Answers before the edit to a question of locality, compared with themselves: right, without being asked about."""
+    undecided: dict[str, Count]
+    """Answers without a verdict by reason; they have no score."""
+    agreement: dict[Name, dict[Name, AgreementRecord]]
+    """metric -> language -> agreement, over the answers after the edit that the judge decided."""
+
+
 class SkippedRecord(Record):
     case_id: Name
     reason: str
@@ -324,6 +365,8 @@ class Result(Sparse):
     """By language, what locality leaves out; empty where nothing is left out."""
     crossing: Crossings | None = None
     """Of a task with several targets: ``answers=differ`` or ``all`` -> target -> metric -> what crosses to it."""
+    judge: JudgeRecord | None = None
+    """What the metric `judge` rests on, where it was measured."""
     skipped: list[SkippedRecord]
     """The cases that could not be run, and why."""
     missing: list[MissingRecord] | None = None
@@ -434,6 +477,21 @@ class RawRecord(Record):
     after: str
 
 
+class VerdictRecord(Record):
+    """What a judge said of an answer."""
+
+    verdict: Literal["correct", "incorrect", "undecided"]
+    reason: str | None = None
+    """Why there is no verdict, or why nobody was asked."""
+
+
+class JudgedRecord(Record):
+    """The verdicts on both answers to a question."""
+
+    before: VerdictRecord
+    after: VerdictRecord
+
+
 class ProbeRecord(Record):
     property: Property
     language: Name
@@ -451,6 +509,8 @@ class ProbeRecord(Record):
     tokens: Tokens
     raw: RawRecord | None = None
     """All that the model said, where `before` and `after` are cut from it."""
+    judged: JudgedRecord | None = None
+    """What a judge said of `before` and `after`, where one was asked."""
     blank: bool
     """Whether locality is compared with an answer that says nothing: its scores are left out of all means then."""
 

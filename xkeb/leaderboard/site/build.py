@@ -36,6 +36,7 @@ from xkeb.leaderboard.site.samples import Collector, Numbers
 from xkeb.leaderboard.site.summary import summarize
 from xkeb.leaderboard.site.tables import Board, as_csv, as_json, boards
 from xkeb.leaderboard.site.ties import PairedTests, sample_id
+from xkeb.results.schema import JudgeRecord
 from xkeb.results.slices import HEADLINE
 from xkeb.types import Sight
 from xkeb.utils.folders import replacing_folder
@@ -303,6 +304,7 @@ def _result(site: Site, entry: Entry, shown: Pages, counterpart: Entry | None) -
         "Task": entry.result.task.model_dump(mode="json"),
         "Model": entry.result.model.model_dump(mode="json"),
         "Method": entry.result.method.model_dump(mode="json", exclude_none=True),
+        **({"Judge": _judge_facts(entry.result.judge)} if entry.result.judge else {}),
         "Timing": entry.result.timing.model_dump(exclude={"phases"}),
         "Phases of the last run": _shares(entry.result.timing.phases.model_dump()),
         "Environment": entry.result.environment,
@@ -328,6 +330,11 @@ def _shown_to(sees: Iterable[Sight]) -> str:
     """What a method sees, in words."""
     words = [SIGHTS[sight] for sight in Sight if sight in set(sees)]
     return ", ".join(words) or "nothing of the data"
+
+
+def _judge_facts(judge: JudgeRecord) -> dict[str, Any]:
+    """What a result says of its judge."""
+    return {"verdicts": "as the judge gave them; nothing computes them again", **judge.model_dump(mode="json")}
 
 
 def _shares(phases: Mapping[str, float]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from xkeb.leaderboard.verify.recompute import Tally, check_answers, check_means
 from xkeb.leaderboard.verify.source import Sources, check_cases, selection
+from xkeb.leaderboard.verify.verdicts import check_judge
 from xkeb.results.blank import says_nothing
 from xkeb.results.reader import StoredResult, read_stored
 from xkeb.results.schema import CASES, CaseRecord, ProbeRecord, Result, comparable_group
@@ -60,6 +61,7 @@ def _check(submission: StoredResult, result: Result, sources: Sources, tally: Ta
     ran = [submission.cases[case_id] for case_id in named if case_id in submission.cases]
     if len(ran) == len(named):  # the means of some of them would be other ones
         yield from check_means(result, ran, tally)
+        yield from check_judge(result, ran)
     loaded, problem, note = sources.find(result)
     notes += [note] if note else []
     if problem:
@@ -73,6 +75,8 @@ def _check(submission: StoredResult, result: Result, sources: Sources, tally: Ta
     ran_here = {case.case_id for case in submission.cases.values() if case.status == "ok"}
     if surplus := len(ran_here - set(result.case_ids)):
         notes.append(f"{surplus:,} more in {CASES}, which the result leaves out")
+    if result.judge is not None:
+        notes.append(f"the verdicts of {inline(result.judge.model)} are taken as given")
     if tally.unknown:
         notes.append(f"not recomputed: {', '.join(sorted(tally.unknown))}")
 

@@ -10,17 +10,18 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
-from typing import Any, Literal
+from typing import Any
 
 from xkeb.registry.manager import get_plugins
 from xkeb.results.answers import elsewhere, kept_answers, measured
 from xkeb.results.crossing import crossing_scores
 from xkeb.results.schema import CaseRecord, ProbeRecord, Result, Score, Scores
-from xkeb.results.statistics import blank_scores, mean_scores, slice_scores
+from xkeb.results.statistics import Key, blank_scores, mean_scores, slice_scores
 from xkeb.results.untrusted import inline, quoted
+from xkeb.results.verdicts import JUDGE, judge_score
 from xkeb.types import REPLACEMENT, Around, Probe
 
-KEYS: tuple[Literal["scores", "scores_before"], ...] = ("scores", "scores_before")
+KEYS: tuple[Key, ...] = ("scores", "scores_before")
 EXACT = 1e-9
 """Two values of one score, from 0 to 1, differ by less: the same operations on the same numbers."""
 CLOSE = 1e-6
@@ -44,6 +45,9 @@ class Tally:
 
 def check_answers(case: CaseRecord, metrics: Sequence[str], tally: Tally) -> Iterator[str]:
     """What is wrong with the scores of a case, by its answers."""
+    registered = get_plugins().metrics
+    # An answer that was cut anew has no tokens, and then no metric that counts them.
+    counted = any(getattr(registered.get(name), "counts_tokens", False) for name in metrics if name in registered)
     for probe in case.probes:
         where = f"{probe.property} in {quoted(probe.language)}"
         for key in KEYS:
@@ -54,8 +58,10 @@ def check_answers(case: CaseRecord, metrics: Sequence[str], tally: Tally) -> Ite
             yield from (f"{where}, {key}: {problem}" for problem in _impossible(stated))
             for name, value in values.items():
                 if name in stated and abs(stated[name] - value) > EXACT:
-                    yield f"{where}, {key}: {name} is stated as {stated[name]:.6g}, and is {value:.6g} by its answers"
-        yield from (f"{where}: {problem}" for problem in _other_bags(probe, tally))
+                    by = "verdict" if name == JUDGE else "answers"
+                    yield f"{where}, {key}: {name} is stated as {stated[name]:.6g}, and is {value:.6g} by its {by}"
+        if counted:
+            yield from (f"{where}: {problem}" for problem in _other_bags(probe, tally))
 
 
 def _impossible(scores: Mapping[str, float]) -> Iterator[str]:
@@ -71,7 +77,7 @@ def _impossible(scores: Mapping[str, float]) -> Iterator[str]:
 
 
 def _recomputed(
-    probe: ProbeRecord, case: CaseRecord, key: str, metrics: Sequence[str], tally: Tally
+    probe: ProbeRecord, case: CaseRecord, key: Key, metrics: Sequence[str], tally: Tally
 ) -> tuple[dict[str, float], set[str]]:
     """The suite's own metrics of one probe, from what the journal holds of its answers, and those of them that can't tell."""
     gold, old, new = kept_answers(probe)
@@ -80,9 +86,14 @@ def _recomputed(
     around = Around(old, elsewhere(probe, case.probes))
     languages, registered = get_plugins().languages, get_plugins().metrics
     values: dict[str, float] = {}
+    given: dict[str, float] = {}
     untold: set[str] = set()
     for name in metrics:
-        if name not in registered or not registered.entry(name).builtin:
+        if name == JUDGE:  # taken as it was given: no answer tells it
+            score = judge_score(probe, key)
+            untold |= {name} if score is None else set()
+            given |= {} if score is None else {name: score}
+        elif name not in registered or not registered.entry(name).builtin:
             tally.unknown.add(f"metric {quoted(name)}")
         elif probe.language not in languages:
             tally.unknown.add(f"language {quoted(probe.language)}")
@@ -92,7 +103,7 @@ def _recomputed(
             values |= found
             untold |= set() if found else {name}
     tally.scores += len(values)
-    return values, untold
+    return {**values, **given}, untold
 
 
 def _other_bags(probe: ProbeRecord, tally: Tally) -> Iterator[str]:
