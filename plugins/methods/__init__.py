@@ -20,6 +20,7 @@ def register_editors(register: Callable[[str, type[Any] | str], None]) -> None:
     register("kn", "xkeb_plugins.methods.kn:KnowledgeNeurons")
     register("mend", "xkeb_plugins.methods.mend.editor:Mend")
     register("memit", "xkeb_plugins.methods.memit:Memit")
+    register("r-rome", "xkeb_plugins.methods.r_rome:RebuiltRome")
     register("rome", "xkeb_plugins.methods.rome:Rome")
     register("serac", "xkeb_plugins.methods.serac.editor:Serac")
     register("xmem", "xkeb_plugins.methods.xmem.editor:CrossLingualMemory")

@@ -15,6 +15,7 @@ SHORT: dict[str, dict[str, Any]] = {
     "easyeditor-rome": ONE_PREFIX,
     "memit": FEW_PREFIXES,
     "mend": {"rank": 6, "steps": 2, "batch_size": 4, "validate_every": 1, "validation": 3},
+    "r-rome": FEW_PREFIXES,
     "rome": FEW_PREFIXES,
     "serac": {"steps": 2, "batch_size": 4, "accumulate": 1, "validate_every": 1, "validation": 3},
     "xmem": {"steps": 4, "batch_size": 8, "validate_every": 2},
