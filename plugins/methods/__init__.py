@@ -13,6 +13,7 @@ def register_editors(register: Callable[[str, type[Any] | str], None]) -> None:
     register("easyeditor-kn", "xkeb_plugins.methods.easyeditor.kn:EasyEditorKnowledgeNeurons")
     register("easyeditor-memit", "xkeb_plugins.methods.easyeditor.memit:EasyEditorMemit")
     register("easyeditor-rome", "xkeb_plugins.methods.easyeditor.rome:EasyEditorRome")
+    register("emmet", "xkeb_plugins.methods.emmet:Emmet")
     register("ft", "xkeb_plugins.methods.ft:FineTuning")
     register("ike", "xkeb_plugins.methods.ike:InContext")
     register("ike-original", "xkeb_plugins.methods.ike_recipes:OriginalInContext")
