@@ -8,6 +8,7 @@ from xkeb.registry.hookspecs import hookimpl
 
 @hookimpl
 def register_editors(register: Callable[[str, type[Any] | str], None]) -> None:
+    register("alphaedit", "xkeb_plugins.methods.alphaedit:AlphaEdit")
     register("easyeditor-ft", "xkeb_plugins.methods.easyeditor.ft:EasyEditorFineTuning")
     register("easyeditor-ike", "xkeb_plugins.methods.easyeditor.ike:EasyEditorInContext")
     register("easyeditor-kn", "xkeb_plugins.methods.easyeditor.kn:EasyEditorKnowledgeNeurons")

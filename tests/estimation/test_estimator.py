@@ -40,6 +40,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "r-rome": {"steps": 4, "mom2_adjustment": True},
     "memit": {"steps": 4, "mom2_corpus": "task"},
     "emmet": {"steps": 4},
+    "alphaedit": {"steps": 4},
     "ike": {"k": 3},
     "kn": {},
     "mend": {"rank": 6, **TRAINED},

@@ -10,6 +10,7 @@ from xkeb.registry.manager import get_plugins
 ONE_PREFIX = {"steps": 3, "context_templates": ("In short. ",)}
 FEW_PREFIXES = {"contexts": ((3, 2),)}
 SHORT: dict[str, dict[str, Any]] = {
+    "alphaedit": FEW_PREFIXES,
     "easyeditor-ft": {"steps": 3},
     "easyeditor-memit": ONE_PREFIX,
     "easyeditor-rome": ONE_PREFIX,
