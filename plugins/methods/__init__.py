@@ -25,4 +25,5 @@ def register_editors(register: Callable[[str, type[Any] | str], None]) -> None:
     register("r-rome", "xkeb_plugins.methods.r_rome:RebuiltRome")
     register("rome", "xkeb_plugins.methods.rome:Rome")
     register("serac", "xkeb_plugins.methods.serac.editor:Serac")
+    register("ultraedit", "xkeb_plugins.methods.ultraedit.editor:UltraEdit")
     register("xmem", "xkeb_plugins.methods.xmem.editor:CrossLingualMemory")

@@ -41,6 +41,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "memit": {"steps": 4, "mom2_corpus": "task"},
     "emmet": {"steps": 4},
     "alphaedit": {"steps": 4},
+    "ultraedit": {"warmup": 20},
     "ike": {"k": 3},
     "kn": {},
     "mend": {"rank": 6, **TRAINED},

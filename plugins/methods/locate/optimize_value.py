@@ -19,6 +19,7 @@ from xkeb.models.batching import group_by_length
 from xkeb.models.suffix import SuffixForward
 from xkeb.types import Edit
 from xkeb_plugins.methods.locate.reachability import why_unreachable
+from xkeb_plugins.methods.token_gradients import tokens_for_backward
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +93,7 @@ def group_edits(backbone: Backbone, edits: Sequence[Edit], layer: int, rows: int
     """
     texts = [backbone.encode(edit.prompt, edit.target, edit.language).ids for edit in edits]
     tokens = [rows * (len(ids) - 1 - backbone.subject_last(edit)) for ids, edit in zip(texts, edits, strict=True)]
-    layout = backbone.layout
-    # Of a token and a layer: both norms, some of them in float32, what enters and leaves the projections of the attention,
-    # and the MLP's inner states.
-    numbers = 16 * layout.hidden_size + 5 * layout.intermediate_size
-    each = (backbone.n_layers - layer) * numbers * backbone.dtype.itemsize
-    return group_by_length(tokens, backbone.saturating_tokens, most_tokens=backbone.activation_budget // each)
+    return group_by_length(tokens, backbone.saturating_tokens, most_tokens=tokens_for_backward(backbone, layer))
 
 
 def _optimize_group(
