@@ -42,6 +42,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "emmet": {"steps": 4},
     "alphaedit": {"steps": 4},
     "ultraedit": {"warmup": 20},
+    "ft-m": {"steps": 4},
     "ike": {"k": 3},
     "kn": {},
     "mend": {"rank": 6, **TRAINED},
