@@ -88,8 +88,8 @@ def test_a_name_or_a_number_that_is_wrong(
 def test_a_model_without_a_chat_template(run: Callable[..., Any], tmp_path: Path) -> None:
     """It is found when the model is loaded: before anything is written."""
     outcome = run(prompt="chat")
-    said = sentence(outcome)
-    assert said.startswith("bizsre_mini_en2zh / llama / ft: The model's tokenizer (")
+    said = outcome.err.splitlines()[-1]  # the plan stands above it
+    assert outcome.status == 2 and said.startswith("xkeb: bizsre_mini_en2zh / llama / ft: The model's tokenizer (")
     assert " can't ask with --prompt chat: " in said
     assert not list((tmp_path / "results").rglob("*.json*"))
 

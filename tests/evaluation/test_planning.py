@@ -78,7 +78,7 @@ def test_the_plan_says_what_a_tuned_method_learns_from(
         "--output", tmp_path / "results",
     )  # fmt: skip
     assert outcome.status == 0, outcome.err
-    ft, rome = (next(line for line in outcome.out.splitlines() if f" {name} " in line) for name in ("ft", "rome"))
+    ft, rome = (next(line for line in outcome.err.splitlines() if f" {name} " in line) for name in ("ft", "rome"))
     assert f"{facts} training facts" in rome
     assert "training facts" not in ft
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xkeb.cli.echo import complain, say
+from xkeb.cli.echo import complain, say, say_json
 from xkeb.cli.options import (
     DEBUG,
     data_dir_option,
     device_options,
     include_option,
+    json_option,
     prompt_option,
     settings_option,
     split_names,
@@ -25,7 +26,7 @@ from xkeb.errors import RequestError, XkebError, one_line
 
 if TYPE_CHECKING:
     from xkeb.evaluation.config import RunConfig
-    from xkeb.evaluation.job import JobError
+    from xkeb.evaluation.job import Job, JobError
     from xkeb.results.schema import Result
 
 
@@ -94,6 +95,7 @@ if TYPE_CHECKING:
     help="Append every event of the run to this file, a line of JSON each.",
 )
 @include_option
+@json_option
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
@@ -107,7 +109,8 @@ if TYPE_CHECKING:
 def command(context: click.Context, /, **options: Any) -> None:
     """Edit a model and measure it in two languages.
 
-    Run the same command again to go on where it stopped.
+    Run the same command again to go on where it stopped. The scores go to the standard output, as tab-separated values where
+    that is no terminal; plan and progress go to the standard error stream.
 
     \b
     xkeb run --tasks TASK --model MODEL --methods METHOD,METHOD
@@ -130,10 +133,10 @@ def command(context: click.Context, /, **options: Any) -> None:
         with ProgressDisplay() as display:
             results = execute(jobs, config, display)
     except JobError as error:
-        _show(error.results, config.output, verbose=options["verbose"])
+        _show(error.results, config.output, options, error.failed)
         _show_failures(error, debug=bool(context.find_root().meta.get(DEBUG)))
         sys.exit(2 if error.wrong_request else 1)
-    _show(results, config.output, verbose=options["verbose"])
+    _show(results, config.output, options)
 
 
 def _config(options: Mapping[str, Any]) -> RunConfig:
@@ -187,20 +190,34 @@ def _observers(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return observers
 
 
-def _show(results: Sequence[Result], output: Path, *, verbose: bool) -> None:
-    from xkeb.cli.tables import show_phases, show_table
+def _show(
+    results: Sequence[Result],
+    output: Path,
+    options: Mapping[str, Any],
+    failed: Sequence[tuple[Job, Exception]] = (),
+) -> None:
+    from xkeb.cli.score_table import show_table
+    from xkeb.cli.tables import show_phases
 
-    show_table(results, output)
-    if verbose:
+    if options["as_json"]:
+        failures = [{"job": job.name, "error": _sentence(problem)} for job, problem in failed]
+        say_json({"results": [result.model_dump(mode="json") for result in results], "failed": failures})
+    else:
+        show_table(results, output)
+    if options["verbose"]:
         show_phases(results)
+
+
+def _sentence(problem: Exception) -> str:
+    """What went wrong with a job, on one line."""
+    return " ".join((str(problem) if isinstance(problem, XkebError) else one_line(problem)).split())
 
 
 def _show_failures(error: JobError, *, debug: bool) -> None:
     """A sentence for each kind of failure, after the jobs that it ended."""
     jobs_by_sentence: dict[str, list[str]] = {}
     for job, problem in error.failed:
-        sentence = str(problem) if isinstance(problem, XkebError) else one_line(problem)
-        jobs_by_sentence.setdefault(" ".join(sentence.split()), []).append(job.name)
+        jobs_by_sentence.setdefault(_sentence(problem), []).append(job.name)
         if debug:
             say("".join(traceback.format_exception(problem)), err=True)
     for sentence, jobs in jobs_by_sentence.items():
