@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
+from rich.box import SIMPLE_HEAD, Box
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
@@ -74,8 +74,8 @@ def show_table(results: Sequence[Result], output: Path) -> None:
         return
     for group in _blocks([result for result in results if result.task.targets is None]):
         if any(len(_values_of(ANSWERS, result)) > 1 for result in group):
-            _show_block(group, out, HEADLINE)
-        _show_block(group, out)
+            show_block(group, out, HEADLINE)
+        show_block(group, out)
         _show_blank(group, out)
     several = [result for result in results if result.task.targets is not None]
     show_crossing(several, out)
@@ -112,7 +112,7 @@ def _values_of(kind: str, result: Result) -> list[str]:
     return [name for name in result.slices if name.startswith(f"{kind}=")]
 
 
-def _show_block(group: Sequence[Result], out: Console, within: str | None = None) -> None:
+def show_block(group: Sequence[Result], out: Console, within: str | None = None) -> None:
     """The scores of all cases, or of those of a slice, in as many tables as the terminal's width asks for."""
     rows = list(_rows(group, within))
     metrics = headline_metrics(group[0])
@@ -134,7 +134,7 @@ def _show_block(group: Sequence[Result], out: Console, within: str | None = None
         counted = counted.replace("all cases", f"all {count} cases") if within is None else f"{count} {counted}"
     out.print(f"{', '.join(said)}: {counted}", style="bold", soft_wrap=False)
     for separator, piece in _pieces(columns, rows, leads, metrics, out.width):
-        out.print(_table(piece, rows, leads, metrics, separator))
+        out.print(_table(piece, rows, leads, metrics, separator, SIMPLE_HEAD if out.is_terminal else None))
         out.print()
 
 
@@ -207,8 +207,9 @@ def _table(
     leads: Mapping[str, Sequence[str]],
     metrics: Sequence[str],
     separator: str,
+    box: Box | None,
 ) -> Table:
-    table = Table(box=SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), pad_edge=False, show_edge=False)
+    table = Table(box=box, padding=(0, GAP - (1 if box else 0), 0, 0), pad_edge=False, show_edge=False)
     for name in leads:
         table.add_column(f"\n{name}", justify="right" if name == "Cases" else "left")
     for column in columns:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from xkeb.cli.completion import complete_registered, complete_tasks
 from xkeb.cli.echo import complain, say, say_json
 from xkeb.cli.options import (
     DEBUG,
@@ -31,16 +32,24 @@ if TYPE_CHECKING:
 
 
 @click.command("run")
-@click.option("--tasks", required=True, metavar="T[,T]", help="Tasks or groups (xkeb ls tasks).")
+@click.option(
+    "--tasks", required=True, metavar="T[,T]", shell_complete=complete_tasks, help="Tasks or groups (xkeb ls tasks)."
+)
 @click.option(
     "--model",
     "models",
     required=True,
     metavar="M[,M]",
+    shell_complete=complete_registered("models"),
     help="Backbones (xkeb ls models); PLUGIN:NAME gives one a name of its own.",
 )
 @click.option("--model-args", metavar="K=V,..", help="Options of the backbone, e.g. path=FOLDER.")
-@click.option("--methods", metavar="M[,M]|all", help="Editing methods (xkeb ls methods).  [default: the paper's]")
+@click.option(
+    "--methods",
+    metavar="M[,M]|all",
+    shell_complete=complete_registered("methods", "all"),
+    help="Editing methods (xkeb ls methods).  [default: the paper's]",
+)
 @click.option("--method-args", metavar="M.K=V,..", help="Options of the methods, e.g. METHOD.layer=5.")
 @settings_option
 @click.option(
@@ -58,7 +67,12 @@ if TYPE_CHECKING:
     help="Options of the protocol, e.g. reliability=english for paper; PROTOCOL.K=V where there are several.",
 )
 @prompt_option
-@click.option("--metrics", metavar="M[,M]", help="Metrics (xkeb ls metrics).  [default: the protocol's]")
+@click.option(
+    "--metrics",
+    metavar="M[,M]",
+    shell_complete=complete_registered("metrics"),
+    help="Metrics (xkeb ls metrics).  [default: the protocol's]",
+)
 @click.option("--limit", type=int, metavar="N", help="Only the first N cases of each task.")
 @click.option("--cases", metavar="ID,..", help="Only these cases.")
 @click.option("--train-size", type=int, metavar="N", help="Learn from the first N training facts only.")
@@ -147,7 +161,7 @@ def _config(options: Mapping[str, Any]) -> RunConfig:
     return RunConfig(
         tasks=split_names(options["tasks"]),
         models=split_names(options["models"]),
-        methods=split_names(options["methods"]) or None,
+        methods=split_names(options["methods"]) if options["methods"] is not None else None,
         model_args=parse_options(options["model_args"], "--model-args"),
         method_args=parse_options(options["method_args"], "--method-args"),
         settings=[Path(name) for name in split_names(options["settings"])],
