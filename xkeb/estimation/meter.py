@@ -120,6 +120,15 @@ class Meter(TorchDispatchMode):
             self._peak = max(outer, self._peak)
 
     @contextmanager
+    def on_trial(self) -> Iterator[None]:
+        """What happens inside counts for nothing, but for what stays of it."""
+        peak, work = self._peak, self.work
+        try:
+            yield
+        finally:
+            self._peak, self.work = peak, work
+
+    @contextmanager
     def uncounted(self, work: Work, peak: int) -> Iterator[None]:
         """What happens inside counts as this work, and as so many bytes that were alive at once; what stays of it is alive."""
         self._peak = max(self._peak, self.live + peak)
