@@ -129,14 +129,20 @@ def command(context: click.Context, /, **options: Any) -> None:
     \b
     xkeb run --tasks TASK --model MODEL --methods METHOD,METHOD
     """
+    from xkeb.evaluation.finished import finished_results, note_finished
+
+    config = _config(options)
+    if not options["only_plan"] and (found := finished_results(config)) is not None:
+        say(f"All of it is finished ({len(found)} jobs); --fresh runs it again.", err=True)
+        _show(found, config.output, options)
+        return
+    from xkeb.cli.plan_table import show_plan
     from xkeb.cli.progress import ProgressDisplay
     from xkeb.cli.requirements import show_requirements
-    from xkeb.cli.tables import show_plan
     from xkeb.evaluation.api import execute
     from xkeb.evaluation.job import JobError
     from xkeb.evaluation.planning import plan_run
 
-    config = _config(options)
     if options["only_plan"]:
         plan = plan_run(config, "estimate")
         show_requirements(plan.jobs, config, plan.absent)
@@ -150,6 +156,7 @@ def command(context: click.Context, /, **options: Any) -> None:
         _show(error.results, config.output, options, error.failed)
         _show_failures(error, debug=bool(context.find_root().meta.get(DEBUG)))
         sys.exit(2 if error.wrong_request else 1)
+    note_finished(config, jobs)
     _show(results, config.output, options)
 
 
@@ -210,8 +217,8 @@ def _show(
     options: Mapping[str, Any],
     failed: Sequence[tuple[Job, Exception]] = (),
 ) -> None:
+    from xkeb.cli.phases import show_phases
     from xkeb.cli.score_table import show_table
-    from xkeb.cli.tables import show_phases
 
     if options["as_json"]:
         failures = [{"job": job.name, "error": _sentence(problem)} for job, problem in failed]

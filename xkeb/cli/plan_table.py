@@ -1,4 +1,4 @@
-"""What a run prints beside its scores: its plan, and where its time went. All of it goes to the standard error stream."""
+"""The plan that a run prints before it begins, on the standard error stream."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from xkeb.data.dataset import Split
 from xkeb.data.subjects import MATCH_KINDS
 from xkeb.evaluation.job import PROBE_NAMES, Job
 from xkeb.results.journal import finished_cases
-from xkeb.results.schema import CASES, Result
+from xkeb.results.schema import CASES
 from xkeb.utils.secrets import without_secrets
 
 
@@ -60,17 +60,3 @@ def _with_required(job: Job) -> str:
     """What the method requires of a fact that it learns from."""
     required = job.editor.requires
     return f" with {' and '.join(PROBE_NAMES[name] for name in sorted(required))}" if required else ""
-
-
-def show_phases(results: Sequence[Result]) -> None:
-    """Two lines a job: the seconds of this run, and those of each phase with its share."""
-    out = make_console(stderr=True)
-    if results:
-        out.print("Seconds by phase", style="bold")
-    for result in results:
-        phases = {name: seconds for name, seconds in result.timing.phases.model_dump().items() if seconds}
-        whole = sum(phases.values())
-        shown = [f"{name} {seconds:.1f} ({100 * seconds / whole:.0f}%)" for name, seconds in phases.items()]
-        out.print(f"{result.title}: {whole:.1f}", soft_wrap=True)
-        out.print(f"  {', '.join(shown)}")
-    out.print()
