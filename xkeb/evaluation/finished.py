@@ -75,13 +75,13 @@ def _note(config: RunConfig) -> Path:
     """Where the note of a run is: under a hash of all that was asked for, where, and by which code."""
     fields = dataclasses.fields(config)
     asked: dict[str, Any] = {one.name: getattr(config, one.name) for one in fields if one.name not in NOT_ASKED}
-    asked |= {"folder": str(Path.cwd()), "output": str(config.output.absolute()), "code": _code()}
+    asked |= {"folder": str(Path.cwd()), "output": str(config.output.absolute()), "code": code_hash()}
     asked |= {name: os.environ.get(name) for name in ("XKEB_DATA_DIR", "CUDA_VISIBLE_DEVICES")}
     asked["devices"] = sorted(str(path) for path in Path("/dev").glob("nvidia[0-9]*"))
     return cache_root() / "finished" / f"{digest(asked)}.json"
 
 
-def _code() -> str:
+def code_hash() -> str:
     """A hash of what the code is: the suite's files, and those of every package that brings a plugin."""
     points = sorted(metadata.entry_points(group="xkeb"), key=lambda point: (point.name, point.value))
     named = [(point.name, point.value, point.dist.version if point.dist else "") for point in points]
