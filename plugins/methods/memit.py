@@ -36,6 +36,7 @@ class Memit(Editor):
     """MEMIT: least-squares updates of a few layers' MLPs that together move the residual stream to optimised values."""
 
     in_paper: ClassVar[bool] = True
+    learns_from_any_text: ClassVar[bool] = True
     sees: ClassVar[frozenset[Sight]] = frozenset({Sight.SOURCE_EDIT, Sight.SOURCE_TRAINING})
 
     layers: tuple[int, ...] | None = None

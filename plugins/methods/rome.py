@@ -29,6 +29,7 @@ class Rome(Editor):
     """ROME: a rank-one update of one MLP that maps the subject's key to a value optimised for the new target."""
 
     in_paper: ClassVar[bool] = True
+    learns_from_any_text: ClassVar[bool] = True
     sees: ClassVar[frozenset[Sight]] = frozenset({Sight.SOURCE_EDIT, Sight.SOURCE_TRAINING})
 
     layer: int | None = None

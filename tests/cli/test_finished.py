@@ -17,7 +17,7 @@ pytest_plugins = ("command_line",)
 
 MINI = Path(__file__).parents[2] / "plugins" / "datasets" / "bizsre_mini" / "bizsre_mini_test.json"
 CELL = Path("bizsre_en2zh/model/ft")
-FINISHED = "All of it is finished (1 jobs); --fresh runs it again.\n"
+FINISHED = "All of it is finished (results: 1); --fresh runs it again.\n"
 
 
 @pytest.fixture

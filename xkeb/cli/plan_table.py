@@ -23,6 +23,8 @@ def show_plan(jobs: Sequence[Job]) -> None:
         count = min(len(case_ids & finished_cases(one.folder / CASES)) for one in job.measurements)
         options = ", ".join(f"{name}={value}" for name, value in without_secrets(job.options).items() if name != "seed")
         facts = f"{len(job.training())} training facts{_with_required(job)}" if job.needs_training else ""
+        if job.borrows_training:
+            facts += f" of {job.training_split.path.name}, since the task has none"
         rows.append((job.task.name, job.model, job.method, str(len(case_ids)), str(count), facts, options))
     columns = ["Task", "Model", "Method", "Cases", "Done", "Learns from", "Options"]
     shown = [i for i, name in enumerate(columns) if name == "Done" or any(row[i] for row in rows)]

@@ -56,12 +56,13 @@ def note_finished(config: RunConfig, jobs: Sequence[Job]) -> None:
         made_of = _made_of(job)
         if made_of is None:
             return
-        for path in [*made_of, job.folder / RESULT, job.folder / CASES]:
+        left = [one.folder / name for one in job.measurements for name in (RESULT, CASES)]
+        for path in [*made_of, *left]:
             files.setdefault(str(path.absolute()), _stamp(path))
     for folder in config.include:
         files |= {str(path.absolute()): _stamp(path) for path in [Path(folder), *Path(folder).glob("*.yaml")]}
     files |= {str(Path(path).absolute()): _stamp(Path(path)) for path in config.settings}
-    results = [str((job.folder / RESULT).absolute()) for job in jobs]
+    results = [str((one.folder / RESULT).absolute()) for job in jobs for one in job.measurements]
     note = {"version": VERSION, "files": files, "results": results}
     try:
         path = _note(config)

@@ -133,7 +133,7 @@ def command(context: click.Context, /, **options: Any) -> None:
 
     config = _config(options)
     if not options["only_plan"] and (found := finished_results(config)) is not None:
-        say(f"All of it is finished ({len(found)} jobs); --fresh runs it again.", err=True)
+        say(f"All of it is finished (results: {len(found)}); --fresh runs it again.", err=True)
         _show(found, config.output, options)
         return
     from xkeb.cli.plan_table import show_plan
