@@ -11,7 +11,6 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
-from xkeb.cli.crossing_tables import show_crossing
 from xkeb.cli.output import make_console, make_table
 from xkeb.cli.score_tsv import print_tsv
 from xkeb.registry.manager import get_plugins
@@ -78,8 +77,10 @@ def show_table(results: Sequence[Result], output: Path) -> None:
         show_block(group, out)
         _show_blank(group, out)
     several = [result for result in results if result.task.targets is not None]
-    show_crossing(several, out)
     if several:
+        from xkeb.cli.crossing_tables import show_crossing  # which needs numpy
+
+        show_crossing(several, out)
         _show_blank(several, out)
     skipped = sum(len(result.skipped) for result in results)
     if skipped:
