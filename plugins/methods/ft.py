@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
+from pydantic import PositiveInt
 
 from xkeb.editing.changes import DenseChange
 from xkeb.editing.dry_run import DryRunSession
@@ -32,7 +33,7 @@ class FineTuning(Editor):
 
     layer: int | None = None
     """Tuned layer. None: as deep as layer 21 of LLaMA-7B's 32."""
-    steps: int = 25
+    steps: PositiveInt = 25
     lr: float = 5e-4
     norm_constraint: float | None = None
     """Largest change of a single weight; None for no bound, as in EasyEdit's settings for LLaMA."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 import torch
+from pydantic import PositiveInt
 
 from xkeb.editing.changes import LowRankChange
 from xkeb.editing.dry_run import DryRunSession
@@ -30,11 +31,12 @@ class Rome(Editor):
     name: ClassVar[str] = "rome"
     """What its messages and tuned settings go by."""
     in_paper: ClassVar[bool] = True
+    learns_from_any_text: ClassVar[bool] = True
     sees: ClassVar[frozenset[Sight]] = frozenset({Sight.SOURCE_EDIT, Sight.SOURCE_TRAINING})
 
     layer: int | None = None
     """Edited layer. None: the tuned one, or as deep as layer 5 of LLaMA-7B's 32."""
-    steps: int = 25
+    steps: PositiveInt = 25
     """Most Adam steps of the value."""
     lr: float = 0.5
     kl_factor: float = 0.0625

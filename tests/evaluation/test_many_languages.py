@@ -12,9 +12,10 @@ import pytest
 from click.testing import CliRunner
 from mzsre_files import FILES, records, side, write_test, write_training
 from small_jobs import lines, make_config, run_jobs
+from terminal import CONTROL
 
 import xkeb.cli
-from xkeb.cli.tables import show_table
+from xkeb.cli.score_table import show_table
 from xkeb.evaluation.planning import plan_run
 from xkeb.leaderboard.site.build import build_site
 from xkeb.leaderboard.verify.check import check_result
@@ -194,10 +195,13 @@ def test_two_results_are_compared_over_every_language(results: dict[tuple[str, s
 def test_the_tables_show_every_language_and_of_several_sources_a_matrix(
     results: dict[tuple[str, str], Result], data: Path, output: Path, llama: Backbone, tiny_folders: dict[str, Path],
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
+    for name, value in {"FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "xterm", "COLUMNS": "200"}.items():
+        monkeypatch.setenv(name, value)  # a table is for terminals
     english = results[ALL, "ft"]
     show_table([english], output)
-    shown = capsys.readouterr().out
+    shown = CONTROL.sub("", capsys.readouterr().out)
     assert shown.index("edited in English (f1 / em), cases whose answers differ") < shown.index("(f1 / em), all cases")
     assert english.crossing is not None
     for code, name in (("de", "German"), ("th", "Thai")):
@@ -214,7 +218,7 @@ def test_the_tables_show_every_language_and_of_several_sources_a_matrix(
     )  # fmt: skip
     (german,), _ = run_jobs(llama, config)
     show_table([english, german], output)
-    shown = capsys.readouterr().out
+    shown = CONTROL.sub("", capsys.readouterr().out)
     assert "transfer of f1 in percent, all cases" in shown and german.crossing is not None
     cells = {"en": english.crossing["all"]["de"]["f1"].transfer, "de": german.crossing["all"]["en"]["f1"].transfer}
     assert all(value is not None for value in cells.values())

@@ -91,7 +91,7 @@ class Reader:
             self.patch.chdir(words[1])
         elif words[:2] == ["pip", "install"] and Path(words[-1]).is_dir():
             self._install(words[-1])
-        elif words[0] == "xkeb":
+        elif words[0] == "xkeb" and not {"|", ">"} & set(words):
             self._serve(words) if "serve" in words[1:3] else self._xkeb(words)
         else:
             self._shell(command)

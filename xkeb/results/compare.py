@@ -11,7 +11,7 @@ from pathlib import Path
 from xkeb.errors import RequestError, unknown
 from xkeb.results.clusters import cluster_of
 from xkeb.results.differences import Paired, Place, Row, make_rows
-from xkeb.results.reader import find_result_files, read_stored
+from xkeb.results.reader import open_result
 from xkeb.results.schema import CaseRecord, EditRecord, ProbeRecord, Result
 from xkeb.results.slices import part_in, parts_of
 from xkeb.results.spread import SAME
@@ -81,7 +81,13 @@ Pairs = dict[str, list[tuple[ProbeRecord, ProbeRecord]]]
 
 
 def compare_results(
-    a: Path, b: Path, *, cases: int = 5, points: float | None = None, within: str | None = None
+    a: Path,
+    b: Path,
+    *,
+    cases: int = 5,
+    points: float | None = None,
+    within: str | None = None,
+    chosen: Sequence[str] | None = None,
 ) -> Comparison:
     """Compares two results.
 
@@ -90,6 +96,7 @@ def compare_results(
         cases: how many of those that changed most to keep.
         points: the difference, times 100, whose number of records is to be worked out for each row.
         within: a slice, ``KIND=VALUE``: only its cases.
+        chosen: metrics, the one that cases are ordered by first. None: all that both measured.
 
     Raises:
         RequestError: one of them can't be read, they share no case or no metric, or a number is impossible.
@@ -98,13 +105,17 @@ def compare_results(
         raise RequestError(f"--cases must be at least 0, not {cases}.")
     if points is not None and not LEAST_POINTS <= points <= 100:  # no NaN, either
         raise RequestError(f"--points must be from {LEAST_POINTS} to 100, not {points:g}.")
-    first, second = (_slice(_open(path), within) for path in (a, b))
+    first, second = (_slice(Side(*open_result(path)), within) for path in (a, b))
     pairs = _pair(first, second)
     measured = [_metrics(side) for side in (first, second)]
     judges = [_judge(side) for side in (first, second)]
     metrics = tuple(name for name in measured[0] if name in measured[1] and (name != JUDGE or judges[0] == judges[1]))
     if not metrics:
         raise RequestError(f"{a} and {b} share no metric: {', '.join(measured[0])} and {', '.join(measured[1])}.")
+    for name in chosen or ():
+        if name not in metrics:
+            raise unknown("metric of both:", name, metrics)
+    metrics = tuple(dict.fromkeys(chosen)) if chosen else metrics
     return Comparison(
         first,
         second,
@@ -117,19 +128,6 @@ def compare_results(
         tuple(_rows(first, pairs, metrics, points)),
         tuple(_changed(first, pairs, metrics[0])[:cases]),
     )
-
-
-def _open(path: Path) -> Side:
-    files = find_result_files(path)
-    if len(files) > 1:
-        raise RequestError(f"{path} holds {len(files)} results; name one, such as {files[0].parent}.")
-    content = read_stored(files[0])
-    if content.problems or content.result is None:
-        raise RequestError(f"{files[0]}: {content.problems[0]}.")
-    missing = [case_id for case_id in content.result.case_ids if case_id not in content.cases]
-    if missing:
-        raise RequestError(f"{files[0]}: case {missing[0]!r} is missing from cases.jsonl.")
-    return Side(files[0], content.result, {case_id: content.cases[case_id] for case_id in content.result.case_ids})
 
 
 def _slice(side: Side, within: str | None) -> Side:

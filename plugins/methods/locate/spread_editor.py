@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import torch
+from pydantic import PositiveInt
 
 from xkeb.editing.changes import LowRankChange
 from xkeb.editing.dry_run import DryRunSession
@@ -36,11 +37,12 @@ class SpreadEditor(Editor):
 
     name: ClassVar[str]
     """What its messages and tuned settings go by."""
+    learns_from_any_text: ClassVar[bool] = True
     sees: ClassVar[frozenset[Sight]] = frozenset({Sight.SOURCE_EDIT, Sight.SOURCE_TRAINING})
 
     layers: tuple[int, ...] | None = None
     """Edited layers, from low to high. None: the tuned ones, or as deep as layers 4 to 8 of LLaMA-7B's 32."""
-    steps: int = 25
+    steps: PositiveInt = 25
     """Most Adam steps of a value."""
     lr: float = 0.5
     kl_factor: float = 0.0625

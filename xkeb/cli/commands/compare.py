@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xkeb.cli.echo import complain, say_json
-from xkeb.cli.options import json_option
+from xkeb.cli.options import json_option, split_names
 from xkeb.errors import RequestError
 
 if TYPE_CHECKING:
@@ -32,8 +32,18 @@ POINTS = 2.0
 @click.option("--power", is_flag=True, help="Say for each row how many records would show a difference.")
 @click.option("--points", type=float, metavar="X", help=f"The difference that --power is about.  [default: {POINTS:g}]")
 @click.option("--slice", "within", metavar="KIND=VALUE", help="Only the cases of a slice, such as answers=differ.")
+@click.option("--metrics", metavar="M[,M]", help="Only these; cases are ordered by the first.  [default: all of both]")
 @json_option
-def command(a: Path, b: Path, cases: int, power: bool, points: float | None, within: str | None, as_json: bool) -> None:
+def command(
+    a: Path,
+    b: Path,
+    cases: int,
+    power: bool,
+    points: float | None,
+    within: str | None,
+    metrics: str | None,
+    as_json: bool,
+) -> None:
     """Compare the results A and B: files, or folders that hold one result each.
 
     They are paired over the questions that both were asked: the difference B - A, its interval, and how likely one as large
@@ -47,7 +57,10 @@ def command(a: Path, b: Path, cases: int, power: bool, points: float | None, wit
     if points is not None and not power:
         raise RequestError("--points needs --power.")
     wanted = (POINTS if points is None else points) if power else None
-    comparison = compare_results(a, b, cases=cases, points=wanted, within=within)
+    chosen = None if metrics is None else split_names(metrics)
+    if chosen == []:
+        raise RequestError("--metrics names nothing.")
+    comparison = compare_results(a, b, cases=cases, points=wanted, within=within, chosen=chosen)
     if as_json:
         say_json(_as_data(comparison, within))
         return

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from xkeb.cli.completion import complete_registered
 from xkeb.cli.options import data_dir_option, device_options
 from xkeb.errors import RequestError
 from xkeb.types import PROMPT_STYLES
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
 
 
 @click.command("edit")
-@click.option("--model", required=True, metavar="M", help="Backbone.")
+@click.option("--model", required=True, metavar="M", shell_complete=complete_registered("models"), help="Backbone.")
 @click.option("--model-args", metavar="K=V,..", help="Options of the backbone.")
-@click.option("--method", required=True, metavar="M", help="Editing method.")
+@click.option(
+    "--method", required=True, metavar="M", shell_complete=complete_registered("methods"), help="Editing method."
+)
 @click.option("--method-args", metavar="K=V,..", help="Options of the method.")
 @click.option("--prompt", required=True, help="The question to answer anew.")
 @click.option("--target", required=True, help="Its new answer.")

@@ -68,7 +68,7 @@ def command(**options: Any) -> None:
     xkeb judge results --endpoint http://localhost:8000/v1 --judge-model MODEL --output judged
     """
     from xkeb.cli.judge_display import JudgeProgress, show_agreement, show_judging_plan, show_undecided
-    from xkeb.cli.tables import show_table
+    from xkeb.cli.score_table import show_table
     from xkeb.evaluation.judging import Asked, Endpoint, Judge, VerdictCache, ask_all, plan_judging, write_judged
     from xkeb.registry.options import parse_options
     from xkeb.results.verdicts import JUDGE
