@@ -231,7 +231,21 @@ def sights() -> str:
     return "\n".join(["| value | what the editor sees |", "|---|---|", *rows])
 
 
-METHODS = ("ft", "ft-m", "rome", "r-rome", "memit", "emmet", "alphaedit", "ultraedit", "kn", "mend", "serac", "ike", "xmem")
+METHODS = (
+    "ft",
+    "ft-m",
+    "rome",
+    "r-rome",
+    "memit",
+    "emmet",
+    "alphaedit",
+    "ultraedit",
+    "kn",
+    "mend",
+    "serac",
+    "ike",
+    "xmem",
+)
 
 PARTS: dict[str, Callable[[], str]] = {
     "commands": commands,

@@ -117,9 +117,7 @@ def _values_of(kind: str, result: Result) -> list[str]:
     return [name for name in result.slices if name.startswith(f"{kind}=")]
 
 
-def show_block(
-    group: Sequence[Result], out: Console, within: str | None = None, headlines: Sequence[str] = ()
-) -> None:
+def show_block(group: Sequence[Result], out: Console, within: str | None = None, headlines: Sequence[str] = ()) -> None:
     """The scores of all cases, or of those of a slice, in as many tables as the terminal's width asks for."""
     rows = list(_rows(group, within))
     result = group[0]
