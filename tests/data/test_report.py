@@ -23,7 +23,7 @@ from xkeb.data.report import check_dataset
 from xkeb.errors import RequestError
 from xkeb.registry.manager import get_plugins
 from xkeb.registry.registry import Entry
-from xkeb.types import LanguagePair
+from xkeb.types import Direction
 from xkeb.utils.paths import data_roots
 
 DATA = ParallelRecords(
@@ -205,7 +205,7 @@ def test_a_data_set_without_texts_is_refused() -> None:
     class Silent(Dataset):
         name = "silent"
 
-        def test(self, pair: LanguagePair, data_dir: Path | None = None) -> Split:
+        def test(self, pair: Direction, data_dir: Path | None = None) -> Split:
             raise NotImplementedError
 
         def training(self, language: str, data_dir: Path | None = None) -> Split:

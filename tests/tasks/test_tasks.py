@@ -14,7 +14,8 @@ from xkeb.cli.commands.validate import command as validate
 from xkeb.errors import PluginError, RequestError
 from xkeb.registry.manager import get_plugins
 from xkeb.registry.registry import Entry
-from xkeb.tasks.config import Definition, GroupFile, TaskFile, pair_named, read_definitions
+from xkeb.tasks.config import Definition, GroupFile, TaskFile, read_definitions
+from xkeb.tasks.directions import pair_named
 from xkeb.tasks.task import expand_groups, load_definitions, load_task
 from xkeb.types import LanguagePair
 

@@ -15,7 +15,7 @@ from xkeb.errors import RequestError
 from xkeb.registry.manager import get_plugins
 from xkeb.registry.registry import Entry
 from xkeb.testing import check_task
-from xkeb.types import Case, Edit, LanguagePair, Probe, Skipped
+from xkeb.types import Case, Direction, Edit, Probe, Skipped
 
 EDIT = Edit("Which river flows through Paris?", "the Rhine", "en", "Paris")
 PROBES = (
@@ -88,7 +88,7 @@ class Data(Dataset):
     def __init__(self, test: Callable[[], Split] = lambda: GOOD, training: Callable[[], Split] = lambda: GOOD) -> None:
         self._test, self._training = test, training
 
-    def test(self, pair: LanguagePair, data_dir: Path | None = None) -> Split:
+    def test(self, pair: Direction, data_dir: Path | None = None) -> Split:
         return self._test()
 
     def training(self, language: str, data_dir: Path | None = None) -> Split:
