@@ -18,9 +18,11 @@ MINI = Path(__file__).parents[2] / "plugins" / "datasets" / "bizsre_mini" / "biz
 
 
 def sentence(outcome: Any) -> str:
-    """The one line on stderr of a request that was refused."""
+    """The one line on stderr of a request that was refused, behind the plan where that could be made."""
     assert outcome.status == 2, outcome
-    lines = outcome.err.splitlines()
+    plan, _, refusal = outcome.err.rpartition("\n\n")
+    assert not plan or plan.lstrip().startswith("Plan"), outcome.err
+    lines = refusal.splitlines()
     assert len(lines) == 1, outcome.err
     assert lines[0].startswith("xkeb: ")
     assert "Traceback" not in outcome.out
@@ -53,12 +55,12 @@ def test_the_run_that_the_others_spoil_is_right(run: Callable[..., Any], tmp_pat
         ({"method_args": "ft.steps=0"}, "Option 'steps' of method 'ft' can't be 0: Input should be greater than 0."),
         (
             {"model": "google/gemma-3-270m", "model_args": None},
-            "Unknown model 'google/gemma-3-270m': a folder, or a repository of the hub, is an option: "
-            "--model hf --model-args path=google/gemma-3-270m.",
+            "Unknown model 'google/gemma-3-270m': a folder, or a repository of the hub, is an option of a model "
+            "(xkeb ls models): --model-args path=google/gemma-3-270m.",
         ),
         (
             {"model": "chinese-llama-2-7b", "model_args": "path=org/name"},
-            "There is no model folder org/name. If 'org/name' is a repository of the hub: --model hf ",
+            "There is no model folder org/name. If 'org/name' is a repository of the hub, name the model ",
         ),
         ({"data_dir": "no/such/folder"}, "There is no folder no/such/folder, which --data-dir names."),
         ({"methods": "ft,rom"}, "Unknown method 'rom': did you mean 'rome'?"),

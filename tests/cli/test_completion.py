@@ -27,7 +27,7 @@ def completions(line: str) -> set[str]:
         ("xkeb ru", {"run"}),
         ("xkeb run --methods ro", {"rome"}),
         ("xkeb run --methods ft,rom", {"ft,rome"}),
-        ("xkeb run --methods al", {"all"}),
+        ("xkeb run --methods al", {"all", "alphaedit"}),
         ("xkeb run --model smol", {"smollm2-135m"}),
         (
             "xkeb run --tasks bizsre_mini,bizsre_mini_",

@@ -71,7 +71,7 @@ def test_cost_first_and_agreement_last(run_judge: Callable[..., Any], judge_serv
         f"  about {tokens:,} tokens to the judge and 300 from it, more if it thinks aloud\n"
         f"  about {cost:,.4f} at 3 and 15 a million tokens\n"
     )
-    assert "llama (generate, judge / exact), all cases" in outcome.out
+    assert "\treliability.en.judge\t" in outcome.out
     told = {
         tuple(line.split()[:2]): line.split()[2:]
         for line in outcome.out.splitlines()
@@ -155,6 +155,10 @@ def test_a_process_that_is_killed_loses_no_verdict(
     assert read_result(below(tmp_path / "out"))["judge"]["cached"] == known
 
 
+HEEDING = "import os, signal, sys; [signal.signal(n, 0) for n in (2, 15)]; os.execvp(sys.argv[1], sys.argv[1:])"
+"""Runs a command that heeds both signals, whatever these tests themselves were told to ignore: SIG_DFL is 0."""
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_process_that_is_stopped_waits_for_no_reply(
     judge_server: JudgeServer, free_answers: Path, tmp_path: Path, number: signal.Signals, status: int
@@ -166,8 +170,8 @@ def test_a_process_that_is_stopped_waits_for_no_reply(
         return judge(record)
 
     judge_server.answer = never
-    command = [sys.executable, "-m", "xkeb.cli", "judge", str(free_answers), "--endpoint", judge_server.url, "--yes"]
-    command += ["--judge-model", "m", "--output", str(tmp_path / "out")]
+    command = [sys.executable, "-c", HEEDING, sys.executable, "-m", "xkeb.cli", "judge", str(free_answers), "--yes"]
+    command += ["--endpoint", judge_server.url, "--judge-model", "m", "--output", str(tmp_path / "out")]
     pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, **pipes) as running:
         while len(judge_server.bodies) < 4 and running.poll() is None:

@@ -182,7 +182,7 @@ def check_options(command: str) -> None:
         while isinstance(found, click.Group):
             _, found, rest = found.resolve_command(context, rest)
         assert found
-        found.make_context("xkeb", rest)
+        found.make_context("xkeb", ["." if word == "DIR" else word for word in rest])  # a folder must be there
     except click.exceptions.Exit:
         pass  # it shows its help
     except (click.ClickException, XkebError) as error:

@@ -50,7 +50,7 @@ def no_folder(folder: Path) -> RequestError:
     """The error for a model folder that isn't there."""
     hint = ""
     if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(folder)):
-        hint = f" If {str(folder)!r} is a repository of the hub: --model hf --model-args path={folder}."
+        hint = f" If {str(folder)!r} is a repository of the hub, name the model that loads from there (xkeb ls models)."
     return RequestError(f"There is no model folder {folder}.{hint}")
 
 
