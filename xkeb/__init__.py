@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from xkeb.errors import NotHereError, PluginError, PluginWarning, RequestError, XkebError
 from xkeb.registry.hookspecs import hookimpl
-from xkeb.types import Case, Edit, Language, LanguagePair, Prediction, Probe, Query, Sight, Skipped
+from xkeb.types import Case, Direction, Edit, Language, LanguagePair, Missing, Prediction, Probe, Query, Sight, Skipped
 
 if TYPE_CHECKING:
     from xkeb.data import Dataset
@@ -55,12 +55,14 @@ __all__ = [
     "ContextChange",
     "Dataset",
     "DenseChange",
+    "Direction",
     "Edit",
     "Editor",
     "JobError",
     "Language",
     "LanguagePair",
     "LowRankChange",
+    "Missing",
     "ModelSpec",
     "NotHereError",
     "OutOfMemoryError",

@@ -36,8 +36,9 @@ def one_line(error: BaseException) -> str:
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:
     """The known name that is most like a misspelt one, if any is."""
-    near = difflib.get_close_matches(name, sorted(choices), n=1, cutoff=0.5)
-    return near[0] if near else None
+    folded = {choice.casefold(): choice for choice in sorted(choices)}
+    near = difflib.get_close_matches(name.casefold(), sorted(folded), n=1, cutoff=0.5)
+    return folded[near[0]] if near else None
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> RequestError:

@@ -20,15 +20,15 @@ class Sight(StrEnum):
     SOURCE_EDIT = "source_edit"
     """The edit's question, subject and new answer in its own language."""
     TARGET_QUESTION = "target_question"
-    """The edit's question in the case's other language."""
+    """The edit's question in the case's other languages."""
     TARGET_ANSWER = "target_answer"
-    """The new answer in the case's other language."""
+    """The new answer in the case's other languages."""
     SUBJECT_ALIASES = "subject_aliases"
     """How the record's other languages write the subject."""
     SOURCE_TRAINING = "source_training"
     """Training facts in the language of the edits."""
     PARALLEL_TRAINING = "parallel_training"
-    """Training facts with their question and answer in the other language beside them."""
+    """Training facts with their question and answer in the other languages beside them."""
     EXTERNAL_TRANSLATION = "external_translation"
     """A translation that the method makes or fetches by itself."""
 
@@ -66,22 +66,38 @@ class Language:
     qa: str | None = None
     """How the prompt style ``qa`` puts a question, in this language's words: ``"Question: {}\\nAnswer:"``, with ``{}`` for
     the question. None: it can't be asked so."""
+    family: str = ""
+    """The family of languages that it belongs to; of the Indo-European ones, the branch. Empty where nobody says."""
 
 
 @dataclass(frozen=True, slots=True)
-class LanguagePair:
-    """A direction: edits are made in `source`, and the questions asked in both languages."""
+class Direction:
+    """Edits are made in `source`, and the questions asked in it and in each of `targets`."""
 
     source: str
-    target: str
+    targets: tuple[str, ...]
 
     @property
     def name(self) -> str:
-        return f"{self.source}-{self.target}"
+        return f"{self.source}-{'+'.join(self.targets)}"
 
     @property
-    def languages(self) -> tuple[str, str]:
-        return (self.source, self.target)
+    def languages(self) -> tuple[str, ...]:
+        """The source, then the targets."""
+        return (self.source, *self.targets)
+
+
+class LanguagePair(Direction):
+    """A direction with one target."""
+
+    __slots__ = ()
+
+    def __init__(self, source: str, target: str) -> None:
+        super().__init__(source, (target,))
+
+    @property
+    def target(self) -> str:
+        return self.targets[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +150,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One edit and its probes in both languages."""
+    """One edit and its probes, in its own language and in others."""
 
     id: str
     edit: Edit
@@ -186,6 +202,15 @@ class Skipped:
     """A record that can't be run, and why. Counted in the results, never dropped silently."""
 
     case_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A target language in which a case can't be asked, and why. The case is asked in the others."""
+
+    case_id: str
+    language: str
     reason: str
 
 

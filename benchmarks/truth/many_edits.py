@@ -1,9 +1,11 @@
-"""How MEMIT holds as more and more facts go into one change, on real records.
+"""How a method holds as more and more facts go into one change, on real records.
 
-The values of all the records are found once. For each count, the first so many are written together, and up to 50 of them
-are asked: reliability, generality in the language of the edit, and locality in both, F1 / EM times 100.
+The values of all the records are found once, where the method searches for values. For each count, the first so many are
+written together, and up to 50 of them are asked: reliability, generality in the language of the edit, and locality in both,
+F1 / EM times 100.
 
-    python benchmarks/truth/many_edits.py --data-dir DIR [--model M] [--counts 1,10,100,500] [--language en|zh]
+    python benchmarks/truth/many_edits.py --data-dir DIR [--method memit|emmet|alphaedit|ultraedit] [--model M]
+        [--counts 1,10,100,500] [--language en|zh]
 """
 
 from __future__ import annotations
@@ -16,15 +18,17 @@ from pathlib import Path
 import click
 
 import xkeb
-from xkeb.editing.editor import prepare, supported_cases
+from xkeb.editing.editor import options_of, prepare, supported_cases
 from xkeb.evaluation.job import training_facts
 from xkeb.evaluation.probing import predict_edited
 from xkeb.models.backbone import Backbone
 from xkeb.models.prediction import predict
 from xkeb.registry.manager import get_plugins
 from xkeb.types import Case, Prediction, Probe, Query
-from xkeb_plugins.methods.memit import Memit
+from xkeb_plugins.methods.locate.spread_editor import SpreadEditor
+from xkeb_plugins.methods.ultraedit.editor import UltraEdit
 
+METHODS = ("memit", "emmet", "alphaedit", "ultraedit")
 TASKS = {"en": "bizsre_en2zh", "zh": "bizsre_zh2en"}
 ASKED = 50
 """Most records that are asked after each change."""
@@ -72,23 +76,25 @@ def table(language: str, rows: Sequence[tuple[str, str, dict[Column, str]]]) -> 
 
 @click.command()
 @click.option("--data-dir", type=Path)
+@click.option("--method", type=click.Choice(METHODS), default="memit", show_default=True)
 @click.option("--model", default="gemma3-270m", show_default=True)
 @click.option("--counts", default="1,10,100,500", show_default=True)
 @click.option("--language", type=click.Choice(list(TASKS)), default="en", show_default=True)
-def main(data_dir: Path | None, model: str, counts: str, language: str) -> None:
+def main(data_dir: Path | None, method: str, model: str, counts: str, language: str) -> None:
     numbers = sorted({int(count) for count in counts.split(",")})
     backbone = xkeb.load_backbone(model)
     task = xkeb.load_task(TASKS[language], data_dir=data_dir)
-    memit = xkeb.load_editor("memit")
-    editor = prepare(memit, backbone, training_facts("memit", memit, task.training))
-    assert isinstance(editor, Memit)
+    untrained = xkeb.load_editor(method)
+    editor = prepare(untrained, backbone, training_facts(method, untrained, task.training))
+    assert isinstance(editor, SpreadEditor | UltraEdit)
     cases = supported_cases(editor, backbone, list(task))
     if numbers[-1] > len(cases):
         raise click.UsageError(f"{task.name} has {len(cases)} records whose subject stands in the prompt.")
     edits = [case.edit for case in cases[: numbers[-1]]]
-    click.echo(f"{model}, {task.name}: layers {editor.layers}, second moments over {editor.mom2_corpus!r}")
+    options = ", ".join(f"{name}={value}" for name, value in options_of(editor).items() if value is not None)
+    click.echo(f"{model}, {task.name}, {method}: {options}")
     started = time.perf_counter()
-    found = editor.find_values(backbone, edits)
+    found = editor.find_values(backbone, edits) if isinstance(editor, SpreadEditor) else []
     click.echo(f"values of {len(edits)} records: {time.perf_counter() - started:.0f} s")
 
     asked = [probe for case in cases[: min(ASKED, numbers[-1])] for probe in probes_of(case)]
@@ -96,7 +102,10 @@ def main(data_dir: Path | None, model: str, counts: str, language: str) -> None:
     rows = [("(baseline)", "", means(backbone, asked, before, before))]
     for count in numbers:
         started = time.perf_counter()
-        change = editor.write_values(backbone, edits[:count], found[:count])
+        if isinstance(editor, SpreadEditor):
+            change = editor.write_values(backbone, edits[:count], found[:count])
+        else:
+            change = editor.edit_together(backbone, edits[:count])
         seconds = f"{time.perf_counter() - started:.1f}"
         some = [probe for case in cases[: min(ASKED, count)] for probe in probes_of(case)]
         after = predict_edited(backbone, change, queries(some))

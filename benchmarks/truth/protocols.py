@@ -1,7 +1,8 @@
 """One edit, asked under both protocols, and under the paper's with each of its rules alone set to ours.
 
-Every case is edited once, so that what differs between two rows is the protocol and nothing else. Of each property and
-language: F1 as the row's protocol has it (the product of precision and recall under the paper's) and EM, times 100.
+Every case is edited once, so that what differs between two rows is the protocol and nothing else; what two of them ask
+alike is passed once. Of each property and language: F1 as the row's protocol has it (the product of precision and recall
+under the paper's) and EM, times 100.
 
     OMP_NUM_THREADS=1 python benchmarks/truth/protocols.py --data-dir DIR [--methods ft,rome] [--limit 100] [--task T]
 """
@@ -11,20 +12,25 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
 import xkeb
+from xkeb.editing.changes import Change, batched
 from xkeb.editing.editor import Editor, make_changes, prepare, supported_cases
 from xkeb.evaluation.batches import chunks
 from xkeb.evaluation.probing import predict_after, predict_before, predict_reference_state
 from xkeb.evaluation.protocols import Protocol, load_protocol
 from xkeb.evaluation.scoring import score_case
 from xkeb.models.backbone import Backbone
+from xkeb.models.interventions import Intervention
+from xkeb.models.passes import TokenRow
+from xkeb.models.prediction import AnswerStyle
 from xkeb.results.schema import HEADLINES, CaseRecord
-from xkeb.types import PROPERTIES, Case
+from xkeb.types import PROPERTIES, Case, Prediction, Probe, Query
 
 RULES: Mapping[str, Any] = {
     "max_length": 0,
@@ -45,21 +51,75 @@ def variants(editor: Editor) -> dict[str, Protocol]:
     return {name: protocol.for_editor(editor) for name, protocol in found.items()}
 
 
+class RecallingStyle(AnswerStyle):
+    """Another style, by which no text is passed a second time."""
+
+    def __init__(self, style: AnswerStyle, known: dict[tuple[int, TokenRow], list[int]]) -> None:
+        self.inner, self.known = style, known
+
+    def ids(
+        self, backbone: Backbone, rows: Sequence[TokenRow], intervention: Intervention | None, batch_size: int
+    ) -> list[list[int]]:
+        new = [row for row in dict.fromkeys(rows) if (id(backbone), row) not in self.known]
+        for row, ids in zip(new, self.inner.ids(backbone, new, intervention, batch_size), strict=True):
+            self.known[id(backbone), row] = ids
+        return [self.known[id(backbone), row] for row in rows]
+
+    def rows(self, backbone: Backbone, query: Query, context: str) -> Sequence[TokenRow]:
+        return self.inner.rows(backbone, query, context)
+
+    def answer(self, backbone: Backbone, query: Query, predicted: Sequence[Sequence[int]]) -> Prediction:
+        return self.inner.answer(backbone, query, predicted)
+
+
+@dataclass(frozen=True)
+class Recalling(Protocol):
+    """Another protocol, asked in that style."""
+
+    inner: Protocol
+    known: dict[tuple[int, TokenRow], list[int]]
+    """What the model says in one state, by text."""
+
+    def query(self, case: Case, probe: Probe, row: int = 0) -> Query:
+        return self.inner.query(case, probe, row)
+
+    @property
+    def style(self) -> AnswerStyle:
+        return RecallingStyle(self.inner.style, self.known)
+
+    def reference(self, backbone: Backbone, query: Query) -> Prediction:
+        return self.inner.reference(backbone, query)
+
+
 def ask(backbone: Backbone, editor: Editor, cases: Sequence[Case], batch: int) -> dict[str, list[CaseRecord]]:
     """The scored cases of each variant."""
     records: dict[str, list[CaseRecord]] = defaultdict(list)
     for some in chunks(cases, batch):
         changes = make_changes(editor, backbone, [case.edit for case in some])
-        for name, protocol in variants(editor).items():
-            before = predict_before(backbone, some, protocol)
-            after = predict_after(backbone, changes, some, protocol)
-            compared = predict_reference_state(backbone, changes, some, protocol)
-            for case, old, new, others in zip(some, before, after, compared, strict=True):
-                known = [others.get(i, answer) for i, answer in enumerate(old)]
-                seconds = {"edit": 0.0, "evaluate": 0.0}
-                records[name].append(
-                    score_case(case, known, new, backbone, ("f1", "f1_pr", "em"), seconds, "", protocol)
-                )
+        together = [(changes, some)]
+        if batched(backbone, changes) is None:  # one at a time, so that a text is of one state of the model
+            together = [([change], [case]) for change, case in zip(changes, some, strict=True)]
+        for group, members in together:
+            for name, found in ask_each(backbone, editor, group, members).items():
+                records[name] += found
+    return records
+
+
+def ask_each(
+    backbone: Backbone, editor: Editor, changes: Sequence[Change], cases: Sequence[Case]
+) -> dict[str, list[CaseRecord]]:
+    """The scored cases of each variant, under changes that are asked together."""
+    records: dict[str, list[CaseRecord]] = defaultdict(list)
+    states: tuple[dict[tuple[int, TokenRow], list[int]], ...] = ({}, {}, {})
+    for name, protocol in variants(editor).items():
+        first, second, third = (Recalling(protocol, known) for known in states)
+        before = predict_before(backbone, cases, first)
+        after = predict_after(backbone, changes, cases, second)
+        compared = predict_reference_state(backbone, changes, cases, third)
+        for case, old, new, others in zip(cases, before, after, compared, strict=True):
+            known = [others.get(i, answer) for i, answer in enumerate(old)]
+            seconds = {"edit": 0.0, "evaluate": 0.0}
+            records[name].append(score_case(case, known, new, backbone, ("f1", "f1_pr", "em"), seconds, "", protocol))
     return records
 
 

@@ -19,7 +19,7 @@ from xkeb.types import PROPERTIES, Property
 @click.option("--intervals", is_flag=True, help="F1 and its 95% interval, without EM.")
 def main(folders: tuple[Path, ...], within: str | None, intervals: bool) -> None:
     results = [Result.load(path) for folder in folders for path in sorted(folder.glob("*/*/*/result.json"))]
-    codes = sorted({code for result in results for code in (result.task.source, result.task.target)})
+    codes = sorted({code for result in results for code in result.task.direction.languages})
     others: list[Property] = [name for name in PROPERTIES if name != "reliability"]
     columns = ["edited in", "method", "cases", "reliability", *(f"{code}: {name}" for code in codes for name in others)]
     click.echo("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")

@@ -7,6 +7,7 @@ import dataclasses
 import enum
 import inspect
 import itertools
+import re
 import types
 import typing
 from collections.abc import Callable, Iterator
@@ -54,6 +55,7 @@ def _option(option: click.Option, context: click.Context) -> str:
     record = option.get_help_record(context)
     assert record
     names, text = record
+    text = re.sub(r"\[(?=[x\d].*?[<>])", r"\\[", text)  # a range is no link
     return f"| `{' '.join(names.split())}` | {_cell(text)} |"  # in code, a bar is no border
 
 
@@ -231,7 +233,21 @@ def sights() -> str:
     return "\n".join(["| value | what the editor sees |", "|---|---|", *rows])
 
 
-METHODS = ("ft", "rome", "memit", "kn", "mend", "serac", "ike", "xmem")
+METHODS = (
+    "ft",
+    "ft-m",
+    "rome",
+    "r-rome",
+    "memit",
+    "emmet",
+    "alphaedit",
+    "ultraedit",
+    "kn",
+    "mend",
+    "serac",
+    "ike",
+    "xmem",
+)
 
 PARTS: dict[str, Callable[[], str]] = {
     "commands": commands,

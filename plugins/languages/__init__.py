@@ -1,10 +1,23 @@
 """The languages that come with the suite. Any two of them make a direction; those listed are the paper's."""
 
+import dataclasses
 from collections.abc import Callable
 
 from xkeb.registry.hookspecs import hookimpl
 from xkeb.types import Language, LanguagePair
 from xkeb_plugins.languages.segmentation import characters, words
+
+FAMILIES = {
+    "Germanic": "de en nl",
+    "Romance": "es fr pt",
+    "Slavic": "cs ru",
+    "Austroasiatic": "vi",
+    "Kra-Dai": "th",
+    "Sino-Tibetan": "zh",
+    "Turkic": "tr",
+}
+"""Families, and of the Indo-European languages their branches, as Glottolog has them (https://glottolog.org)."""
+FAMILY_OF = {code: family for family, codes in FAMILIES.items() for code in codes.split()}
 
 LANGUAGES = (
     words("cs", "Czech", "Otázka: {}\nOdpověď:"),
@@ -42,7 +55,7 @@ LANGUAGES = (
 @hookimpl
 def register_languages(register: Callable[[str, Language], None]) -> None:
     for language in LANGUAGES:
-        register(language.code, language)
+        register(language.code, dataclasses.replace(language, family=FAMILY_OF[language.code]))
 
 
 @hookimpl

@@ -8,18 +8,23 @@ from xkeb.registry.hookspecs import hookimpl
 
 @hookimpl
 def register_editors(register: Callable[[str, type[Any] | str], None]) -> None:
+    register("alphaedit", "xkeb_plugins.methods.alphaedit:AlphaEdit")
     register("easyeditor-ft", "xkeb_plugins.methods.easyeditor.ft:EasyEditorFineTuning")
     register("easyeditor-ike", "xkeb_plugins.methods.easyeditor.ike:EasyEditorInContext")
     register("easyeditor-kn", "xkeb_plugins.methods.easyeditor.kn:EasyEditorKnowledgeNeurons")
     register("easyeditor-memit", "xkeb_plugins.methods.easyeditor.memit:EasyEditorMemit")
     register("easyeditor-rome", "xkeb_plugins.methods.easyeditor.rome:EasyEditorRome")
+    register("emmet", "xkeb_plugins.methods.emmet:Emmet")
     register("ft", "xkeb_plugins.methods.ft:FineTuning")
+    register("ft-m", "xkeb_plugins.methods.ft:MaskedFineTuning")
     register("ike", "xkeb_plugins.methods.ike:InContext")
     register("ike-original", "xkeb_plugins.methods.ike_recipes:OriginalInContext")
     register("ike-published", "xkeb_plugins.methods.ike_recipes:PublishedInContext")
     register("kn", "xkeb_plugins.methods.kn:KnowledgeNeurons")
     register("mend", "xkeb_plugins.methods.mend.editor:Mend")
     register("memit", "xkeb_plugins.methods.memit:Memit")
+    register("r-rome", "xkeb_plugins.methods.r_rome:RebuiltRome")
     register("rome", "xkeb_plugins.methods.rome:Rome")
     register("serac", "xkeb_plugins.methods.serac.editor:Serac")
+    register("ultraedit", "xkeb_plugins.methods.ultraedit.editor:UltraEdit")
     register("xmem", "xkeb_plugins.methods.xmem.editor:CrossLingualMemory")

@@ -1,14 +1,16 @@
-"""FT: fine-tuning of one layer's down-projection under an L-infinity bound (Zhu et al., 2020; FT-L in Meng et al., 2022)."""
+"""FT: fine-tuning of one layer's down-projection under an L-infinity bound (Zhu et al., 2020; FT-L in Meng et al., 2022), and
+FT-M, which trains each target token at its own place (Zhang et al., 2024, https://arxiv.org/abs/2401.01286)."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
+from pydantic import PositiveInt
 
 from xkeb.editing.changes import DenseChange
 from xkeb.editing.dry_run import DryRunSession
@@ -25,11 +27,13 @@ from xkeb.types import Edit
 class FineTuning(Editor):
     """FT: Adam on one down-projection, each weight kept near its old value."""
 
+    name: ClassVar[str] = "ft"
+    """What its messages go by."""
     in_paper: ClassVar[bool] = True
 
     layer: int | None = None
     """Tuned layer. None: as deep as layer 21 of LLaMA-7B's 32."""
-    steps: int = 25
+    steps: PositiveInt = 25
     lr: float = 5e-4
     norm_constraint: float | None = None
     """Largest change of a single weight; None for no bound, as in EasyEdit's settings for LLaMA."""
@@ -41,7 +45,7 @@ class FineTuning(Editor):
     def configure(self, spec: ModelSpec) -> Self:
         me = self.filled({"layer": spec.scale_layer(21, of=32)})
         if not 0 <= known(me.layer) < spec.n_layers:
-            raise RequestError(f"ft.layer is {me.layer}; {spec.name!r} has layers 0 to {spec.n_layers - 1}.")
+            raise RequestError(f"{self.name}.layer is {me.layer}; {spec.name!r} has layers 0 to {spec.n_layers - 1}.")
         return me
 
     def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[DenseChange]:
@@ -79,6 +83,16 @@ class FineTuning(Editor):
         return session.in_steps(
             self.steps, lambda steps: dataclasses.replace(self, steps=steps).edit(session.backbone, edits)
         )
+
+
+@dataclass
+class MaskedFineTuning(FineTuning):
+    """FT-M: Adam on one down-projection, by the likelihood of the target's tokens, each after those before it."""
+
+    name: ClassVar[str] = "ft-m"
+    in_paper: ClassVar[bool] = False
+
+    objective: Literal["prompt_last", "target_new"] = field(default="target_new", init=False)
 
 
 def _positions(

@@ -2,252 +2,31 @@
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 
-from xkeb.editing.changes import LowRankChange
-from xkeb.editing.dry_run import DryRunSession
-from xkeb.editing.editor import Editor, known
-from xkeb.errors import RequestError
-from xkeb.models.backbone import Backbone
+from xkeb.editing.editor import known
 from xkeb.models.spec import ModelSpec
-from xkeb.types import Case, Edit, Sight
-from xkeb_plugins.methods.locate.context_templates import as_prefixes, context_prefixes
-from xkeb_plugins.methods.locate.covariance import check_corpus_hash, cholesky_factor, corpus_texts, key_covariance
-from xkeb_plugins.methods.locate.optimize_value import KeyValue, ValueOptions, optimize_values
-from xkeb_plugins.methods.locate.placeholders import placeholder_prefixes
-from xkeb_plugins.methods.locate.post_norm import write_through_norm
-from xkeb_plugins.methods.locate.reachability import why_unreachable
-from xkeb_plugins.methods.locate.subject_states import States, SubjectStates
-from xkeb_plugins.methods.tuned import tuned_settings
-
-VALUES_AT_ONCE = 8
-"""Edits whose values are optimised in one batch, where many facts go into one change."""
+from xkeb_plugins.methods.locate.spread import Factors, Share, solve_ridge
+from xkeb_plugins.methods.locate.spread_editor import SpreadEditor
 
 
 @dataclass
-class Memit(Editor):
+class Memit(SpreadEditor):
     """MEMIT: least-squares updates of a few layers' MLPs that together move the residual stream to optimised values."""
 
+    name: ClassVar[str] = "memit"
     in_paper: ClassVar[bool] = True
-    sees: ClassVar[frozenset[Sight]] = frozenset({Sight.SOURCE_EDIT, Sight.SOURCE_TRAINING})
 
-    layers: tuple[int, ...] | None = None
-    """Edited layers, from low to high. None: the tuned ones, or as deep as layers 4 to 8 of LLaMA-7B's 32."""
-    steps: int = 25
-    """Most Adam steps of a value."""
-    lr: float = 0.5
-    kl_factor: float = 0.0625
-    weight_decay: float = 1e-3
-    clamp: float = 4.0
-    """Largest norm of the value's change, in norms of the value."""
-    stop_loss: float = 5e-2
-    """The value is good enough below this loss."""
     mom2_update_weight: float | None = None
     """How much what the layers hold already weighs against a new fact: lambda in Eq. 15. None: the tuned one, or 15000."""
-    contexts: tuple[tuple[int, int], ...] | None = None
-    """(tokens, how many) of the sampled prefixes. None: the tuned ones, or ((10, 5),) as in the released code."""
-    context_templates: tuple[str, ...] | None = None
-    """Prefixes to use instead of sampled ones, such as ``"In short. "``, or with EasyEdit's ``{}`` for the prompt,
-    ``"In short. {}"``; the bare prompt is always among them."""
-    mom2_corpus: str = "task"
-    """Text for the second moments: ``task`` (its training questions), ``wikipedia`` (in the languages of the edits; the
-    authors' setting, which is streamed from the hub), a data set, or a file with one text a line."""
-    mom2_samples: int = 3000
-    """Most texts of that corpus."""
-    mom2_sha256: str | None = None
-    """Hash that a text file given as `mom2_corpus` must have. None: of what it holds; the result says which."""
-    seed: int = 0
-    """Of the sampled prefixes."""
 
-    _questions: Sequence[Case] | None = field(default=None, init=False, repr=False, compare=False)
-    _factors: dict[tuple[Any, ...], dict[int, torch.Tensor]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
+    def usual(self, spec: ModelSpec) -> dict[str, Any]:
+        return super().usual(spec) | {"mom2_update_weight": 15000.0}
 
-    def configure(self, spec: ModelSpec) -> Self:
-        usual = {
-            "layers": tuple(sorted({spec.scale_layer(layer, of=32) for layer in range(4, 9)})),
-            "mom2_update_weight": 15000.0,
-            "contexts": ((10, 5),),
-        }
-        corpus_hash = check_corpus_hash(self.mom2_corpus, self.mom2_sha256)
-        me = self.filled(usual | tuned_settings("memit", spec) | {"mom2_sha256": corpus_hash})
-        layers = known(me.layers)
-        rising = all(low < high for low, high in itertools.pairwise(layers))
-        if not layers or not rising or not 0 <= layers[0] <= layers[-1] < spec.n_layers:
-            raise RequestError(
-                f"memit.layers is {list(layers)}; layers of {spec.name!r}, from 0 to {spec.n_layers - 1}, were "
-                f"expected, each above the one before."
-            )
-        return me
-
-    def needs_training(self) -> bool:
-        """Whether training questions are needed, for the second moments."""
-        return self.mom2_corpus == "task"
-
-    def fit(self, backbone: Backbone, cases: Sequence[Case]) -> None:
-        """Measures the second moments over the training questions."""
-        self._questions = cases
-        self._factors.clear()
-        self.configure(backbone.spec)._cholesky(backbone, sorted({case.edit.language for case in cases}))
-
-    def unsupported(self, backbone: Backbone, edit: Edit) -> str | None:
-        """An edit whose subject can't be located, or whose answer the last edited layer can't reach from there."""
-        return why_unreachable(backbone, edit, known(self.configure(backbone.spec).layers)[-1])
-
-    def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[LowRankChange]:
-        """One change of some down-projections for each edit, of rank one each, as if it were the only one."""
-        me = self.configure(backbone.spec)
-        return me._write(backbone, edits, me._find(backbone, edits), [[i] for i in range(len(edits))])
-
-    def dry_run(self, session: DryRunSession, edits: Sequence[Edit]) -> list[LowRankChange]:
-        # Texts of other lengths than the task's questions go into batches of the same size.
-        me = dataclasses.replace(self, mom2_corpus="task", mom2_sha256=None).configure(session.backbone.spec)
-        if me.context_templates is None:
-            me.context_templates = placeholder_prefixes(session.backbone, known(me.contexts))
-        with session.phase("fit"):
-            me.fit(session.backbone, session.longest())
-        session.retained.append(me)
-
-        def edit(steps: int) -> list[LowRankChange]:
-            me.steps = steps
-            return me.edit(session.backbone, edits)
-
-        return session.in_steps(me.steps, edit)
-
-    def edit_together(self, backbone: Backbone, edits: Sequence[Edit]) -> LowRankChange:
-        """One change that makes all the edits."""
-        return self.write_values(backbone, edits, self.find_values(backbone, edits))
-
-    def find_values(self, backbone: Backbone, edits: Sequence[Edit]) -> list[KeyValue]:
-        """The values that `write_values` writes."""
-        me = self.configure(backbone.spec)
-        chunks = (edits[start : start + VALUES_AT_ONCE] for start in range(0, len(edits), VALUES_AT_ONCE))
-        return [fact for chunk in chunks for fact in me._find(backbone, chunk)]
-
-    def write_values(self, backbone: Backbone, edits: Sequence[Edit], facts: Sequence[KeyValue]) -> LowRankChange:
-        """One change that makes all the edits, each with its value as it was found."""
-        me = self.configure(backbone.spec)
-        (change,) = me._write(backbone, edits, facts, [range(len(edits))])
-        return change
-
-    def _prefixes(self, backbone: Backbone) -> list[tuple[str, ...]]:
-        """The prefixes, in the groups over which keys are averaged: the empty one, then those of each length."""
-        if self.context_templates is not None:
-            return [group for group in (("",), as_prefixes(self.context_templates)) if group]
-        contexts = known(self.contexts)
-        texts = context_prefixes(backbone, contexts, self.seed)
-        groups, start = [texts[:1]], 1
-        for _, count in contexts:
-            groups.append(texts[start : start + count])
-            start += count
-        return [group for group in groups if group]
-
-    def _find(self, backbone: Backbone, edits: Sequence[Edit]) -> list[KeyValue]:
-        """Each edit's value at the output of the last edited layer, with delta of Eq. 16 added.
-
-        Behind a norm on the MLP's output the value is that of the down-projection, before the norm, so that the last layer
-        can write by itself whatever is found. In the stream the same steps get nowhere, since its norm is in the thousands
-        there, and with longer ones (lr 10) fewer edits hold and fewer carry over to other wordings.
-        """
-        last = known(self.layers)[-1]
-        prefixes = [prefix for group in self._prefixes(backbone) for prefix in group]
-        options = ValueOptions(self.steps, self.lr, self.kl_factor, self.weight_decay, self.clamp, self.stop_loss)
-        normed = backbone.layout.after_mlp(last) is not None
-        module = backbone.layout.down(last) if normed else backbone.layout.layer(last)
-        return optimize_values(backbone, edits, last, prefixes, options, module)
-
-    def _moves(self, backbone: Backbone, facts: Sequence[KeyValue]) -> torch.Tensor:
-        """What should be added to the residual stream that leaves the last edited layer, [n, hidden_size]: z - h."""
-        old, new = (torch.stack([getattr(fact, name) for fact in facts]) for name in ("old_value", "new_value"))
-        path = backbone.layout.after_mlp(known(self.layers)[-1])
-        if path is None:
-            return new - old
-        norm = backbone.module(path)
-        with torch.no_grad():
-            return norm(new) - norm(old)
-
-    def _write(
-        self, backbone: Backbone, edits: Sequence[Edit], facts: Sequence[KeyValue], groups: Sequence[Sequence[int]]
-    ) -> list[LowRankChange]:
-        """One change for each group of edits, layer by layer from below, each measured under the updates of its own
-        change to the layers before (Algorithm 1)."""
-        layers = known(self.layers)
-        positions = SubjectStates(backbone, edits, self._prefixes(backbone))
-        moves = self._moves(backbone, facts)  # (n, D)
-        changes = [LowRankChange({}) for _ in groups]
-        baseline: torch.Tensor | None = None
-        for i, layer in enumerate(layers):
-            states = _under(backbone, changes, positions, layer, layers[-1])
-            baseline = states.hidden if baseline is None else baseline
-            # z - h over the layers that are left (Eq. 20); as a difference, so that nothing is written of what is there.
-            residual = (moves - (states.hidden - baseline)) / (len(layers) - i)
-            path = backbone.layout.after_mlp(layer)
-            if path is not None:
-                residual = write_through_norm(backbone.module(path), states.outputs, residual)
-            lowers: dict[tuple[str, ...], torch.Tensor] = {}
-            for change, group in zip(changes, groups, strict=True):
-                members = list(group)
-                spoken = tuple(sorted({edits[k].language for k in members}))
-                if spoken not in lowers:
-                    lowers[spoken] = self._cholesky(backbone, spoken)[layer].to(backbone.device)
-                change.factors[backbone.layout.down(layer)] = update(
-                    residual[members], states.keys[members], lowers[spoken], known(self.mom2_update_weight)
-                )
-        return changes
-
-    def _cholesky(self, backbone: Backbone, languages: Sequence[str]) -> dict[int, torch.Tensor]:
-        """Of each layer's second moment of keys, [d_in, d_in] float64 on the host: made once for a backbone and a corpus. On a
-        card they would take a gigabyte a layer of a 7B model."""
-        layers = known(self.layers)
-        spoken = tuple(languages) if self.mom2_corpus == "wikipedia" else ()
-        key = (backbone.sha256, backbone.dtype, backbone.device, layers, spoken)
-        if key not in self._factors:
-            texts = corpus_texts(self.mom2_corpus, self._questions, self.mom2_samples, spoken)
-            moments = key_covariance(backbone, layers, texts)
-            self._factors[key] = {
-                layer: cholesky_factor(moment.to(backbone.device), len(texts)).cpu()
-                for layer, moment in moments.items()
-            }
-        return self._factors[key]
-
-
-def _under(
-    backbone: Backbone, changes: Sequence[LowRankChange], positions: SubjectStates, layer: int, last: int
-) -> States:
-    """What stands at the subjects under the changes as far as they are made: one for all edits, or one for each."""
-    if not changes[0].factors:
-        return positions.measure(layer, last)
-    if len(changes) == 1:
-        with changes[0].applied(backbone):
-            return positions.measure(layer, last)
-    with LowRankChange.batched(backbone, changes).applied(backbone) as intervention:
-        return positions.measure(layer, last, intervention)
-
-
-def update(
-    residual: torch.Tensor, keys: torch.Tensor, lower: torch.Tensor, weight: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The update ``R K^T (lambda C + K K^T)^-1`` (Eq. 14 and 15) as ``left @ right``.
-
-    With few columns in K, the Woodbury identity leaves the factor of C as it is:
-    ``K^T (lambda C + K K^T)^-1 = (lambda I + K^T C^-1 K)^-1 K^T C^-1``.
-
-    Args:
-        residual: [n, d_out] R, a fact a row.
-        keys: [n, d_in] K, a fact a row.
-        lower: Cholesky factor of C, [d_in, d_in] float64.
-
-    Returns:
-        left [d_out, n], right [n, d_in], float32.
-    """
-    columns = keys.double().T
-    solved = torch.cholesky_solve(columns, lower)  # (d_in, n)
-    inner = columns.T @ solved + weight * torch.eye(len(keys), dtype=torch.float64, device=keys.device)
-    return residual.float().T, torch.linalg.solve(inner, solved.T).float()
+    def write_share(self, share: Share, statistic: torch.Tensor) -> Factors:
+        """``R K^T (lambda C + K K^T)^-1`` (Eq. 14 and 15)."""
+        right = solve_ridge(share.keys, statistic, known(self.mom2_update_weight))
+        return share.residual.float().T, right.float()

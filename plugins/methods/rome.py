@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 import torch
+from pydantic import PositiveInt
 
 from xkeb.editing.changes import LowRankChange
 from xkeb.editing.dry_run import DryRunSession
@@ -27,12 +28,15 @@ from xkeb_plugins.methods.tuned import tuned_settings
 class Rome(Editor):
     """ROME: a rank-one update of one MLP that maps the subject's key to a value optimised for the new target."""
 
+    name: ClassVar[str] = "rome"
+    """What its messages and tuned settings go by."""
     in_paper: ClassVar[bool] = True
+    learns_from_any_text: ClassVar[bool] = True
     sees: ClassVar[frozenset[Sight]] = frozenset({Sight.SOURCE_EDIT, Sight.SOURCE_TRAINING})
 
     layer: int | None = None
     """Edited layer. None: the tuned one, or as deep as layer 5 of LLaMA-7B's 32."""
-    steps: int = 25
+    steps: PositiveInt = 25
     """Most Adam steps of the value."""
     lr: float = 0.5
     kl_factor: float = 0.0625
@@ -64,9 +68,9 @@ class Rome(Editor):
     def configure(self, spec: ModelSpec) -> Self:
         usual = {"layer": spec.scale_layer(5, of=32), "contexts": ((5, 10), (10, 10)), "mom2_adjustment": False}
         corpus_hash = check_corpus_hash(self.mom2_corpus, self.mom2_sha256)
-        me = self.filled(usual | tuned_settings("rome", spec) | {"mom2_sha256": corpus_hash})
+        me = self.filled(usual | tuned_settings(self.name, spec) | {"mom2_sha256": corpus_hash})
         if not 0 <= known(me.layer) < spec.n_layers:
-            raise RequestError(f"rome.layer is {me.layer}; {spec.name!r} has layers 0 to {spec.n_layers - 1}.")
+            raise RequestError(f"{self.name}.layer is {me.layer}; {spec.name!r} has layers 0 to {spec.n_layers - 1}.")
         return me
 
     def needs_training(self) -> bool:
@@ -91,7 +95,11 @@ class Rome(Editor):
         facts = optimize_values(backbone, edits, layer, prefixes, options)
         lower = me._cholesky(backbone, sorted({edit.language for edit in edits}))
         path = backbone.layout.down(layer)
-        return [LowRankChange({path: rank_one(fact, lower)}) for fact in facts]
+        return [LowRankChange({path: me.update(fact, lower)}) for fact in facts]
+
+    def update(self, fact: KeyValue, lower: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """The update after which the bare key gives the new value; its direction is that of the mean key (Eq. 2)."""
+        return rank_one(fact.key, fact.bare_key, fact.new_value - fact.old_value, lower)
 
     def dry_run(self, session: DryRunSession, edits: Sequence[Edit]) -> list[LowRankChange]:
         me = self.configure(session.backbone.spec)
@@ -128,18 +136,23 @@ class Rome(Editor):
         return cholesky_factor(moment.to(backbone.device), len(texts))
 
 
-def rank_one(fact: KeyValue, lower: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-    """The update ``left @ right`` after which the bare key gives the new value (Eq. 2).
+def rank_one(
+    key: torch.Tensor, written_key: torch.Tensor, move: torch.Tensor, lower: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The update ``left @ right`` that adds `move` to the value of `written_key` (Eq. 2).
 
-    ``u = C^-1 k / |C^-1 k|`` and ``W + (v* - v) u^T / (k_bare . u)``, where k is the mean key over the prefixes.
+    ``u = C^-1 k / |C^-1 k|`` and ``move u^T / (k_written . u)``.
 
     Args:
+        key: [d_in] k, whose decorrelated direction the update has.
+        written_key: [d_in] the key that gets the new value.
+        move: [d_out]
         lower: Cholesky factor of C, [d_in, d_in]; None takes C = I.
 
     Returns:
         left [d_out, 1], right [1, d_in], float32.
     """
-    u = fact.key if lower is None else torch.cholesky_solve(fact.key.double().unsqueeze(1), lower).squeeze(1)
+    u = key if lower is None else torch.cholesky_solve(key.double().unsqueeze(1), lower).squeeze(1)
     u = (u / u.norm()).float()
-    left = (fact.new_value - fact.old_value) / (fact.bare_key @ u)
+    left = move / (written_key @ u)
     return left.unsqueeze(1), u.unsqueeze(0)

@@ -1,4 +1,4 @@
-"""Language confusion of short answers: was the answer given in the language that was asked in, or in the case's other one?
+"""Language confusion of short answers: was the answer given in the language that was asked in, or in another of the case's?
 
 The usual line pass rate leaves out lines of fewer than five tokens, which are most answers here. So the record itself is looked
 at first, then the script, and only then a detector. Where none of them can tell, the answer has no score.
@@ -7,6 +7,7 @@ at first, then the script, and only then a detector. Where none of them can tell
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import regex
@@ -28,50 +29,54 @@ def wrong_language(
     tell.
 
     1. The record: an answer that equals the gold one, or an alias of it, is in the right language; one that equals the gold
-       answer of the other language is in that. Where both gold answers are one text, nothing can be told.
-    2. The script: letters of the asked language's script alone, or of the other's alone, if the two are written in different
-       ones. An answer in the other script is none of the other language where the gold answer is in that script, too: a name.
-    3. A detector (py3langid) that knows the two languages only, for answers of three words or more.
+       answer of another language is in that. Of a language in which the gold answer or an alias is the same text, nothing can
+       be told: it is left out.
+    2. The script, where others are written in another one: letters of the asked language's script alone, or of theirs alone.
+       An answer in another script is in no other language where the gold answer is in that script, too: a name.
+    3. A detector (py3langid) that knows the asked language and those written in its script only, for answers of three words
+       or more.
     """
-    codes = [code for code in around.elsewhere if code in get_plugins().languages]
-    if says_nothing(prediction.text) or not codes:
+    if says_nothing(prediction.text):
         return None
-    other = get_plugins().languages.get(codes[0])
     right = (reference.text, *reference.aliases)
     gold = {normal_form(text, language) for text in right}
-    foreign = normal_form(around.elsewhere[other.code], other)
-    if foreign in gold or foreign in {normal_form(text, other) for text in right}:  # each language has units of its own
+    others: list[Language] = []
+    equal = False
+    for code, text in around.elsewhere.items():
+        if code in get_plugins().languages:
+            other = get_plugins().languages.get(code)
+            foreign = normal_form(text, other)
+            if foreign not in gold | {normal_form(one, other) for one in right}:  # each language has units of its own
+                others.append(other)
+                equal = equal or normal_form(prediction.text, other) == foreign
+    if not others:
         return None
     if normal_form(prediction.text, language) in gold:
         return 0.0
-    if normal_form(prediction.text, other) == foreign:
+    if equal:
         return 1.0
-    if language.script != other.script:
-        return _by_script(prediction.text, reference.text, language, other)
-    return _by_detector(prediction.text, language, other)
+    near = [other for other in others if other.script == language.script]
+    far = {other.script for other in others} - {language.script}
+    here, there = _letters(prediction.text, [language.script]), _letters(prediction.text, far)
+    if there:
+        return None if here or _letters(reference.text, far) else 1.0
+    if near:
+        return _by_detector(prediction.text, language, near)
+    return 0.0 if here else None
 
 
-def _by_script(text: str, gold: str, language: Language, other: Language) -> float | None:
-    here, there = (_letters(text, script) for script in (language.script, other.script))
-    if here and not there:
-        return 0.0
-    if there and not here and not _letters(gold, other.script):
-        return 1.0
-    return None
+def _letters(text: str, scripts: Iterable[str]) -> int:
+    return sum(len(regex.findall(rf"\p{{Script={script}}}", text)) for script in scripts)
 
 
-def _letters(text: str, script: str) -> int:
-    return len(regex.findall(rf"\p{{Script={script}}}", text))
-
-
-def _by_detector(text: str, language: Language, other: Language) -> float | None:
+def _by_detector(text: str, language: Language, others: Sequence[Language]) -> float | None:
     if len(text.split()) < LEAST_WORDS:
         return None
-    detector = _detector(*sorted((language.code, other.code)))
+    detector = _detector(*sorted({language.code, *(other.code for other in others)}))
     if detector is None:
         return None
     (best, probability), *_ = detector.rank(text)
-    return float(best == other.code) if probability >= SURE else None
+    return float(best != language.code) if probability >= SURE else None
 
 
 @functools.cache

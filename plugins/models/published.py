@@ -12,7 +12,7 @@ from transformers import LlamaConfig
 
 from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
-from xkeb.models.hf.checkpoint import find_checkpoint, model_hash, read_json
+from xkeb.models.hf.checkpoint import find_checkpoint, model_hash, no_folder, read_json
 from xkeb.models.hf.hub import cached_folder, hub_folder, snapshot_commit
 from xkeb.models.hf.placement import DeviceMap, Placement
 from xkeb.models.hf.sentencepiece import SentencePieceTokenizer, load_sentencepiece
@@ -85,7 +85,7 @@ class Published:
     def expect(self, folder: Path, name: str, **numbers: Any) -> dict[str, Any]:
         """The folder's configuration, if it has these numbers and `size`."""
         if not folder.is_dir():
-            raise RequestError(f"There is no model folder {folder}.")
+            raise no_folder(folder)
         upstream = read_json(folder / "config.json")
         for key, value in {**numbers, **(SHAPE if self.size == "7b" else {})}.items():
             if upstream.get(key) != value:

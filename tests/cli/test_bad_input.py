@@ -18,9 +18,11 @@ MINI = Path(__file__).parents[2] / "plugins" / "datasets" / "bizsre_mini" / "biz
 
 
 def sentence(outcome: Any) -> str:
-    """The one line on stderr of a request that was refused."""
+    """The one line on stderr of a request that was refused, behind the plan where that could be made."""
     assert outcome.status == 2, outcome
-    lines = outcome.err.splitlines()
+    plan, _, refusal = outcome.err.rpartition("\n\n")
+    assert not plan or plan.lstrip().startswith("Plan"), outcome.err
+    lines = refusal.splitlines()
     assert len(lines) == 1, outcome.err
     assert lines[0].startswith("xkeb: ")
     assert "Traceback" not in outcome.out
@@ -41,6 +43,26 @@ def test_the_run_that_the_others_spoil_is_right(run: Callable[..., Any], tmp_pat
         ({"tasks": " , "}, "--tasks names nothing."),
         ({"model": "gemma3-270n", "model_args": None}, "Unknown model 'gemma3-270n': did you mean 'gemma3-270m'?"),
         ({"model": ","}, "--model names nothing."),
+        ({"methods": "FT"}, "Unknown method 'FT': did you mean 'ft'?"),
+        ({"methods": "all,ft"}, "--methods all runs every method; leave out ft, or leave out all."),
+        ({"methods": ""}, "--methods names nothing; without it, the paper's methods run."),
+        ({"methods": " , "}, "--methods names nothing; without it, the paper's methods run."),
+        ({"model_args": "pretrained=x"}, "Unknown option of model 'hf': 'pretrained': it is called 'path' here."),
+        (
+            {"method_args": "ft.learning_rate=1"},
+            "Unknown option of method 'ft': 'learning_rate': it is called 'lr' here.",
+        ),
+        ({"method_args": "ft.steps=0"}, "Option 'steps' of method 'ft' can't be 0: Input should be greater than 0."),
+        (
+            {"model": "google/gemma-3-270m", "model_args": None},
+            "Unknown model 'google/gemma-3-270m': a folder, or a repository of the hub, is an option of a model "
+            "(xkeb ls models): --model-args path=google/gemma-3-270m.",
+        ),
+        (
+            {"model": "chinese-llama-2-7b", "model_args": "path=org/name"},
+            "There is no model folder org/name. If 'org/name' is a repository of the hub, name the model ",
+        ),
+        ({"data_dir": "no/such/folder"}, "There is no folder no/such/folder, which --data-dir names."),
         ({"methods": "ft,rom"}, "Unknown method 'rom': did you mean 'rome'?"),
         ({"metrics": "f1,f1_unit"}, "Unknown metric 'f1_unit': did you mean 'f1_units'?"),
         ({"method_args": "ft.stepz=3"}, "Unknown option of method 'ft': 'stepz': did you mean 'steps'?"),
@@ -88,8 +110,8 @@ def test_a_name_or_a_number_that_is_wrong(
 def test_a_model_without_a_chat_template(run: Callable[..., Any], tmp_path: Path) -> None:
     """It is found when the model is loaded: before anything is written."""
     outcome = run(prompt="chat")
-    said = sentence(outcome)
-    assert said.startswith("bizsre_mini_en2zh / llama / ft: The model's tokenizer (")
+    said = outcome.err.splitlines()[-1]  # the plan stands above it
+    assert outcome.status == 2 and said.startswith("xkeb: bizsre_mini_en2zh / llama / ft: The model's tokenizer (")
     assert " can't ask with --prompt chat: " in said
     assert not list((tmp_path / "results").rglob("*.json*"))
 

@@ -168,6 +168,22 @@ def test_points_that_make_no_sense_are_refused(
     assert said in line
 
 
+def test_only_some_metrics(xkeb_cli: Callable[..., Any], finished_runs: Runs) -> None:
+    folders = (finished_runs.folder("ft"), finished_runs.folder("rome"))
+    found = json.loads(xkeb_cli("compare", *folders, "--metrics", "em,f1", "--json").out)
+    assert found["metrics"] == ["em", "f1"] and {row["metric"] for row in found["rows"]} == {"em", "f1"}
+    scores = [abs(answer["scores"][1] - answer["scores"][0]) for case in found["cases"] for answer in case["answers"]]
+    assert set(scores) == {1.0}, "cases are shown by the first"
+    one = json.loads(xkeb_cli("compare", *folders, "--metrics", "em", "--json").out)
+    assert [row["p"] for row in one["rows"]] == [row["p"] for row in found["rows"] if row["metric"] == "em"]
+    for names, message in (
+        ("emm", "Unknown metric of both: 'emm': did you mean 'em'?"),
+        (",", "--metrics names nothing."),
+    ):
+        outcome = xkeb_cli("compare", *folders, "--metrics", names)
+        assert (outcome.status, outcome.out, outcome.err) == (2, "", f"xkeb: {message}\n")
+
+
 def test_a_slice_has_its_own_cases_only(xkeb_cli: Callable[..., Any], finished_runs: Runs) -> None:
     folders = (finished_runs.folder("ft"), finished_runs.folder("rome"))
     counted = {}

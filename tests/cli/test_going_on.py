@@ -24,7 +24,7 @@ def test_the_same_command_again_computes_nothing(run: Callable[..., Any], output
     assert outcome.status == 0, outcome.err
     assert contents(output) == before
     assert scores(output / CELL / "rome") == scored
-    assert re.search(r"rome +3 +3 ", outcome.out), "the plan says what is done"
+    assert re.search(r"rome +3 +3 ", outcome.err), "the plan says what is done"
 
 
 def test_a_result_of_the_schema_before_is_written_anew_from_its_lines(

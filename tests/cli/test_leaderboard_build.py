@@ -27,7 +27,7 @@ def test_nothing_to_show_is_one_sentence(xkeb_cli: Callable[..., Any], tmp_path:
     )
     assert (outcome.status, outcome.out) == (2, "")
     assert outcome.err.count("\n") == 1
-    assert "There is no result to show." in outcome.err
+    assert "There is no result.json in " in outcome.err
     assert not (tmp_path / "site").exists()
 
 
@@ -103,7 +103,7 @@ def test_a_folder_with_something_else_is_left_alone(xkeb_cli: Callable[..., Any]
     assert "is a file" in refused(xkeb_cli, tmp_path / "photos" / "cat.jpg")
     assert "Can't write to" in refused(xkeb_cli, tmp_path / "photos" / "cat.jpg" / "site")
     assert (tmp_path / "photos" / "cat.jpg").read_bytes() == b"cat"
-    assert "There is no folder of results" in refused(xkeb_cli, tmp_path / "site", tmp_path / "nowhere")
+    assert "There is no file or folder " in refused(xkeb_cli, tmp_path / "site", tmp_path / "nowhere")
 
 
 # Serving ---------------------------------------------------------------------------------------------------------------

@@ -34,16 +34,34 @@ def test_a_plan_names_parameters_memory_and_time_and_runs_nothing(run: Xkeb, lla
 
 
 @pytest.mark.parametrize("there", [False, True], ids=["no folder", "a folder"])
-def test_a_plan_writes_nothing(run: Xkeb, fresh_cache: Path, tmp_path: Path, there: bool) -> None:
-    """Not even to see whether it could."""
+def test_a_plan_writes_nothing(
+    run: Xkeb, fresh_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    """Not even to see whether it could; what it worked out stands in the cache, and is what it says the next time."""
     output = tmp_path / "results"
     if there:
         (output / "kept").mkdir(parents=True)
-    before = {path: path.stat().st_mtime_ns for path in [tmp_path, *tmp_path.rglob("*")]}
+    (fresh_cache / "plans").mkdir(parents=True)
+
+    def written() -> dict[Path, int]:
+        paths = [tmp_path, *(path for path in tmp_path.rglob("*") if fresh_cache not in (path, *path.parents))]
+        return {path: path.stat().st_mtime_ns for path in paths}
+
+    before = written()
     done = run("--plan", methods="ft,ike", method_args="ike.k=0")
     assert done.status == 0, done.err
-    assert {path: path.stat().st_mtime_ns for path in [tmp_path, *tmp_path.rglob("*")]} == before
-    assert not fresh_cache.exists()
+    assert written() == before
+    assert [path.name for path in fresh_cache.iterdir()] == ["plans"]
+    kept = {path: path.stat().st_mtime_ns for path in (fresh_cache / "plans").iterdir()}
+    assert len(kept) == 2
+    monkeypatch.setattr("xkeb.estimation.estimator.Estimator.cost", lambda *_: pytest.fail("it is estimated again"))
+    again = run("--plan", methods="ft,ike", method_args="ike.k=0")
+
+    def memory(out: str) -> list[list[str]]:
+        return [line[:6] for line in lines_of(out, "llama", "GB")]
+
+    assert memory(again.out) == memory(done.out) != []
+    assert {path: path.stat().st_mtime_ns for path in (fresh_cache / "plans").iterdir()} == kept
 
 
 def test_what_is_missing_is_listed_and_is_no_error(

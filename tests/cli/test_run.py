@@ -132,7 +132,7 @@ def test_a_cell_that_fails_costs_no_other(run: Callable[..., Any], output: Path)
         r"^xkeb: bizsre_mini_en2zh / llama / ft: .*Invalid learning rate: -1\.0$", outcome.err, re.MULTILINE
     )
     assert "Traceback" not in outcome.err
-    assert "rome" in outcome.out.split("Plan")[1]
+    assert "rome" in outcome.err.split("Plan")[1] and "\trome\t" in outcome.out
     assert not (output / CELL / "ft" / "result.json").exists()
     assert {name: held for name, held in contents(output).items() if not name.endswith("ft/cases.jsonl")} == before
     assert scores(output / CELL / "rome") == scored
@@ -160,7 +160,7 @@ def test_records_that_can_t_be_run_are_counted_with_the_reason(
         tasks="bizsre_en2zh", data_dir=str(tmp_path / "data"), methods="ft,rome", method_args=TEMPLATES, limit=None
     )
     assert outcome.status == 0, outcome.err
-    assert "2 of 4 records can't be run" in outcome.out
+    assert "2 of 4 records can't be run" in outcome.err
     empty = [{"case_id": "0", "reason": "en: empty alt"}, {"case_id": "1", "reason": "zh: empty portability question"}]
     lost = [{"case_id": "2", "reason": "the subject 'Atlantis' does not stand in the prompt"}]
     for method, skipped, ran in (("ft", empty, ["2", "3"]), ("rome", empty + lost, ["3"])):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import os
 import re
 import subprocess
@@ -12,13 +15,12 @@ from typing import Any
 
 import pytest
 from finished_cells import CELL, read, scores
-from made_results import result
-
-from xkeb.cli.tables import show_table
-from xkeb.results.schema import Result
+from rich.cells import cell_len
+from terminal import in_terminal
 
 pytest_plugins = ("command_line", "finished_cells")
 
+PROPERTIES = ["Reliability", "Generality", "Locality", "Portability"]
 ANSI_OR_BOX = re.compile("[\x1b\u2500-\u259f\u2800-\u28ff]")
 
 
@@ -27,24 +29,21 @@ def test_piped_output_is_plain_text(finished: tuple[Path, Any]) -> None:
     assert not ANSI_OR_BOX.search(outcome.out + outcome.err)
 
 
-def test_the_plan_comes_first_and_the_table_last(finished: tuple[Path, Any]) -> None:
+def test_the_plan_comes_first_and_the_scores_are_all_that_is_on_standard_output(finished: tuple[Path, Any]) -> None:
     folder, outcome = finished
-    plan, _, table = outcome.out.partition("(teacher forcing, f1 / em)")
-    assert re.search(r"^Plan\b", plan)
+    assert re.search(r"^Plan\b", outcome.err)
+    rows = list(csv.DictReader(io.StringIO(outcome.out), delimiter="\t"))
     for method in ("ft", "rome"):
-        assert re.search(rf"bizsre_mini_en2zh +llama +{method} +3 +0 ", plan)
-        row = next(line for line in table.splitlines() if re.search(rf"\b{method}\b", line))
+        assert re.search(rf"bizsre_mini_en2zh +llama +{method} +3 +0 ", outcome.err)
         found = scores(folder / CELL / method)
-        cells = [
-            f"{found[name][code]['f1']['mean']:.2f} / {found[name][code]['em']['mean']:.2f}"
-            for name, code in [("reliability", "en")]
-            + [(name, code) for code in ("en", "zh") for name in ("generality", "locality", "portability")]
-        ]
-        assert re.findall(r"\d+\.\d\d / \d+\.\d\d", row) == cells
-    assert str(folder) in table.splitlines()[-1]
+        row = next(row for row in rows if (row["method"], row["when"], row["cases_of"]) == (method, "after", "all"))
+        for name, languages in found.items():
+            for code, metrics in languages.items():
+                for metric, score in metrics.items():
+                    assert row[f"{name}.{code}.{metric}"] == f"{score['mean']:.2f}"
 
 
-def test_a_pipe_is_plain_and_wide_whatever_the_terminal(options: dict[str, str]) -> None:
+def test_a_pipe_is_plain_whatever_the_terminal(options: dict[str, str]) -> None:
     flags = [part for name, value in options.items() for part in (f"--{name}", value)]
     environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
     done = subprocess.run(
@@ -55,9 +54,30 @@ def test_a_pipe_is_plain_and_wide_whatever_the_terminal(options: dict[str, str])
         check=True,
     )
     assert not ANSI_OR_BOX.search(done.stdout + done.stderr)
-    assert max(map(len, done.stdout.splitlines())) > 80, "a table that is piped is never wrapped to a terminal"
-    told = r"bizsre_mini_en2zh / llama / ft: 1 cases in \d+ s\n  layer=4, steps=25, lr=0\.0005, [^\n]*\n"
+    assert len({line.count("\t") for line in done.stdout.splitlines()}) == 1, "nothing but rows of as many cells"
+    told = r"Plan[^!]*\n\nbizsre_mini_en2zh / llama / ft: 1 cases in \d+ s\n  layer=4, steps=25, lr=0\.0005, [^\n]*\n"
     assert re.fullmatch(told, done.stderr)
+
+
+def test_json_is_what_the_files_hold_and_what_failed(run: Callable[..., Any], options: dict[str, str]) -> None:
+    outcome = run("--json", methods="ft,rome", method_args="ft.lr=-1")
+    assert outcome.status == 1
+    told = json.loads(outcome.out)
+    assert told["results"] == [read(Path(options["output"]) / CELL / "rome" / "result.json")]
+    ((job, error),) = [(one["job"], one["error"]) for one in told["failed"]]
+    assert job == "bizsre_mini_en2zh / llama / ft" and "Invalid learning rate: -1.0" in error
+
+
+def test_a_run_in_a_terminal_of_80_columns(options: dict[str, str]) -> None:
+    flags = [part for name, value in options.items() for part in (f"--{name}", value)]
+    shown = in_terminal("run", *flags, "--methods", "ft,kn", "--limit", "2")
+    assert shown.status == 0, shown.text
+    wide = [line for line in shown.lines if cell_len(line) > 80]
+    # Paths, and a job's options, are left to the terminal, so that they can be copied.
+    assert all(line.startswith(("Results: ", "  ")) for line in wide), wide
+    assert "job 1 of 2" in shown.text and re.search(r"job 2 of 2 +\S+ [23] of 4 cases, \d+ s left", shown.text)
+    assert "loading llama" in shown.text and "editing: kn, bizsre_mini_en2zh" in shown.text
+    assert any(line.split() == ["Method", *PROPERTIES] for line in shown.lines)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["ls"], ["ls", "--json"], ["run", "--help"], ["ls", "methods"]])
@@ -75,21 +95,12 @@ def test_help_and_lists_don_t_wait_for_torch(arguments: list[str]) -> None:
 
 
 def test_verbose_says_at_the_end_where_the_time_went(run: Callable[..., Any], output: Path) -> None:
-    assert "Seconds by phase" not in run().out
-    told = run("--verbose", "--fresh", limit="1").out.split("Seconds by phase")[1].splitlines()
-    assert told[1].split() == ["Task", "Model", "Method", "load", "before", "fit", "edit", "evaluate", "suite", "all"]
+    assert "Seconds by phase" not in run().err
+    told = run("--verbose", "--fresh", limit="1").err.split("Seconds by phase")[1].splitlines()
     first, second = (read(output / CELL / method / "result.json")["timing"]["phases"] for method in ("ft", "rome"))
-    for line, phases in ((told[2], first), (told[3], second)):
+    for method, head, line, phases in (("ft", *told[1:3], first), ("rome", *told[3:5], second)):
         whole = sum(phases.values())
-        shown = [f"{seconds:.1f} ({100 * seconds / whole:.0f}%)" for seconds in phases.values()]
-        assert line.split("  ", 1)[1].split() == ["llama", line.split()[2], *" ".join(shown).split(), f"{whole:.1f}"]
+        assert head == f"bizsre_mini_en2zh / llama / {method}: {whole:.1f}"
+        shown = [f"{name} {seconds:.1f} ({100 * seconds / whole:.0f}%)" for name, seconds in phases.items() if seconds]
+        assert line == f"  {', '.join(shown)}"
     assert first["load"] > 0 == second["load"]  # loaded once, for the first of them
-
-
-def test_two_protocols_stand_in_two_tables(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each under its own metrics, with its own baseline; both directions of one protocol in one."""
-    made = [result(), result("bizsre_zh2en", "zh", "en"), result(protocol="generate", protocol_args={"cut": "line"})]
-    show_table([Result.model_validate(one) for one in made], Path("out"))
-    first, second = capsys.readouterr().out.split("chinese-llama-2-7b (")[1:]
-    assert first.startswith("teacher forcing, f1 / em)") and second.startswith("generate, f1_units / exact)")
-    assert [(text.count("(baseline)"), text.count(" rome ")) for text in (first, second)] == [(2, 2), (1, 1)]

@@ -44,7 +44,7 @@ def test_a_run_uses_what_was_trained(
     options |= {"methods": "mend", "method-args": SMALL, "train-size": "30"}
     ran = xkeb_cli("run", *(part for key, value in options.items() for part in (f"--{key}", value)))
     assert ran.status == 0, ran.err
-    assert "30 training facts with a rephrase and an unrelated question" in ran.out
+    assert "30 training facts with a rephrase and an unrelated question" in ran.err
     assert [path.stat().st_mtime_ns for path in (fresh_cache / "mend").glob("*.safetensors")] == [made]
     result = json.loads(next(Path(options["output"]).rglob("result.json")).read_text())
     assert result["method"]["train_size"] == 30

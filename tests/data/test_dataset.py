@@ -15,7 +15,7 @@ from xkeb.data.download import download_dataset
 from xkeb.errors import NotHereError, RequestError
 from xkeb.registry.manager import get_plugins
 from xkeb.registry.registry import Entry
-from xkeb.types import Case, Edit, LanguagePair, Probe
+from xkeb.types import Case, Direction, Edit, LanguagePair, Probe
 
 EN_DE = LanguagePair("en", "de")
 
@@ -25,7 +25,7 @@ class Least(Dataset):
 
     name = "least"
 
-    def test(self, pair: LanguagePair, data_dir: Path | None = None) -> Split:
+    def test(self, pair: Direction, data_dir: Path | None = None) -> Split:
         edit = Edit("Where is Bo?", "Rome", "en", "Bo", {"en": "Rome", "de": "Rom"})
         probes = (Probe("reliability", "en", edit.prompt, edit.target), Probe("generality", "de", "Wo ist Bo?", "Rom"))
         return Split(Path("nowhere"), "0" * 64, (Case("0", edit, probes),), ())

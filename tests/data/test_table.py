@@ -129,6 +129,19 @@ def test_the_other_direction_is_the_same_file(write: Write, tmp_path: Path) -> N
     ]  # fmt: skip
 
 
+def test_a_row_in_several_languages_keeps_those_that_it_has(write: Write, tmp_path: Path) -> None:
+    rows = [ROWS[0] | {"q_fr": "Où est Bo ?", "a_fr": "Rome"}, ROWS[0] | {"q_fr": "Où ?", "a_fr": " "}]
+    write("data/facts.csv", as_csv(rows))
+    columns = "    fr: {question: q_fr, answer: a_fr}\n    de:"
+    write("mine.yaml", YAML.replace("pair: en-de", "source: en\ntargets: [de, fr]").replace("    de:", columns))
+    loaded = load(tmp_path).test
+    assert [{probe.language for probe in case.probes} for case in loaded.cases] == [{"en", "de", "fr"}, {"en", "de"}]
+    assert loaded.cases[0].edit.questions["fr"] == "Où est Bo ?"
+    (missing,) = loaded.missing
+    assert (missing.case_id, missing.language) == ("1", "fr")
+    assert missing.reason.endswith("facts.csv:3: fr: empty answer (column 'a_fr')") and not loaded.skipped
+
+
 def test_a_family_of_own_data_and_an_alias_for_the_subject(write: Write, tmp_path: Path) -> None:
     """A row's other language gives the name by which a question has the subject."""
     rows = [row | {"s_de": "Bo", "q": "Where is der Bo?", "s": "the Bo"} for row in ROWS[:1]]

@@ -53,7 +53,7 @@ def test_the_page_is_what_happens(clean_environment: Callable[[], Clean], small_
     assert "1 passed" in seen["pytest -q"]
     table = seen["xkeb run"]
     for method in ("shift", "ft"):
-        assert re.search(rf"^English +{method} ", table, re.MULTILINE), table
+        assert re.search(rf"^bizsre_mini_en2zh\t.*\t{method}\tafter\tall\t", table, re.MULTILINE), table
     pages = [path.read_text(encoding="utf-8") for path in (clean.folder / "site").rglob("*.html")]
     assert any("shift" in page for page in pages)
 

@@ -37,7 +37,12 @@ TRAINED: dict[str, Any] = {"steps": 2, "batch_size": 4, "validate_every": 1, "va
 OPTIONS: dict[str, dict[str, Any]] = {
     "ft": {},
     "rome": {"steps": 4},
+    "r-rome": {"steps": 4, "mom2_adjustment": True},
     "memit": {"steps": 4, "mom2_corpus": "task"},
+    "emmet": {"steps": 4},
+    "alphaedit": {"steps": 4},
+    "ultraedit": {"warmup": 20},
+    "ft-m": {"steps": 4},
     "ike": {"k": 3},
     "kn": {},
     "mend": {"rank": 6, **TRAINED},
@@ -185,7 +190,7 @@ def test_a_skeleton_and_an_editor_are_left_as_they_were(tiny_folders: dict[str, 
     assert isinstance(editor, Memit)
     options = vars(editor).copy()
     Estimator(job.skeleton).cost(editor, job.cases, job.training())
-    assert vars(editor) == options and not editor._factors
+    assert vars(editor) == options and not editor._statistics
     assert all(parameter.is_meta for parameter in job.skeleton.model.parameters())
 
 

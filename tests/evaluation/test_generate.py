@@ -129,7 +129,11 @@ def test_what_kept_answers_do_not_tell_is_refused(
 def test_the_command(xkeb_cli: Callable[..., Any], output: Path, tmp_path: Path) -> None:
     outcome = xkeb_cli("rescore", output, "--metrics", "exact,contains", "--output", tmp_path / "new")
     assert outcome.status == 0, outcome.err
-    assert "llama (generate, exact" in outcome.out and (tmp_path / "new" / TASK / "llama" / "ft-generate").is_dir()
+    assert (
+        "\tllama\tgenerate\t" in outcome.out
+        and ".zh.exact\t" in outcome.out
+        and (tmp_path / "new" / TASK / "llama" / "ft-generate").is_dir()
+    )
     again = xkeb_cli("rescore", output, "--output", output)
     assert again.status == 2 and "holds the result itself; name another folder with --output." in again.err
     nothing = xkeb_cli("rescore", tmp_path / "nowhere", "--output", tmp_path / "x")

@@ -78,7 +78,7 @@ def test_the_plan_says_what_a_tuned_method_learns_from(
         "--output", tmp_path / "results",
     )  # fmt: skip
     assert outcome.status == 0, outcome.err
-    ft, rome = (next(line for line in outcome.out.splitlines() if f" {name} " in line) for name in ("ft", "rome"))
+    ft, rome = (next(line for line in outcome.err.splitlines() if f" {name} " in line) for name in ("ft", "rome"))
     assert f"{facts} training facts" in rome
     assert "training facts" not in ft
 
@@ -181,3 +181,20 @@ def test_reliability_against_english_needs_a_task_that_asks_in_english(
     )
     with pytest.raises(RequestError, match=r"Task 'de2ru' asks in de and ru: its reliability can't be scored"):
         plan_run(config)
+
+
+@pytest.mark.usefixtures("nothing_loaded")
+def test_rome_takes_its_text_from_the_suite_where_a_task_has_none(tmp_path: Path) -> None:
+    """A table without a training file: ROME only wants text, and the plan says whose it takes."""
+    (tmp_path / "mine.csv").write_text("q,a,f,g,s\nWhat is it?,Lyon,Was ist es?,Lyon,it\n", encoding="utf-8")
+    (tmp_path / "mine.yaml").write_text(
+        "task: mine\nversion: 1\npair: en-de\ndataset:\n  format: csv\n  path: mine.csv\n"
+        "  columns: {en: {question: q, answer: a, subject: s}, de: {question: f, answer: g}}\n",
+        encoding="utf-8",
+    )
+    request: dict[str, Any] = {"include": [tmp_path], "output": tmp_path / "out"}
+    (job,) = plan_run(RunConfig(["mine"], ["gemma3-270m"], ["rome"], **request)).jobs
+    assert job.needs_training and job.borrows_training
+    assert job.training_split == tasks.load_task("bizsre_mini_en2zh").training and len(job.training()) >= 100
+    with pytest.raises(RequestError, match="has no training facts: name them in"):
+        plan_run(RunConfig(["mine"], ["gemma3-270m"], ["ike"], **request))

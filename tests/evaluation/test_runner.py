@@ -83,9 +83,9 @@ def test_a_jobs_editor_keeps_nothing_of_what_was_learned(
     (job,) = plan_run(config).jobs
     assert isinstance(job.editor, Memit)
     run_jobs(llama, config, [job])
-    assert job.editor._questions is None and not job.editor._factors
+    assert job.editor._questions is None and not job.editor._statistics
     learned = prepare(job.editor, llama, job.training())
-    assert isinstance(learned, Memit) and learned._questions and learned._factors  # there is something to keep
+    assert isinstance(learned, Memit) and learned._questions and learned._statistics  # there is something to keep
 
 
 def test_answers_and_scores_do_not_depend_on_the_batch_size(

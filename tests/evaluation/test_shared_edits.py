@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_jobs import TASK, lines, make_config, run_jobs
 
-from tests.helpers.small_jobs import TASK, lines, make_config, run_jobs
 from xkeb.editing.changes import Change
 from xkeb.editing.editor import load_editor
 from xkeb.errors import RequestError

@@ -91,7 +91,7 @@ class Reader:
             self.patch.chdir(words[1])
         elif words[:2] == ["pip", "install"] and Path(words[-1]).is_dir():
             self._install(words[-1])
-        elif words[0] == "xkeb":
+        elif words[0] == "xkeb" and not {"|", ">"} & set(words):
             self._serve(words) if "serve" in words[1:3] else self._xkeb(words)
         else:
             self._shell(command)
@@ -182,7 +182,7 @@ def check_options(command: str) -> None:
         while isinstance(found, click.Group):
             _, found, rest = found.resolve_command(context, rest)
         assert found
-        found.make_context("xkeb", rest)
+        found.make_context("xkeb", ["." if word == "DIR" else word for word in rest])  # a folder must be there
     except click.exceptions.Exit:
         pass  # it shows its help
     except (click.ClickException, XkebError) as error:

@@ -201,11 +201,17 @@ def put_hostile(folder: Path) -> None:
         )
         made["method"]["params"] = {text: text}
         made["slices"] = made["slices_before"] = {f"{kind}={text}": made["scores"] for kind in ("answers", text)}
+        agreed = {"both_right": 1, "both_wrong": 1, "judge_only": 0, "metric_only": 0, "percent": 100.0, "kappa": 1.0}
+        made["judge"] = {
+            "model": text, "endpoint": text, "args": {text: text}, "prompt": text, "prompt_sha256": "5" * 64, "asked": 1,
+            "cached": 0, "blank": 0, "itself": 0, "undecided": {text: 1}, "agreement": {text: {text: agreed}},
+        }  # fmt: skip
         made["model"] |= {"plugin": text, "args": {text: text}, "revision": text, "dtype": text, "sha256": text}
         made["task"]["dataset"]["name"] = text
         lines = [case(k, text, f"{text}a", f"{text}b", text) for k in range(4)]
         lines[0]["case_id"] = text
         lines[0]["edit"] |= {"target": text, "subject": text}
         for probe in lines[0]["probes"]:
-            probe |= {"reference": text, "before": text}
+            verdict = {"verdict": "undecided", "reason": text}
+            probe |= {"reference": text, "before": text, "judged": {"before": verdict, "after": verdict}}
         put(folder / str(i), made, lines)

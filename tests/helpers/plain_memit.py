@@ -30,15 +30,22 @@ EDITS = (
 
 
 def memit(backbone: Backbone, training: Sequence[Case], **options: Any) -> Any:
+    return fitted("memit", backbone, training, **{"mom2_update_weight": WEIGHT, **options})
+
+
+def fitted(method: str, backbone: Backbone, training: Sequence[Case], **options: Any) -> Any:
+    """A method of MEMIT's kin, with the settings of `naive_values`."""
     fields = {
         "layers": LAYERS,
         "context_templates": TEMPLATES,
-        "mom2_update_weight": WEIGHT,
         "mom2_corpus": "task",
         "steps": STEPS,
+        "lr": 0.5,
+        "weight_decay": 1e-3,
+        "clamp": 4.0,
         **options,
     }
-    editor = xkeb.load_editor("memit", **fields)
+    editor = xkeb.load_editor(method, **fields)
     editor.fit(backbone, training)
     return editor
 
@@ -188,8 +195,17 @@ def naive_moment(backbone: Backbone, layer: int, texts: Sequence[str]) -> torch.
     return every.T @ every / len(every)
 
 
+def naive_share(layer: int, r: torch.Tensor, k: torch.Tensor, moment: torch.Tensor) -> torch.Tensor:
+    """MEMIT's update of a layer, from R [d_out, n], K [d_in, n] and C."""
+    return r @ torch.linalg.solve(WEIGHT * moment + k @ k.T, k).T
+
+
 def naive_updates(
-    backbone: Backbone, edits: Sequence[Edit], moves: Sequence[torch.Tensor], texts: Sequence[str]
+    backbone: Backbone,
+    edits: Sequence[Edit],
+    moves: Sequence[torch.Tensor],
+    texts: Sequence[str],
+    share: Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor] = naive_share,
 ) -> dict[int, torch.Tensor]:
     """Each layer's weight update, [d_out, d_in], for all of `edits` at once."""
     layout = backbone.layout
@@ -211,7 +227,7 @@ def naive_updates(
                     residual = (brute_force(norm, output, residual) - output.double()).float()
                 residuals.append(residual.double())
             k, r = torch.stack(keys, 1), torch.stack(residuals, 1)
-            updates[layer] = r @ torch.linalg.solve(WEIGHT * moments[layer] + k @ k.T, k).T
+            updates[layer] = share(layer, r, k, moments[layer])
             module = backbone.module(layout.down(layer))
             with torch.no_grad():
                 weight = backbone.parameter(f"{layout.down(layer)}.weight")

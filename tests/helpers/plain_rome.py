@@ -80,6 +80,7 @@ def naive_value(backbone: Backbone, edit: Edit, layer: int, prefixes: Sequence[s
             entered.append(seen[0])
         before = model(essence).logits[0, essence_site].log_softmax(-1)
     key = torch.stack([k for k, _ in entered]).mean(0)
+    mean_value = torch.stack([v for _, v in entered]).mean(0)
     bare_key, old = entered[0]
 
     delta = torch.zeros_like(old, requires_grad=True)
@@ -107,7 +108,7 @@ def naive_value(backbone: Backbone, edit: Edit, layer: int, prefixes: Sequence[s
             limit = options.clamp * old.norm()
             if delta.norm() > limit:
                 delta *= limit / delta.norm()
-    return KeyValue(key, bare_key, old, old + delta.detach(), tuple(losses))
+    return KeyValue(key, bare_key, mean_value, old, old + delta.detach(), tuple(losses))
 
 
 def naive_factors(fact: KeyValue, moment: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:

@@ -10,11 +10,14 @@ from xkeb.registry.manager import get_plugins
 ONE_PREFIX = {"steps": 3, "context_templates": ("In short. ",)}
 FEW_PREFIXES = {"contexts": ((3, 2),)}
 SHORT: dict[str, dict[str, Any]] = {
+    "alphaedit": FEW_PREFIXES,
     "easyeditor-ft": {"steps": 3},
     "easyeditor-memit": ONE_PREFIX,
     "easyeditor-rome": ONE_PREFIX,
+    "emmet": FEW_PREFIXES,
     "memit": FEW_PREFIXES,
     "mend": {"rank": 6, "steps": 2, "batch_size": 4, "validate_every": 1, "validation": 3},
+    "r-rome": FEW_PREFIXES,
     "rome": FEW_PREFIXES,
     "serac": {"steps": 2, "batch_size": 4, "accumulate": 1, "validate_every": 1, "validation": 3},
     "xmem": {"steps": 4, "batch_size": 8, "validate_every": 2},

@@ -11,8 +11,9 @@ from made_records import scored
 from pydantic import ValidationError
 
 from xkeb.errors import RequestError
-from xkeb.results.schema import SCHEMA_VERSION, Result
+from xkeb.results.schema import SCHEMA_VERSION, Result, RunSettings
 from xkeb.results.statistics import mean_scores
+from xkeb.types import Direction, LanguagePair
 
 PHASES = {"load": 0.5, "before": 0.25, "fit": 0.0, "edit": 1.0, "evaluate": 0.5, "suite": 0.25}
 
@@ -139,3 +140,42 @@ def test_a_result_that_can_t_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "no").write_text("in the way")
     with pytest.raises(RequestError, match=f"Can't write {tmp_path / 'no' / 'result.json'}: "):
         made().save(tmp_path / "no")
+
+
+def settings(**task: Any) -> RunSettings:
+    values = {"name": "bizsre_en2zh", "version": 1, "source": "en", "dataset": {"name": "bizsre", "sha256": "a" * 64}}
+    return RunSettings.model_validate(
+        {
+            "task": {**values, **task},
+            "model": {"name": "m", "dtype": "float32", "n_parameters": 7, "sha256": "w"},
+            "method": {"name": "ft", "params": {"lr": 0.05, "steps": 3}, "sees": ["source_edit"]},
+            "protocol": "teacher_forcing",
+            "protocol_args": {},
+            "prompt": "plain",
+            "metrics": ["f1", "em"],
+            "seed": 0,
+        }
+    )
+
+
+def test_the_settings_of_two_languages_have_the_hash_that_they_always_had() -> None:
+    """Else no run that was begun before there were tasks of several targets could go on."""
+    assert settings(target="zh").sha256 == "ca4a26601099f141c0499b49a818d64958fe2df422d9902592584cda3dedf236"
+    assert list(settings(target="zh").task.model_dump()) == ["name", "version", "source", "target", "dataset"]
+    assert list(settings(targets=["zh", "de"]).task.model_dump()) == ["name", "version", "source", "targets", "dataset"]
+    assert settings(targets=["zh", "de"]).task.direction == Direction("en", ("zh", "de"))
+    assert settings(target="zh").task.direction == LanguagePair("en", "zh")
+
+
+@pytest.mark.parametrize("task", [{}, {"target": "zh", "targets": ["zh", "de"]}, {"targets": ["zh"]}])
+def test_a_task_has_one_target_or_several(task: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        settings(**task)
+
+
+def test_a_result_of_two_languages_has_no_key_of_several(tmp_path: Path) -> None:
+    made().save(tmp_path)
+    stored = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
+    assert stored.keys() == Result.model_fields.keys() - {"crossing", "missing"}
+    assert stored["task"].keys() == {"name", "version", "source", "target", "dataset"}
+    assert Result.load(tmp_path / "result.json") == made()

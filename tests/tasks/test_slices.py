@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import xkeb
-from xkeb.tasks.slices import normal, slices_of
+from xkeb.results.slices import normal
+from xkeb.tasks.slices import slices_of
 from xkeb.types import Case, Edit
 
 

@@ -14,7 +14,8 @@ from xkeb.cli.commands.validate import command as validate
 from xkeb.errors import PluginError, RequestError
 from xkeb.registry.manager import get_plugins
 from xkeb.registry.registry import Entry
-from xkeb.tasks.config import Definition, GroupFile, TaskFile, pair_named, read_definitions
+from xkeb.tasks.config import Definition, GroupFile, TaskFile, read_definitions
+from xkeb.tasks.directions import pair_named
 from xkeb.tasks.task import expand_groups, load_definitions, load_task
 from xkeb.types import LanguagePair
 
@@ -230,6 +231,41 @@ def test_validate_says_of_each_file_whether_it_is_right(write: Write) -> None:
     assert done.stderr == f"xkeb: {bad}:5: Unknown key 'vershun': did you mean 'version'?\n"
 
 
+TABLE = """\
+task: mine
+version: 1
+pair: en-de
+dataset:
+  format: csv
+  path: facts.csv
+  columns: {en: {question: q, answer: a}, de: {question: f, answer: g}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("q,a,f,g\n1,2,3,4\n", "is valid: 1 cases\n"),
+        ("q,a,f,g\n1,2,3,4\n1,,3,4\n", "is valid: 1 cases; 1 rows skipped, the first: {table}:3: en: empty answer"),
+        ("q,a,f,h\n1,2,3,4\n", "xkeb: {table}: Unknown column 'g': "),
+        (
+            "q,a,f,g\n1,2,3,\n",
+            "xkeb: Task 'mine' has no case that can be run: 1 rows, all skipped; the first: {table}:2: de",
+        ),
+        ("q,a,f,g\n1,2\n", "xkeb: {table}:2: 2 fields; the first row names 4."),
+        (None, "xkeb: There is no file {table}, which the task's dataset names."),
+    ],
+)
+def test_validate_opens_the_table_that_a_task_names(write: Write, rows: str | None, said: str) -> None:
+    path = write("mine.yaml", TABLE)
+    table = path.with_name("facts.csv")
+    if rows is not None:
+        table.write_text(rows, encoding="utf-8")
+    done = CliRunner().invoke(validate, [str(path)])
+    assert done.exit_code == (2 if said.startswith("xkeb: ") else 0)
+    assert said.format(table=table) in done.output and done.output.count("\n") == 1
+
+
 def test_validate_accepts_what_ships() -> None:
     done = CliRunner().invoke(validate, list(map(str, SHIPPED)))
     assert (done.exit_code, done.stderr) == (0, "")
@@ -286,7 +322,7 @@ def test_one_file_gives_a_task_for_each_pair_and_their_group(write: Write, tmp_p
         ("{source}2{target}", "{source.foo}", "{path}:1: task: 'all_{{source.foo}}' can't be filled in ("),
         ("({source})", "{source[foo]}", "{path}:6: description: 'From {{source_name}} {{source[foo]}} to "),
         ("all_{source}2{target}", "all_{source", "{path}:1: task: "),
-        ("all_{source}2{target}", "all", "{path}:1: task: 'all' gives several pairs the same name."),
+        ("all_{source}2{target}", "all", "{path}:1: task: 'all' gives several tasks the same name."),
         ("group: all", "pair: en-zh", "{path}:7: Unknown key 'pair': did you mean 'pairs'?"),
         ("bizsre_mini", "bizrse_mini", "{path}:3: Unknown data set 'bizrse_mini': did you mean 'bizsre_mini'?"),
     ],

@@ -15,7 +15,7 @@ from xkeb.errors import RequestError
 from xkeb.registry.manager import get_plugins
 from xkeb.registry.registry import Entry
 from xkeb.testing import check_task
-from xkeb.types import Case, Edit, LanguagePair, Probe, Skipped
+from xkeb.types import Case, Direction, Edit, Probe, Skipped
 
 EDIT = Edit("Which river flows through Paris?", "the Rhine", "en", "Paris")
 PROBES = (
@@ -53,7 +53,10 @@ TEST: dict[str, tuple[Any, str]] = {
         {"cases": probes(Probe("generality", "de", "?", "!"))},
         "in the languages of en-zh; case 0 has ",
     ),
-    "one language": ({"cases": probes(drop=1)}, "Every case should ask in both languages of en-zh; case 0 does not."),
+    "one language": (
+        {"cases": probes(drop=1)},
+        "Every case should ask in all languages of en-zh that it isn't said to lack; case 0 does not.",
+    ),
     "same ids": ({"cases": (CASE, CASE)}, "Every case should have an id of its own; some share one."),
     "edit elsewhere": (
         {"cases": (dataclasses.replace(CASE, edit=dataclasses.replace(EDIT, language="zh")),)},
@@ -85,7 +88,7 @@ class Data(Dataset):
     def __init__(self, test: Callable[[], Split] = lambda: GOOD, training: Callable[[], Split] = lambda: GOOD) -> None:
         self._test, self._training = test, training
 
-    def test(self, pair: LanguagePair, data_dir: Path | None = None) -> Split:
+    def test(self, pair: Direction, data_dir: Path | None = None) -> Split:
         return self._test()
 
     def training(self, language: str, data_dir: Path | None = None) -> Split:

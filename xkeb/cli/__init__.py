@@ -22,8 +22,10 @@ COMMANDS = (
     "train",
     "tune",
     "edit",
+    "show",
     "compare",
     "rescore",
+    "judge",
     "leaderboard",
     "ls",
     "validate",
@@ -56,7 +58,8 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in self.modules and not args[0].startswith("-"):
+        known = args[0] in self.modules or args[0].startswith("-")
+        if not known and not ctx.resilient_parsing:  # which is a shell that asks how a word may go on
             raise unknown("command" if ctx.parent is None else f"command of {ctx.info_name}", args[0], self.modules)
         return super().resolve_command(ctx, args)
 

@@ -9,7 +9,7 @@ from xkeb.cli.case_display import show_case, side_data
 from xkeb.cli.output import make_console, make_table
 from xkeb.results.differences import INTERVAL
 from xkeb.results.group import in_words
-from xkeb.tasks.slices import HEADLINE
+from xkeb.results.slices import HEADLINE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from xkeb.cli.echo import PlainFormatter
+from xkeb.errors import RequestError
 from xkeb.types import PROMPT_STYLES
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -24,13 +25,29 @@ def split_names(text: str | None) -> list[str]:
     return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
+def _existing(context: click.Context, parameter: click.Parameter, folder: Path | None) -> Path | None:
+    if folder is not None and not folder.expanduser().is_dir():
+        raise RequestError(f"There is no folder {folder}, which --data-dir names.")
+    return folder
+
+
 def data_dir_option(function: F) -> F:
+    return _data_dir(_existing)(function)
+
+
+def new_data_dir_option(function: F) -> F:
+    """The folder may be made."""
+    return _data_dir(None)(function)
+
+
+def _data_dir(callback: Callable[..., Any] | None) -> Callable[[F], F]:
     return click.option(
         "--data-dir",
         type=click.Path(path_type=Path, file_okay=False),
+        callback=callback,
         metavar="DIR",
         help="Folder that holds the data sets' own folders.  [default: $XKEB_DATA_DIR, then the cache]",
-    )(function)
+    )
 
 
 def include_option(function: F) -> F:

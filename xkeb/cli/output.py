@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rich.box import HEAVY_HEAD
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -30,14 +30,15 @@ def make_console(*, stderr: bool = False) -> Console:
 
 
 def make_table(title: str | None, columns: Sequence[str], out: Console, right: Sequence[str] = ()) -> Table:
-    """An empty table; without lines where the output is not a terminal."""
+    """An empty table; without a line below its head where the output is not a terminal."""
     terminal = out.is_terminal
     table = Table(
         title=title,
         title_justify="left",
-        box=HEAVY_HEAD if terminal else None,
-        padding=(0, 1) if terminal else (0, 2, 0, 0),
-        show_edge=terminal,
+        box=SIMPLE_HEAD if terminal else None,
+        padding=(0, 1 if terminal else 2, 0, 0),  # a box puts a space between columns
+        pad_edge=not terminal,
+        show_edge=False,
     )
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")

@@ -6,16 +6,22 @@ import itertools
 from collections.abc import Sequence
 
 import torch
+import transformers
 from rich.console import Console
 from rich.text import Text
 
 from xkeb.cli.echo import plain
 from xkeb.cli.output import make_console, make_table
+from xkeb.editing.editor import options_of
 from xkeb.errors import NotHereError
 from xkeb.estimation.estimator import Cost, Estimator
+from xkeb.estimation.kept_costs import kept_cost
+from xkeb.estimation.repeated_layers import LayerCosts
 from xkeb.estimation.speed import measure_speed
 from xkeb.evaluation.config import RunConfig
+from xkeb.evaluation.finished import code_hash
 from xkeb.evaluation.job import Job
+from xkeb.models.batching import saturating_tokens
 from xkeb.models.device import pick_device, pick_dtype
 from xkeb.types import Case
 
@@ -70,13 +76,14 @@ def _show_jobs(
     pairs: dict[tuple[str, str], list[Job]] = {}
     for job in jobs:
         pairs.setdefault((job.model, job.method), []).append(job)
-    for (model, method), members in pairs.items():
+    costs = LayerCosts()
+    for number, ((model, method), members) in enumerate(pairs.items(), 1):
         n_cases = sum(len(job.cases) for job in members)
         facts = max((len(_training(job)) for job in members if job.needs_training), default=0)
         row = [model, method, str(len(members)), str(n_cases or "?"), f"{facts} facts" if facts else ""]
         heaviest = max(members, key=lambda job: len(job.cases))
-        with out.status(Text(plain(f"Estimating {method} on {model}"))):
-            cost = _cost(heaviest, config, dtype, device)
+        with out.status(Text(plain(f"Estimating {number} of {len(pairs)}: {method} on {model}"))):
+            cost = _cost(heaviest, config, dtype, device, costs)
         if cost is not None and cost.unknown is None:
             a_case, learning = cost.seconds(speed), cost.seconds(speed, ["fit"])
             row += [f"{cost.peak / 1e9:.1f} GB", _time(a_case), _time(learning * len(members)), _time(a_case * n_cases)]
@@ -89,12 +96,26 @@ def _show_jobs(
     return list(unknown)
 
 
-def _cost(job: Job, config: RunConfig, dtype: torch.dtype, device: torch.device) -> Cost | None:
-    """What one job needs; None without its cases or its model's skeleton."""
+def _cost(job: Job, config: RunConfig, dtype: torch.dtype, device: torch.device, costs: LayerCosts) -> Cost | None:
+    """What one job needs, from the cache where that was estimated before; None without its cases or its model's skeleton."""
     if job.skeleton is None or not job.cases:
         return None
-    estimator = Estimator(job.skeleton, dtype, device=str(device), name=job.model, prompt=job.prompt)
-    return estimator.cost(job.editor, job.cases, _training(job), config.batch_size)
+    estimator = Estimator(job.skeleton, dtype, device=str(device), name=job.model, prompt=job.prompt, costs=costs)
+    training = _training(job)
+    key = {
+        "model": job.skeleton.model.config.to_dict(),
+        "tokenizer": str(job.skeleton.model.config._name_or_path),
+        "dtype": str(dtype),
+        "device": [str(device), saturating_tokens(device), torch.get_num_threads()],
+        "prompt": job.prompt,
+        "method": [job.method, options_of(job.editor)],
+        "batch": config.batch_size,
+        "cases": [job.task.name, job.task.test.sha256, [case.id for case in job.cases]],
+        "training": [job.training_split.sha256, len(training)] if training else None,
+        "code": code_hash(),
+        "versions": [torch.__version__, transformers.__version__],
+    }
+    return kept_cost(key, lambda: estimator.cost(job.editor, job.cases, training, config.batch_size))
 
 
 def _training(job: Job) -> Sequence[Case]:

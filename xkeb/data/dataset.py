@@ -11,7 +11,7 @@ from pathlib import Path
 from xkeb.data.quality import PublishedSplit, SplitName, SplitTexts
 from xkeb.data.subjects import MatchKind, locate_subject
 from xkeb.errors import NotHereError, RequestError
-from xkeb.types import Case, LanguagePair, Skipped
+from xkeb.types import Case, Direction, Missing, Skipped
 from xkeb.utils.hashing import digest_texts
 from xkeb.utils.paths import data_roots
 
@@ -39,6 +39,9 @@ class Split:
     """The file's hash, or `joint_hash` of several files'."""
     cases: tuple[Case, ...]
     skipped: tuple[Skipped, ...]
+    """Records that are no cases."""
+    missing: tuple[Missing, ...] = ()
+    """Target languages that cases of several targets lack."""
     located: Mapping[str, MatchKind | None] = field(default_factory=dict)
     """By case, how its subject was found in its question; filled in by `aligned`."""
 
@@ -69,8 +72,12 @@ class Dataset(ABC):
         """Of the data set and of its folder."""
 
     @abstractmethod
-    def test(self, pair: LanguagePair, data_dir: Path | None = None) -> Split:
-        """The test cases of a direction, each with its probes in both languages."""
+    def test(self, pair: Direction, data_dir: Path | None = None) -> Split:
+        """The test cases of a direction, each with its probes in all of its languages.
+
+        With one target, a record that lacks it is skipped. With several, a case keeps the targets that it has, at least one;
+        those that it lacks are `Split.missing`.
+        """
 
     @abstractmethod
     def training(self, language: str, data_dir: Path | None = None) -> Split:
@@ -139,7 +146,7 @@ class Dataset(ABC):
             RequestError: it is not of the schema.
         """
 
-    def registered_hashes(self, pair: LanguagePair) -> frozenset[str]:
+    def registered_hashes(self, pair: Direction) -> frozenset[str]:
         """The hashes that `Split.sha256` may have for the registered files of a direction."""
         return frozenset(download.sha256 for download in self.downloads if download.sha256)
 

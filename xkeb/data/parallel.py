@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from xkeb.data.records import (
     training_case,
 )
 from xkeb.errors import NotHereError, RequestError
-from xkeb.types import PROPERTIES, Case, Edit, LanguagePair, Skipped
+from xkeb.types import PROPERTIES, Case, Direction, Edit, Missing, Skipped
 from xkeb.utils.hashing import digest_file
 
 
@@ -29,8 +28,9 @@ class TestRecords:
 
     paths: tuple[Path, ...]
     sides: Mapping[str, Mapping[str, ParallelRecord]]
-    """By case id and language."""
-    skipped: tuple[Skipped, ...] = ()
+    """By case id and language. A language is absent where its file has no such record."""
+    questions: Mapping[str, str] = field(default_factory=dict)
+    """By case id, the question by which the records of several files were joined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class ParallelRecords(Dataset):
         elif file.endswith(".json"):
             read_records(path)
 
-    def registered_hashes(self, pair: LanguagePair) -> frozenset[str]:
+    def registered_hashes(self, pair: Direction) -> frozenset[str]:
         stated = {download.file: download.sha256 for download in self.downloads}
         hashes = [stated.get(file) for file in self.test_files(pair.languages)]
         return frozenset([joint_hash([sha256 for sha256 in hashes if sha256])] if all(hashes) else [])
@@ -96,21 +96,36 @@ class ParallelRecords(Dataset):
             return TestRecords((path,), {str(i): one for i, one in enumerate(sides)})
         codes = [code for code in languages if code != self.pivot] or [self._any(data_dir)]
         paths = tuple(self.find(file, data_dir) for file in self.test_files(codes))
-        parts = [read_test(path, (self.pivot, code), self.keys) for path, code in zip(paths, codes, strict=True)]
-        return _joined(self.pivot, paths, parts)
+        parts = {code: read_test(path, (self.pivot, code), self.keys) for path, code in zip(paths, codes, strict=True)}
+        return _joined(self.pivot, paths, parts, every=languages[0] == self.pivot)
 
-    def test(self, pair: LanguagePair, data_dir: Path | None = None) -> Split:
-        """Seven probes a case, in both languages but for reliability."""
+    def test(self, pair: Direction, data_dir: Path | None = None) -> Split:
+        """A probe of the edit, and three in each language."""
         records = self.records(pair.languages, data_dir)
-        cases, skipped = [], list(records.skipped)
+        cases: list[Case] = []
+        unjoined: list[Skipped] = []
+        empty: list[Skipped] = []
+        missing: list[Missing] = []
         for case_id, sides in records.sides.items():
-            problem = next((f"{code}: empty {name}" for code in pair.languages if (name := sides[code].empty())), None)
-            if problem:
-                skipped.append(Skipped(case_id, problem))
-            else:
-                cases.append(_case(case_id, pair, sides))
+            problems = {code: why for code in pair.languages if (why := self._problem(records, case_id, code))}
+            if pair.source in problems or len(problems) == len(pair.targets):
+                absent = [why for code, why in problems.items() if code not in sides]
+                reason = next(iter([*absent, *problems.values()]))
+                (unjoined if absent else empty).append(Skipped(case_id, reason))
+                continue
+            missing += [Missing(case_id, code, why) for code, why in problems.items()]
+            whole = {code: side for code, side in sides.items() if code not in problems}
+            cases.append(_case(case_id, pair, whole, self.pivot))
         sha256 = joint_hash([digest_file(path) for path in records.paths])
-        return Split(records.paths[0], sha256, tuple(cases), tuple(skipped))
+        return Split(records.paths[0], sha256, tuple(cases), (*unjoined, *empty), tuple(missing))
+
+    def _problem(self, records: TestRecords, case_id: str, language: str) -> str | None:
+        """Why a case can't be asked in a language; None where it can."""
+        side = records.sides[case_id].get(language)
+        if side is not None:
+            return f"{language}: empty {name}" if (name := side.empty()) else None
+        (file,) = self.test_files([language])
+        return f"{Path(file).name} has no record with the {self.pivot} question {records.questions[case_id]!r}"
 
     def training(self, language: str, data_dir: Path | None = None) -> Split:
         self._check_languages([language])
@@ -154,9 +169,9 @@ class ParallelRecords(Dataset):
                 missing += self.test_files([code])
                 continue
             pivot = self.pivot or code
-            questions = tuple(sides[pivot].src for sides in records.sides.values()) if self.pivot else ()
+            shared = tuple(_record_texts(sides[pivot], None) for sides in records.sides.values()) if self.pivot else ()
             rows = [_record_texts(sides[code], sides.get(pivot)) for sides in records.sides.values()]
-            parts.append(SplitTexts("test", code, records.paths[0], rows, questions))
+            parts.append(SplitTexts("test", code, records.paths[0], rows, shared))
         if not parts:
             self.records(self.languages[:1], data_dir)  # raises, and says where it looked
         return parts, list(dict.fromkeys(missing))
@@ -192,25 +207,32 @@ def _facts(path: Path, language: str) -> Split:
 
 
 def _joined(
-    pivot: str, paths: tuple[Path, ...], parts: Sequence[Sequence[Mapping[str, ParallelRecord]]]
+    pivot: str, paths: tuple[Path, ...], parts: Mapping[str, Sequence[Mapping[str, ParallelRecord]]], *, every: bool
 ) -> TestRecords:
-    """Records of several files put together by the pivot's question; the ids are places in the first file.
+    """Records of several files put together by the pivot's question. The ids are places in the first file.
+
+    Args:
+        parts: by language, the records of its file.
+        every: take records that the first file lacks, too; such a one is called by the first language that has it, and its
+            place there.
 
     Raises:
         RequestError: a file asks the same twice, so that it isn't known which record is meant.
     """
     if len(parts) == 1:
-        return TestRecords(paths, {str(i): sides for i, sides in enumerate(parts[0])})
-    lookups = [_by_question(pivot, path, part) for path, part in zip(paths, parts, strict=True)]
-    rows: dict[str, Mapping[str, ParallelRecord]] = {}
-    skipped = []
-    for i, question in enumerate(lookups[0]):
-        lacking = next((path for path, part in zip(paths, lookups, strict=True) if question not in part), None)
-        if lacking:
-            skipped.append(Skipped(str(i), f"{lacking.name} has no record with the {pivot} question {question!r}"))
-        else:
-            rows[str(i)] = functools.reduce(lambda one, other: {**one, **other}, (part[question] for part in lookups))
-    return TestRecords(paths, rows, tuple(skipped))
+        (part,) = parts.values()
+        return TestRecords(paths, {str(i): sides for i, sides in enumerate(part)})
+    lookups = [_by_question(pivot, path, part) for path, part in zip(paths, parts.values(), strict=True)]
+    ids: dict[str, str] = {}
+    rows: dict[str, dict[str, ParallelRecord]] = {}
+    for code, lookup in zip(parts, lookups, strict=True):
+        first = lookup is lookups[0]
+        for i, (question, sides) in enumerate(lookup.items()):
+            if first or every or question in ids:
+                row = rows.setdefault(ids.setdefault(question, str(i) if first else f"{code}-{i}"), {})
+                for language, side in sides.items():
+                    row.setdefault(language, side)
+    return TestRecords(paths, rows, {case_id: question for question, case_id in ids.items()})
 
 
 def _by_question(
@@ -225,19 +247,24 @@ def _by_question(
     return records
 
 
-def _case(case_id: str, pair: LanguagePair, sides: Mapping[str, ParallelRecord]) -> Case:
+def _case(case_id: str, pair: Direction, sides: Mapping[str, ParallelRecord], pivot: str | None) -> Case:
+    """A case in the languages of the direction that it has."""
     source = sides[pair.source]
+    languages = [code for code in pair.languages if code in sides]
+    others = [code for code in sides if code != pair.source]
+    if len(pair.targets) > 1 and pivot in others:
+        others = [pivot]  # what every pair of this source has, so that the edit is that of the pair with the pivot
     edit = Edit(
         source.src,
         source.alt,
         pair.source,
         source.subject,
-        translations={code: sides[code].alt for code in pair.languages},
-        questions={code: sides[code].src for code in pair.languages},
-        aliases=tuple(side.subject for code, side in sides.items() if code != pair.source and side.subject),
+        translations={code: sides[code].alt for code in languages},
+        questions={code: sides[code].src for code in languages},
+        aliases=tuple(sides[code].subject for code in others if sides[code].subject),
     )
     probes = [source.probe("reliability", pair.source)]
-    for code in pair.languages:
+    for code in languages:
         probes += [sides[code].probe(name, code) for name in PROPERTIES if name != "reliability"]
     return Case(case_id, edit, tuple(probes))
 

@@ -31,6 +31,7 @@ ISSUE_KINDS = {
     "rephrase equals question": "generality measures nothing that reliability doesn't",
     "true answer as target": "the edit asks for what is listed as true already",
     "misaligned files": "record n of one language is not record n of the other",
+    "unequal sides": "the language that all files have is not the same text in each, so pairs of languages don't ask the same",
 }
 """What can be found, and what it means."""
 
@@ -94,8 +95,8 @@ class SplitTexts:
     language: str
     path: Path
     rows: Sequence[RecordTexts]
-    questions: tuple[str, ...] = ()
-    """The pivot's questions, of a data set that has one: the same in every language."""
+    pivot: tuple[RecordTexts, ...] = ()
+    """The pivot's side of each record, of a data set that has one: the same in every language's file."""
 
     def issue(self, kind: str, record: int | None, field: str, detail: str) -> Issue:
         return Issue(kind, self.split, self.language, record, field, detail)
@@ -165,15 +166,25 @@ def compare_languages(one: SplitTexts, other: SplitTexts) -> Iterator[Issue]:
         detail = f"{one.path.name} has {here:,} records, {other.path.name} {there:,}"
         yield Issue("misaligned files", one.split, languages, None, "", detail)
         return
-    for i, (question, other_question) in enumerate(zip(one.questions, other.questions, strict=True)):
-        if question != other_question:
-            detail = f"{question!r} in {one.path.name}, {other_question!r} in {other.path.name}"
-            yield Issue("misaligned files", one.split, languages, i, "", detail)
+    for i, (side, other_side) in enumerate(zip(one.pivot, other.pivot, strict=True)):
+        for name in _differing(side, other_side):
+            kind, where = ("misaligned files", "") if name == "src" else ("unequal sides", name)
+            text, other_text = (row.subject if name == "subject" else row.texts[name] for row in (side, other_side))
+            detail = f"{text!r} in {one.path.name}, {other_text!r} in {other.path.name}"
+            yield Issue(kind, one.split, languages, i, where, detail)
     if one.split != "test":
         return  # a target is trained on in one language only, so nothing transfers
     for i, (row, twin) in enumerate(zip(one.rows, other.rows, strict=True)):
         if (answer := row.texts["alt"]) and _same(answer, twin.texts["alt"]):
             yield Issue("same answer", one.split, languages, i, "alt", repr(answer))
+
+
+def _differing(side: RecordTexts, other: RecordTexts) -> list[str]:
+    """The fields in which two sides are not letter for letter the same; of two that ask something else, the question alone."""
+    if side.texts["src"] != other.texts["src"]:
+        return ["src"]
+    fields = [name for name, text in side.texts.items() if text != other.texts.get(name)]
+    return [*(["subject"] if side.subject != other.subject else []), *fields]
 
 
 def _same(one: str, other: str) -> bool:

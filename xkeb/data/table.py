@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from xkeb.data.dataset import Dataset, Split
 from xkeb.data.records import TrainingRecord, training_case
 from xkeb.errors import NotHereError, RequestError, one_line, optional_import, unknown
-from xkeb.types import Case, Edit, LanguagePair, Probe, Skipped
+from xkeb.types import Case, Direction, Edit, Missing, Probe, Skipped
 from xkeb.utils.hashing import digest, digest_file
 
 _UPSTREAM = {
@@ -45,7 +45,7 @@ class Columns(BaseModel):
     subject: str | None = None
     """What the fact is about. Methods that edit at the subject need it."""
     rephrase: str | None = None
-    """The question in other words. Where the edit was in the other language, `question` is asked instead if need be."""
+    """The question in other words. Where the edit was in another language, `question` is asked instead if need be."""
     locality_question: str | None = None
     locality_answer: str | None = None
     portability_question: str | None = None
@@ -143,29 +143,31 @@ class TableDataset(Dataset):
     def languages(self) -> tuple[str, ...]:
         return tuple(self.config.columns)
 
-    def test(self, pair: LanguagePair, data_dir: Path | None = None) -> Split:
+    def test(self, pair: Direction, data_dir: Path | None = None) -> Split:
         columns = {code: self.config.columns[code].named() for code in pair.languages}
         aliases = {code: self.config.columns[code].aliases() for code in pair.languages}
         labels = self.config.labels
         named_here = [*columns.values(), *aliases.values(), labels]
         names = [name for named in named_here for name in named.values()]
         rows, sha256 = self._read(self.config.path if self.config.format != "hub" else self.config.split, names)
-        cases, skipped = [], []
+        cases, skipped, missing = [], [], []
         for i, row in enumerate(rows):
             sides = {code: _texts(row, named) for code, named in columns.items()}
-            needed = ((code, key) for code in sides for key in ("question", "answer"))
-            empty = next(((code, key) for code, key in needed if not sides[code][key]), None)
-            if empty:
-                code, key = empty
-                skipped.append(Skipped(str(i), f"{row.place}: {code}: empty {key} (column {columns[code][key]!r})"))
-                continue
-            told = {kind: value for kind, value in _texts(row, labels).items() if value}
-            others = {
-                code: {key: _aliases(row, name, sides[code][key]) for key, name in named.items()}
-                for code, named in aliases.items()
+            problems = {
+                code: f"{row.place}: {why}" for code in sides if (why := _empty(code, sides[code], columns[code]))
             }
-            cases.append(dataclasses.replace(_case(str(i), pair, sides, others), labels=told))
-        return Split(Path(self.config.path), sha256, tuple(cases), tuple(skipped))
+            if pair.source in problems or len(problems) == len(pair.targets):
+                skipped.append(Skipped(str(i), next(iter(problems.values()))))
+                continue
+            missing += [Missing(str(i), code, why) for code, why in problems.items()]
+            told = {kind: value for kind, value in _texts(row, labels).items() if value}
+            whole = {code: side for code, side in sides.items() if code not in problems}
+            others = {
+                code: {key: _aliases(row, name, side[key]) for key, name in aliases[code].items()}
+                for code, side in whole.items()
+            }
+            cases.append(dataclasses.replace(_case(str(i), pair.source, whole, others), labels=told))
+        return Split(Path(self.config.path), sha256, tuple(cases), tuple(skipped), tuple(missing))
 
     def training(self, language: str, data_dir: Path | None = None) -> Split:
         if self.config.training is None:
@@ -232,34 +234,39 @@ def _aliases(row: Row, name: str, answer: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for text in plain if text and text != answer))
 
 
+def _empty(language: str, side: Mapping[str, str], columns: Mapping[str, str]) -> str | None:
+    """What a language of a row lacks to be asked in, with its column; None where it lacks nothing."""
+    key = next((key for key in ("question", "answer") if not side[key]), None)
+    return f"{language}: empty {key} (column {columns[key]!r})" if key else None
+
+
 def _case(
     case_id: str,
-    pair: LanguagePair,
+    source: str,
     sides: Mapping[str, Mapping[str, str]],
     aliases: Mapping[str, Mapping[str, tuple[str, ...]]],
 ) -> Case:
     """A row as a case, with the probes that it has texts for.
 
     Args:
+        sides: by language, the source's first.
         aliases: by language, by the answer that they are of.
     """
-    also = {code: aliases[code].get("answer", ()) for code in pair.languages}
-    source, target = sides[pair.source], sides[pair.target]
-    answers = {code: sides[code]["answer"] for code in pair.languages}
+    also = {code: aliases[code].get("answer", ()) for code in sides}
+    own = sides[source]
+    names = [side.get("subject") for code, side in sides.items() if code != source]
     edit = Edit(
-        source["question"],
-        source["answer"],
-        pair.source,
-        source.get("subject", ""),
-        translations=answers,
-        questions={code: sides[code]["question"] for code in pair.languages},
-        aliases=tuple(text for text in [target.get("subject")] if text),
+        own["question"],
+        own["answer"],
+        source,
+        own.get("subject", ""),
+        translations={code: side["answer"] for code, side in sides.items()},
+        questions={code: side["question"] for code, side in sides.items()},
+        aliases=tuple(text for text in names if text),
     )
-    probes = [Probe("reliability", pair.source, source["question"], source["answer"], aliases=also[pair.source])]
-    again = {pair.source: source.get("rephrase"), pair.target: target.get("rephrase", target["question"])}
-    for code in pair.languages:
-        side = sides[code]
-        if question := again[code]:
+    probes = [Probe("reliability", source, own["question"], own["answer"], aliases=also[source])]
+    for code, side in sides.items():
+        if question := side.get("rephrase", None if code == source else side["question"]):
             probes.append(Probe("generality", code, question, side["answer"], aliases=also[code]))
         if side.get("locality_question") and side["locality_answer"]:
             probes.append(Probe("locality", code, side["locality_question"], side["locality_answer"]))

@@ -40,6 +40,9 @@ class Editor:
     requires: ClassVar[frozenset[Property]] = frozenset()
     """Probes that a training fact must have for it to learn from; it is given no other facts."""
 
+    learns_from_any_text: ClassVar[bool] = False
+    """Whether it only wants text: where a task has no training facts, it is given those that come with the suite."""
+
     def configure(self, spec: ModelSpec) -> Self:
         """A copy with every option filled in that depends on the model. Called again, it changes nothing more.
 

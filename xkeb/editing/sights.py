@@ -22,7 +22,7 @@ def show_edit(edit: Edit, sees: Collection[Sight]) -> Edit:
 
 def show_training(cases: Sequence[Case], sees: Collection[Sight]) -> list[Case]:
     """The training facts without what isn't to be seen: none, or those of the source language, or those with their
-    parallels in the other language."""
+    parallels in the other languages."""
     if not TRAINING & set(sees):
         return []
     if Sight.PARALLEL_TRAINING in sees:

@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from xkeb.estimation.fake_tensors import FakeTensors, copy_fake
+from xkeb.estimation.repeated_layers import LayerCosts
 from xkeb.models.backbone import Backbone
 from xkeb.models.batching import saturating_tokens
 from xkeb.models.memory import activation_budget
@@ -46,6 +47,7 @@ class DryRun:
         name: str = "",
         prompt: PromptStyle = "plain",
         device: torch.device = torch.device("cpu"),  # noqa: B008 - immutable
+        costs: LayerCosts | None = None,
     ) -> None:
         """
         Args:
@@ -53,8 +55,10 @@ class DryRun:
             prompt: how questions are put to it, and to others that it is asked with.
             tokenizer: None for the one that stands beside the skeleton's config, or a guess at the number of tokens.
             device: whose memory counts. The tensors have none anywhere.
+            costs: of layers that are known from other dry runs; this one adds its own.
         """
         self.meter = FakeTensors()
+        self.costs = costs or LayerCosts()
         self.device, self.prompt = device, prompt
         self.backbone = self.load(skeleton, dtype, tokenizer, name)
         self.training: Sequence[Case] = ()
@@ -97,6 +101,7 @@ class DryRun:
             # It would swap fake parameters for others, and can't; here, everything is in one place.
             stack.enter_context(replaced_attribute(nn.Module, "to", lambda module, *_, **__: module))
             stack.enter_context(replaced_attribute(FakeTensor, "__deepcopy__", copy_fake))
+            stack.enter_context(self.costs.used(self.meter, layer_classes(self.backbone)))
             stack.enter_context(self.meter)
             yield
 
@@ -156,6 +161,11 @@ class DryRun:
             return torch.empty(shape, dtype=dtype)
         with _disable_current_modes(), self.meter.fake:
             return torch.empty(shape, dtype=dtype)
+
+
+def layer_classes(backbone: Backbone) -> set[type[nn.Module]]:
+    """Of the decoder's layers."""
+    return {type(backbone.module(backbone.layout.layer(index))) for index in range(backbone.layout.n_layers)}
 
 
 def _shape(value: torch.Tensor) -> torch.Tensor | tuple[torch.Size, torch.dtype]:

@@ -20,6 +20,7 @@ from xkeb.editing.sights import show_edit, show_training
 from xkeb.errors import RequestError
 from xkeb.estimation.dry_run import DryRun
 from xkeb.estimation.meter import Work
+from xkeb.estimation.repeated_layers import LayerCosts
 from xkeb.estimation.speed import Speed
 from xkeb.evaluation.batches import auto_batch, chunks
 from xkeb.evaluation.probing import predict_after, predict_before
@@ -107,6 +108,7 @@ class Estimator:
         *,
         name: str = "",
         prompt: PromptStyle = "plain",
+        costs: LayerCosts | None = None,
     ) -> None:
         """
         Args:
@@ -114,9 +116,10 @@ class Estimator:
             device: whose memory counts. What only stands on the host is left out, where that is another one.
             name: display name of the model.
             prompt: how questions are put to it.
+            costs: of layers, shared with other estimators.
         """
         self.skeleton, self.name, self.dtype, self.tokenizer = skeleton, name, dtype, tokenizer
-        self.prompt = prompt
+        self.prompt, self.costs = prompt, costs or LayerCosts()
         self.device = torch.device(device)
 
     def cost(
@@ -129,7 +132,13 @@ class Estimator:
             batch: cases that are edited together.
         """
         session = DryRun(
-            self.skeleton, self.dtype, self.tokenizer, name=self.name, prompt=self.prompt, device=self.device
+            self.skeleton,
+            self.dtype,
+            self.tokenizer,
+            name=self.name,
+            prompt=self.prompt,
+            device=self.device,
+            costs=self.costs,
         )
         me = copy.deepcopy(editor).configure(session.backbone.spec)  # what it learns here is nothing to edit with
         session.training = show_training(training, me.sees)

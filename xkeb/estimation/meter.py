@@ -7,7 +7,7 @@ import weakref
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -56,6 +56,17 @@ class Work:
         return self + other * -1.0
 
 
+@dataclass(slots=True)
+class Interval:
+    """A part of what a meter saw."""
+
+    work: Work = field(default_factory=Work)
+    peak: int = 0
+    """Most bytes alive at once, beyond those that were alive before."""
+    kept: int = 0
+    """Bytes alive after it, beyond those that were alive before."""
+
+
 class Meter(TorchDispatchMode):
     """While it is entered, keeps the bytes of all tensors that live, by their storages: views and ties count once.
 
@@ -95,6 +106,37 @@ class Meter(TorchDispatchMode):
         self.peaks[self._phase] = max(self.peaks[self._phase], self._peak)
         self.works[self._phase] += self.work - self._before
         self._phase, self._peak, self._before = name, self.live, self.work
+
+    @contextmanager
+    def interval(self) -> Iterator[Interval]:
+        """What happens inside, told when it is over; it counts as ever."""
+        outer, live, work = self._peak, self.live, self.work
+        self._peak = live
+        interval = Interval()
+        try:
+            yield interval
+        finally:
+            interval.work, interval.peak, interval.kept = self.work - work, self._peak - live, self.live - live
+            self._peak = max(outer, self._peak)
+
+    @contextmanager
+    def on_trial(self) -> Iterator[None]:
+        """What happens inside counts for nothing, but for what stays of it."""
+        peak, work = self._peak, self.work
+        try:
+            yield
+        finally:
+            self._peak, self.work = peak, work
+
+    @contextmanager
+    def uncounted(self, work: Work, peak: int) -> Iterator[None]:
+        """What happens inside counts as this work, and as so many bytes that were alive at once; what stays of it is alive."""
+        self._peak = max(self._peak, self.live + peak)
+        total = self.work + work
+        try:
+            yield
+        finally:
+            self.work = total
 
     def disregard(self) -> None:
         """Whatever lives now is never counted."""

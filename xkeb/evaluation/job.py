@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,11 @@ from typing import Any, Literal
 
 from xkeb.data.dataset import Split
 from xkeb.editing.editor import Editor
-from xkeb.errors import RequestError, XkebError
+from xkeb.errors import NotHereError, RequestError, XkebError
 from xkeb.evaluation.config import ModelChoice
 from xkeb.evaluation.measurements import Measurement
 from xkeb.models.skeleton import Skeleton
-from xkeb.tasks.task import Task
+from xkeb.tasks.task import Task, shipped_task
 from xkeb.types import Case, PromptStyle, Sight
 
 PROBE_NAMES: dict[str, str] = {"generality": "a rephrase", "locality": "an unrelated question"}
@@ -67,11 +68,25 @@ class Job:
         """Whether its method learns from training facts. Where the model's skeleton isn't known, that may show only later."""
         return self.editor.needs_training()
 
-    @property
+    @functools.cached_property
     def training_split(self) -> Split:
         """The training facts, as its method may see them."""
-        parallel = Sight.PARALLEL_TRAINING in self.editor.sees
-        return self.task.parallel_training if parallel else self.task.training
+        if Sight.PARALLEL_TRAINING in self.editor.sees:
+            return self.task.parallel_training
+        return shipped_training(self.task.pair.source) if self.borrows_training else self.task.training
+
+    @functools.cached_property
+    def borrows_training(self) -> bool:
+        """Whether its method learns from facts that come with the suite, since the task's data set has none and any text
+        serves. Files that are missing are no reason."""
+        if not (self.editor.learns_from_any_text and self.needs_training):
+            return False
+        try:
+            return not self.task.training.cases
+        except NotHereError:
+            raise
+        except RequestError:
+            return True
 
     def training(self) -> Sequence[Case]:
         """The facts that its method learns from.
@@ -80,6 +95,16 @@ class Job:
             RequestError: there are none.
         """
         return training_facts(self.method, self.editor, self.training_split, self.train_size)
+
+
+@functools.cache
+def shipped_training(language: str) -> Split:
+    """The training facts of a task that comes with the suite: in that language, or else in that of its own edits."""
+    task = shipped_task()
+    try:
+        return task.dataset.training(language)
+    except RequestError:
+        return task.training
 
 
 def training_facts(method: str, editor: Editor, training: Split, size: int | None = None) -> Sequence[Case]:

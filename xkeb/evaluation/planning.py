@@ -24,6 +24,8 @@ from xkeb.tasks.task import Task, expand_groups, load_definitions, load_task
 from xkeb.types import PROMPT_STYLES, Case, PromptStyle
 from xkeb.utils.names import folder_below
 
+ALL = "all"
+"""In the place of methods: every registered one."""
 Purpose = Literal["run", "estimate", "train"]
 """What the jobs are for: ``run`` needs everything; ``estimate`` notes what is missing and writes nothing; ``train`` needs
 training facts only."""
@@ -250,6 +252,13 @@ def _check_names(config: RunConfig) -> None:
     for flag, values in (("--tasks", config.tasks), ("--model", config.models), ("--metrics", metrics)):
         if not values:
             raise RequestError(f"{flag} names nothing.")
+    if config.methods is not None and not config.methods:
+        raise RequestError("--methods names nothing; without it, the paper's methods run.")
+    if config.methods is not None and ALL in config.methods and len(config.methods) > 1:
+        others = ", ".join(name for name in config.methods if name != ALL)
+        raise RequestError(f"--methods all runs every method; leave out {others}, or leave out all.")
+    if config.data_dir is not None and not Path(config.data_dir).expanduser().is_dir():
+        raise RequestError(f"There is no folder {config.data_dir}, which --data-dir names.")
     for metric in metrics:
         get_plugins().metrics.get(metric)
     get_plugins().executors.entry(config.executor)
@@ -293,7 +302,7 @@ def _methods(config: RunConfig, loader: BackboneLoader) -> list[str]:
         suggested = loader.methods if isinstance(loader, SuggestingLoader) else registry
         names = [name for name in suggested if suggested is not registry or editor_class(name).in_paper]
         return names if PAPER not in config.protocols else [editor_class(name).released_as or name for name in names]
-    if list(config.methods) == ["all"]:
+    if list(config.methods) == [ALL]:
         return list(registry)
     return list(dict.fromkeys(config.methods))
 

@@ -7,19 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from xkeb.errors import RequestError
+from xkeb.evaluation.kept import KeptResult, with_settings, write_anew
 from xkeb.evaluation.protocols import GenerateProtocol, load_protocol
 from xkeb.evaluation.protocols.sentences import Cut, cut_answer
 from xkeb.registry.manager import get_plugins
 from xkeb.results.answers import EXACT, elsewhere, has_reverted, kept_answers, kept_second, measured
 from xkeb.results.blank import says_nothing
-from xkeb.results.environment import describe_environment, today
-from xkeb.results.journal import Journal
-from xkeb.results.reader import find_result_files, read_stored
-from xkeb.results.schema import CASES, CaseRecord, ProbeRecord, Result, SecondRecord, comparable_group
-from xkeb.results.statistics import blank_scores, mean_scores, slice_scores
+from xkeb.results.reader import find_result_files
+from xkeb.results.schema import CaseRecord, ProbeRecord, Result, SecondRecord
+from xkeb.results.verdicts import JUDGE, with_verdicts
 from xkeb.tasks.asked import GENERATE
 from xkeb.types import Around, Language, Metric, Prediction
 
@@ -64,46 +61,30 @@ def _cut(protocol_args: Mapping[str, Any]) -> Cut | None:
 
 
 def _rescore(file: Path, output: Path, rules: Rules, command: str) -> Result:
-    stored = read_stored(file)
-    if stored.problems or stored.result is None:
-        raise RequestError(f"{file}: {stored.problems[0]}.")
-    result = stored.result
+    kept = KeptResult.read(file)
+    result = kept.result
     names = list(result.metrics if rules.metrics is None else rules.metrics)
-    measures = {name: get_plugins().metrics.get(name) for name in names}
+    measures = {name: get_plugins().metrics.get(name) for name in names if name != JUDGE}
     if rules.cut is not None:
         _check_cut(file, result, measures, rules.cut)
-    new = _with_settings(result, names, rules.cut)
-    folder = output / result.task.name / result.model.name / file.parent.name
-    if folder.resolve() == file.parent.resolve():
-        raise RequestError(f"{folder} holds the result itself; name another folder with --output.")
-    lines = [_line(case, measures, new, rules.cut) for case in stored.cases.values()]
-    with Journal(folder / CASES, CaseRecord, new.settings, overwrite=True) as journal:
-        for line in lines:
-            journal.append(line)
-    by_id = {line.case_id: line for line in lines}
-    ran = [by_id[case_id] for case_id in result.case_ids]
-    new = new.model_copy(
-        update={
-            "scores": mean_scores(ran),
-            "scores_before": mean_scores(ran, "scores_before"),
-            "slices": slice_scores(ran),
-            "slices_before": slice_scores(ran, "scores_before"),
-            "second_turn": mean_scores(ran, "second_turn"),
-            "blank": blank_scores(ran),
-            "command": command,
-            "environment": _environment(result),
-        }
-    )
-    new.save(folder)
-    return new
+    if JUDGE in names:
+        _check_verdicts(kept, rules.cut)
+    args = dict(result.protocol_args) | ({} if rules.cut is None else {"cut": rules.cut})
+    new = with_settings(result, names, args)
+    folder = kept.folder_below(output)
+    lines = [_line(case, measures, new, rules.cut) for case in kept.cases.values()]
+    return write_anew(folder, new, lines, command)
 
 
-def _environment(result: Result) -> dict[str, Any]:
-    """Of the answers, with the versions by which the intervals were resampled now, and the command that made the answers."""
-    stated = result.environment.get("packages")
-    here = describe_environment(torch.device("cpu"))["packages"]
-    packages = {**(stated if isinstance(stated, dict) else {}), **{name: here[name] for name in ("numpy", "scipy")}}
-    return {**result.environment, "packages": packages, "answered_by": result.command, "rescored": today()}
+def _check_verdicts(kept: KeptResult, cut: Cut | None) -> None:
+    """Refuses verdicts that nobody gave."""
+    if kept.result.judge is None:
+        raise RequestError(f"{kept.file} has no verdicts of a judge: xkeb judge asks for them.")
+    if cut is not None:
+        raise RequestError(
+            f"The verdicts of {kept.file} are on its answers as they were cut: name metrics without {JUDGE!r}, "
+            "and give the new result to xkeb judge."
+        )
 
 
 def _check_cut(file: Path, result: Result, measures: Mapping[str, Metric], cut: Cut) -> None:
@@ -122,15 +103,12 @@ def _check_cut(file: Path, result: Result, measures: Mapping[str, Metric], cut: 
             )
 
 
-def _with_settings(result: Result, metrics: Sequence[str], cut: Cut | None) -> Result:
-    args = dict(result.protocol_args) | ({} if cut is None else {"cut": cut})
-    new = result.model_copy(update={"metrics": list(metrics), "protocol_args": args})
-    settings = new.run_settings()
-    return new.model_copy(update={"settings": settings.sha256, "comparable_group": comparable_group(settings)})
-
-
 def _line(case: CaseRecord, measures: Mapping[str, Metric], result: Result, cut: Cut | None) -> CaseRecord:
     probes = [_probe(probe, elsewhere(probe, case.probes), measures, cut) for probe in case.probes]
+    if JUDGE in result.metrics:
+        probes = [with_verdicts(probe, probe.judged) if probe.judged else probe for probe in probes]
+    else:
+        probes = [probe.model_copy(update={"judged": None}) for probe in probes]
     return case.model_copy(update={"probes": probes, "settings": result.settings})
 
 

@@ -10,10 +10,12 @@ from xkeb.evaluation.batches import auto_batch, chunks, run_in_batches
 from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.events import RunObserver
 from xkeb.evaluation.job import Job
+from xkeb.evaluation.settings import missing_languages
 from xkeb.evaluation.timing import PhaseTimer
 from xkeb.evaluation.worker import Answers, Batch, JobWorker
 from xkeb.models.backbone import Backbone
 from xkeb.models.memory import retain_freed_memory
+from xkeb.results.crossing import crossing_scores
 from xkeb.results.environment import describe_environment, peak_memory, today
 from xkeb.results.journal import Journal
 from xkeb.results.schema import (
@@ -166,7 +168,9 @@ class JobRunner:
             slices_before=slice_scores(ran, "scores_before"),
             second_turn=mean_scores(ran, "second_turn"),
             blank=blank_scores(ran),
+            crossing=crossing_scores(ran, settings.task.direction, settings.protocol),
             skipped=[SkippedRecord(case_id=case_id, reason=reason) for case_id, reason in skipped],
+            missing=missing_languages(job.task, ran),
             case_ids=[record.case_id for record in ran],
             timing=self._timing(number, ran),
             environment={**describe_environment(backbone.device), "date": today()},

@@ -8,7 +8,16 @@ from xkeb.editing.editor import Editor, options_of
 from xkeb.evaluation.job import Job
 from xkeb.evaluation.protocols import Protocol
 from xkeb.models.backbone import Backbone
-from xkeb.results.schema import DatasetRecord, MethodRecord, ModelSettings, RunSettings, TaskSettings
+from xkeb.results.schema import (
+    CaseRecord,
+    DatasetRecord,
+    MethodRecord,
+    MissingRecord,
+    ModelSettings,
+    RunSettings,
+    TaskSettings,
+)
+from xkeb.tasks.task import Task
 from xkeb.utils.secrets import without_secrets
 
 
@@ -57,9 +66,27 @@ def method_record(job: Job, editor: Editor) -> MethodRecord:
 def _task(job: Job) -> TaskSettings:
     task = job.task
     dataset = DatasetRecord(name=task.dataset.name, sha256=task.test.sha256)
+    targets = list(task.pair.targets)
     return TaskSettings(
-        name=task.name, version=task.version, source=task.pair.source, target=task.pair.target, dataset=dataset
+        name=task.name,
+        version=task.version,
+        source=task.pair.source,
+        target=targets[0] if len(targets) == 1 else None,
+        targets=targets if len(targets) > 1 else None,
+        dataset=dataset,
     )
+
+
+def missing_languages(task: Task, ran: Sequence[CaseRecord]) -> list[MissingRecord] | None:
+    """The languages that cases of a task with several targets lack; None of a pair of languages."""
+    if len(task.pair.targets) < 2:
+        return None
+    case_ids = {record.case_id for record in ran}
+    return [
+        MissingRecord(case_id=one.case_id, language=one.language, reason=one.reason)
+        for one in task.test.missing
+        if one.case_id in case_ids
+    ]
 
 
 def _model(job: Job, backbone: Backbone) -> ModelSettings:

@@ -54,6 +54,11 @@ def make_loader(name: str, **model_args: Any) -> BackboneLoader:
     Raises:
         RequestError: an unknown name or option.
     """
+    if "/" in name and name not in get_plugins().models:
+        raise RequestError(
+            f"Unknown model {name!r}: a folder, or a repository of the hub, is an option of a model (xkeb ls models): "
+            f"--model-args path={name}."
+        )
     loader: BackboneLoader = build_with_options("model", name, get_plugins().models.get(name), model_args)
     return loader
 

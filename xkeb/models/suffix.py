@@ -28,6 +28,12 @@ class _Prefix:
         """
         self.layers, self.rows = layers, rows
 
+    @property
+    def signature(self) -> tuple[Any, ...] | None:
+        """What a layer's work with it depends on, where only shapes count; None where that is not the same in all layers."""
+        shapes = {(keys.shape, values.shape, keys.dtype) for keys, values in self.layers}
+        return None if len(shapes) > 1 else (*shapes, None if self.rows is None else self.rows.shape)
+
     def update(
         self, keys: torch.Tensor, values: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:

@@ -15,6 +15,18 @@ from xkeb.errors import RequestError, unknown
 from xkeb.utils.secrets import HIDDEN, is_secret
 from xkeb.utils.yaml_files import AbsurdYamlError, load_yaml
 
+CALLED_ELSEWHERE = {
+    "pretrained": "path",
+    "model_name": "path",
+    "model_name_or_path": "path",
+    "checkpoint": "path",
+    "learning_rate": "lr",
+    "num_steps": "steps",
+    "n_steps": "steps",
+    "num_train_steps": "steps",
+}
+"""What other suites and trainers call an option that is here by another name."""
+
 
 def build_with_options(kind: str, name: str, cls: type[Any], options: Mapping[str, Any]) -> Any:
     """``cls(**options)``, with each name looked up and each value converted to the field's type.
@@ -22,11 +34,14 @@ def build_with_options(kind: str, name: str, cls: type[Any], options: Mapping[st
     Raises:
         RequestError: a misspelt option (with the nearest name) or a value of another type.
     """
-    hints = typing.get_type_hints(cls) if dataclasses.is_dataclass(cls) else typing.get_type_hints(cls.__init__)
+    hints = typing.get_type_hints(cls if dataclasses.is_dataclass(cls) else cls.__init__, include_extras=True)
     names = [parameter for parameter in inspect.signature(cls).parameters if not parameter.startswith("_")]
     values = {}
     for option, value in options.items():
         if option not in names:
+            meant = CALLED_ELSEWHERE.get(option.casefold())
+            if meant in names:
+                raise RequestError(f"Unknown option of {kind} {name!r}: {option!r}: it is called {meant!r} here.")
             raise unknown(f"option of {kind} {name!r}:", option, names)
         try:
             adapter: TypeAdapter[Any] = TypeAdapter(

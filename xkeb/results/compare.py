@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from xkeb.results.sides import (
     Pairs,
     Side,
     in_slice,
+    judge_of,
     metrics_of,
     open_side,
     pair_questions,
@@ -71,7 +73,13 @@ class Comparison:
 
 
 def compare_results(
-    a: Path, b: Path, *, cases: int = 5, points: float | None = None, within: str | None = None
+    a: Path,
+    b: Path,
+    *,
+    cases: int = 5,
+    points: float | None = None,
+    within: str | None = None,
+    chosen: Sequence[str] | None = None,
 ) -> Comparison:
     """Compares two results.
 
@@ -80,6 +88,7 @@ def compare_results(
         cases: how many of those that changed most to keep.
         points: the difference, times 100, whose number of records is to be worked out for each row.
         within: a slice, ``KIND=VALUE``: only its cases.
+        chosen: metrics, the one that cases are ordered by first. None: all that both measured.
 
     Raises:
         RequestError: one of them can't be read, they aren't of one comparable group, they share no case or no metric, or a
@@ -92,7 +101,7 @@ def compare_results(
     first, second = (in_slice(open_side(path), within) for path in (a, b))
     check_comparable(first.result, second.result)
     pairs = pair_questions(first, second)
-    metrics = shared_metrics(first, second)
+    metrics = shared_metrics(first, second, chosen)
     return Comparison(
         first,
         second,
@@ -115,6 +124,8 @@ def _warnings(a: Side, b: Side, pairs: Pairs) -> list[str]:
         ],
         "metrics": [", ".join(sorted(metrics_of(side))) for side in (a, b)],
     }
+    if a.result.judge and b.result.judge:
+        facts["judge, whose verdicts are left out"] = [judge_of(side) for side in (a, b)]
     sentences = [
         f"They differ in {name}: {', and '.join(map(printable, stated))}."
         for name, stated in facts.items()

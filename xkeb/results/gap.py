@@ -14,6 +14,7 @@ from xkeb.results.compare import Changed, changed_cases
 from xkeb.results.differences import Paired, Place
 from xkeb.results.group import Across, group_differences, in_words
 from xkeb.results.sides import Pairs, Side, in_slice, open_side, pair_questions, paired_samples, shared_metrics
+from xkeb.results.slices import parts_of
 from xkeb.results.spread import Sample, spreads_of
 from xkeb.results.statistics import MOST_VALUES
 
@@ -65,7 +66,15 @@ class Gap:
     """Those where the two differ most."""
 
 
-def find_gap(a: Path, b: Path, across: Across, *, cases: int = 5, within: str | None = None) -> Gap:
+def find_gap(
+    a: Path,
+    b: Path,
+    across: Across,
+    *,
+    cases: int = 5,
+    within: str | None = None,
+    chosen: Sequence[str] | None = None,
+) -> Gap:
     """The gap between two results of one method on one model.
 
     Args:
@@ -73,6 +82,7 @@ def find_gap(a: Path, b: Path, across: Across, *, cases: int = 5, within: str | 
         across: what they differ in.
         cases: how many of those where they differ most to keep.
         within: a slice, ``KIND=VALUE``: only its cases. Without it, all cases and then those of each slice that A tells.
+        chosen: metrics, the one that cases are ordered by first. None: all that both measured.
 
     Raises:
         RequestError: one of them can't be read, they differ in something else too, or not in that, or they share no case or no
@@ -83,7 +93,7 @@ def find_gap(a: Path, b: Path, across: Across, *, cases: int = 5, within: str | 
     first, second = (in_slice(open_side(path), within) for path in (a, b))
     differences = _check(first, second, across)
     pairs = pair_questions(first, second)
-    metrics = shared_metrics(first, second)
+    metrics = shared_metrics(first, second, chosen)
     parts = [_part(first, pairs, metrics, within)]
     if within is None:
         parts += [_part(first, chosen, metrics, name) for name, chosen in _slices(first, pairs)]
@@ -132,11 +142,14 @@ def _slices(a: Side, pairs: Pairs) -> list[tuple[str, Pairs]]:
     """The shared cases of each slice, of the kinds that tell them apart."""
     found: list[tuple[str, Pairs]] = []
     for kind in sorted({kind for case_id in pairs for kind in a.cases[case_id].slices}):
-        values = sorted({value for case_id in pairs if (value := a.cases[case_id].slices.get(kind)) is not None})
-        if 2 <= len(values) <= MOST_VALUES:
-            for value in values:
-                chosen = {i: matches for i, matches in pairs.items() if a.cases[i].slices.get(kind) == value}
-                found.append((f"{kind}={value}", chosen))
+        parts: dict[str, Pairs] = {}
+        for case_id, matches in pairs.items():
+            for value, part in parts_of(a.cases[case_id], kind).items():
+                inside = {id(probe) for probe in part.probes}
+                if those := [(x, y) for x, y in matches if id(x) in inside]:
+                    parts.setdefault(value, {})[case_id] = those
+        if 2 <= len(parts) <= MOST_VALUES:
+            found += [(f"{kind}={value}", parts[value]) for value in sorted(parts)]
     return found
 
 

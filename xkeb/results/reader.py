@@ -45,6 +45,24 @@ def find_result_files(path: Path) -> list[Path]:
     return files
 
 
+def open_result(path: Path) -> tuple[Path, Result, dict[str, CaseRecord]]:
+    """The one result in a folder, or the file itself, with the cases behind its scores.
+
+    Raises:
+        RequestError: there is none, there are several, or it can't be read whole.
+    """
+    files = find_result_files(path)
+    if len(files) > 1:
+        raise RequestError(f"{path} holds {len(files)} results; name one, such as {files[0].parent}.")
+    content = read_stored(files[0])
+    if content.problems or content.result is None:
+        raise RequestError(f"{files[0]}: {content.problems[0]}.")
+    missing = [case_id for case_id in content.result.case_ids if case_id not in content.cases]
+    if missing:
+        raise RequestError(f"{files[0]}: case {missing[0]!r} is missing from cases.jsonl.")
+    return files[0], content.result, {case_id: content.cases[case_id] for case_id in content.result.case_ids}
+
+
 def read_stored(path: Path) -> StoredResult:
     """Reads both files, whatever is in them; what is wrong stands in `problems`."""
     stored = StoredResult(path)

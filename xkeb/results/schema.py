@@ -7,15 +7,25 @@ documentation is made from them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    ValidationInfo,
+    model_serializer,
+    model_validator,
+)
 
 from xkeb.errors import RequestError
 from xkeb.results.untrusted import UnreadableError, inline, load_json, quoted
-from xkeb.types import Prediction, PromptStyle, Property, Sight
+from xkeb.types import Direction, LanguagePair, Prediction, PromptStyle, Property, Sight
 from xkeb.utils.files import write_atomically
 from xkeb.utils.hashing import digest
 from xkeb.utils.names import is_name
@@ -23,11 +33,12 @@ from xkeb.utils.names import is_name
 SCHEMA_VERSION = 6
 """Of result.json. 2 brought `seed`, `metrics` and the phases of `timing`; 3 what a model is beside its registered name,
 what a method may see, and which cases were selected; 4 the options of a protocol, `n_clusters` of a score, and errors and
-intervals over clusters; 5 `prompt`, `regime`, `comparable_group`, the slices, and blank answers apart from locality; 6
+intervals over clusters; 5 `prompt`, `regime`, `comparable_group`, the slices, blank answers apart from locality, `judge`; 6
 `scorer` and the second turn of free answers."""
 LINES_VERSION = 5
-"""Of a line of cases.jsonl and before.jsonl; 5 brought `raw` and `chain`. A part of their settings, unlike the version of
-result.json, which can be made again from the lines. A field that may be left out (`aliases`, `second`) needs no new one."""
+"""Of a line of cases.jsonl and before.jsonl; 5 brought `raw`, `judged` and `chain`. A part of their settings, unlike the
+version of result.json, which can be made again from the lines. A field that may be left out (`aliases`, `second`) needs no new
+one."""
 RESULT, CASES, BASELINE = "result.json", "cases.jsonl", "before.jsonl"
 """The files: of a result, of its cases, and of the model's answers before any edit."""
 
@@ -57,6 +68,13 @@ HEADLINES: Mapping[str, tuple[str, str]] = {
 }
 """The two metrics that a protocol's tables call F1 and EM. The paper's F1 is the product of precision and recall; free answers
 are compared in the language's own units, whatever their spelling."""
+
+
+def headline_metrics(protocol: str, measured: Sequence[str]) -> list[str]:
+    """The metrics that a protocol's tables show, as far as they were measured; all that were, where neither was."""
+    return [name for name in HEADLINES.get(protocol, ()) if name in measured] or list(measured)
+
+
 Regime = Literal["single"]
 """How many edits are made before the questions: one."""
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -72,6 +90,17 @@ class Record(BaseModel):
     )  # fmt: skip
 
 
+class Sparse(Record):
+    """Leaves some keys out of the file where they have nothing to say."""
+
+    omitted: ClassVar[frozenset[str]]
+    """Those keys; they are None then. A result of two languages has none of what several need."""
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in dump(self).items() if value is not None or key not in self.omitted}
+
+
 class DatasetRecord(Record):
     name: Name
     sha256: Sha256
@@ -83,14 +112,30 @@ class CountedDatasetRecord(DatasetRecord):
     """Cases of this run, those that the method skipped included."""
 
 
-class TaskSettings(Record):
+class TaskSettings(Sparse):
+    omitted: ClassVar[frozenset[str]] = frozenset({"target", "targets"})
     name: Name
     version: Annotated[int, Field(ge=1)]
     source: Name
     """Language of the edits."""
-    target: Name
-    """The other language that is asked in."""
+    target: Name | None = None
+    """The other language that is asked in. Not there where there are several."""
+    targets: Annotated[list[Name], Field(min_length=2)] | None = None
+    """The other languages that are asked in. Not there where there is one."""
     dataset: DatasetRecord
+
+    @model_validator(mode="after")
+    def _check_targets(self) -> Self:
+        if (self.target is None) == (self.targets is None):
+            raise ValueError("should have either a target or targets")
+        return self
+
+    @property
+    def direction(self) -> Direction:
+        """Its languages."""
+        if self.target is not None:
+            return LanguagePair(self.source, self.target)
+        return Direction(self.source, tuple(self.targets or ()))
 
 
 class TaskRecord(TaskSettings):
@@ -162,6 +207,10 @@ def scorer_of(protocol: ProtocolName) -> str:
     return "+".join(HEADLINES[protocol])
 
 
+REVERTED = "reverted"
+"""Stands among the metrics of a second turn: whether an answer that was right is not, when the question is asked again."""
+
+
 def comparable_group(settings: RunSettings | Result) -> str:
     """What two results must share for their numbers to be comparable: task and data, protocol and its rules, prompt, regime,
     and what scores them."""
@@ -199,8 +248,76 @@ class BlankRecord(Record):
     """By metric, locality with them."""
 
 
+class CrossingRecord(Record):
+    """What crosses from the language of the edits to another, over the cases that are asked in both. Times 100."""
+
+    gain: float
+    """Generality in the other language after the edits, less that before them."""
+    gain_source: float
+    """The same in the language of the edits."""
+    transfer: float | None
+    """`gain` in percent of `gain_source`; None where that isn't above 0."""
+    ci95: Annotated[tuple[float, float], Field(strict=False)] | None
+    """Of `transfer`: percentile interval of the cluster bootstrap; None where resamples don't tell one."""
+    both: Score
+    """Mean of the lower of both scores of a case: of `em`, how often a fact holds in both languages at once."""
+
+
+Crossings = dict[str, dict[Name, dict[Name, CrossingRecord]]]
+"""``answers=differ`` or ``all`` -> target language -> metric -> what crosses."""
+
+
+class AgreementRecord(Record):
+    """How often a judge and a metric that compares spellings say the same of answers after the edit."""
+
+    both_right: Count
+    both_wrong: Count
+    judge_only: Count
+    """Answers that only the judge takes for right."""
+    metric_only: Count
+    """Answers that only the metric takes for right."""
+    percent: Percent
+    """Of the answers, those that both take for right, or both for wrong."""
+    kappa: Annotated[float, Field(ge=-1, le=1)] | None
+    """Cohen's: agreement beyond chance. None where chance alone agrees on all, as when all answers are wrong to both."""
+
+
+class JudgeRecord(Record):
+    """The language model that judged free answers (`xkeb judge`)."""
+
+    model: str
+    """Its name at the endpoint."""
+    endpoint: str
+    """Where it was asked."""
+    args: dict[str, Any]
+    """What each request said beside the model and the text, such as the temperature."""
+    prompt: str
+    """The text that it was asked with; ``{record}`` stands for question, reference and answer as JSON."""
+    prompt_sha256: Sha256
+    asked: Count
+    """Different questions to it that this result brought; equal ones are asked once."""
+    cached: Count
+    """Different questions whose verdict was known from before."""
+    blank: Count
+    """Answers that say nothing: wrong, without being asked about."""
+    itself: Count
+    """Answers before the edit to a question of locality, compared with themselves: right, without being asked about."""
+    undecided: dict[str, Count]
+    """Answers without a verdict by reason; they have no score."""
+    agreement: dict[Name, dict[Name, AgreementRecord]]
+    """metric -> language -> agreement, over the answers after the edit that the judge decided."""
+
+
 class SkippedRecord(Record):
     case_id: Name
+    reason: str
+
+
+class MissingRecord(Record):
+    """A language in which a case could not be asked."""
+
+    case_id: Name
+    language: Name
     reason: str
 
 
@@ -233,9 +350,10 @@ class Timing(Record):
     """Of the last run."""
 
 
-class Result(Record):
+class Result(Sparse):
     """result.json: one job, that is a task, a model and a method."""
 
+    omitted: ClassVar[frozenset[str]] = frozenset({"crossing", "missing"})
     schema_version: Literal[6] = 6
     task: TaskRecord
     model: ModelRecord
@@ -269,8 +387,14 @@ class Result(Record):
     first, how many were not again."""
     blank: dict[Name, BlankRecord]
     """By language, what locality leaves out; empty where nothing is left out."""
+    crossing: Crossings | None = None
+    """Of a task with several targets: ``answers=differ`` or ``all`` -> target -> metric -> what crosses to it."""
+    judge: JudgeRecord | None = None
+    """What the metric `judge` rests on, where it was measured."""
     skipped: list[SkippedRecord]
     """The cases that could not be run, and why."""
+    missing: list[MissingRecord] | None = None
+    """Of a task with several targets: languages that cases lack, which are asked in the others."""
     case_ids: list[Name]
     """The cases behind `scores`; the journal may hold more, from a run with a higher limit."""
     timing: Timing
@@ -396,6 +520,21 @@ class SecondRecord(Record):
     """Whether the first answer was right (`exact`) and this one is not; null where the first was not."""
 
 
+class VerdictRecord(Record):
+    """What a judge said of an answer."""
+
+    verdict: Literal["correct", "incorrect", "undecided"]
+    reason: str | None = None
+    """Why there is no verdict, or why nobody was asked."""
+
+
+class JudgedRecord(Record):
+    """The verdicts on both answers to a question."""
+
+    before: VerdictRecord
+    after: VerdictRecord
+
+
 class ProbeRecord(Record):
     property: Property
     language: Name
@@ -415,6 +554,8 @@ class ProbeRecord(Record):
     tokens: Tokens
     raw: RawRecord | None = None
     """All that the model said, where `before` and `after` are cut from it."""
+    judged: JudgedRecord | None = None
+    """What a judge said of `before` and `after`, where one was asked."""
     blank: bool
     """Whether locality is compared with an answer that says nothing: its scores are left out of all means then."""
     second: SecondRecord | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,8 +11,10 @@ from pathlib import Path
 from xkeb.errors import RequestError, unknown
 from xkeb.results.clusters import cluster_of
 from xkeb.results.differences import Paired, Place
-from xkeb.results.reader import find_result_files, read_stored
+from xkeb.results.reader import open_result
 from xkeb.results.schema import CaseRecord, ProbeRecord, Result
+from xkeb.results.slices import part_in, parts_of
+from xkeb.results.verdicts import JUDGE
 from xkeb.types import PROPERTIES
 
 
@@ -34,16 +37,7 @@ def open_side(path: Path) -> Side:
     Raises:
         RequestError: it can't be read, is not one, or lacks a case.
     """
-    files = find_result_files(path)
-    if len(files) > 1:
-        raise RequestError(f"{path} holds {len(files)} results; name one, such as {files[0].parent}.")
-    content = read_stored(files[0])
-    if content.problems or content.result is None:
-        raise RequestError(f"{files[0]}: {content.problems[0]}.")
-    missing = [case_id for case_id in content.result.case_ids if case_id not in content.cases]
-    if missing:
-        raise RequestError(f"{files[0]}: case {missing[0]!r} is missing from cases.jsonl.")
-    return Side(files[0], content.result, {case_id: content.cases[case_id] for case_id in content.result.case_ids})
+    return Side(*open_result(path))
 
 
 def in_slice(side: Side, within: str | None) -> Side:
@@ -54,11 +48,11 @@ def in_slice(side: Side, within: str | None) -> Side:
     """
     if within is None:
         return side
-    there = sorted({f"{kind}={value}" for case in side.cases.values() for kind, value in case.slices.items()})
-    if within not in there:
-        raise unknown(f"slice of {side.path}:", within, there)
-    kind, _, value = within.partition("=")
-    chosen = {case_id: case for case_id, case in side.cases.items() if case.slices.get(kind) == value}
+    chosen = {case_id: part for case_id, case in side.cases.items() if (part := part_in(case, within))}
+    if not chosen:
+        cases = side.cases.values()
+        there = {f"{kind}={value}" for case in cases for kind in case.slices for value in parts_of(case, kind)}
+        raise unknown(f"slice of {side.path}:", within, sorted(there))
     return replace(side, cases=chosen)
 
 
@@ -94,17 +88,32 @@ def _question(probe: ProbeRecord) -> tuple[str, str, str, str]:
     return (probe.property, probe.language, probe.prompt, probe.reference)
 
 
-def shared_metrics(a: Side, b: Side) -> tuple[str, ...]:
-    """Those that both were measured in.
+def judge_of(side: Side) -> str:
+    """Whose verdicts a result has, and on which question."""
+    judge = side.result.judge
+    if judge is None:
+        return ""
+    return f"{judge.model} {json.dumps(judge.args, sort_keys=True)}, prompt {judge.prompt_sha256[:12]}…"
+
+
+def shared_metrics(a: Side, b: Side, chosen: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Those that both were measured in; verdicts of two judges are two metrics.
+
+    Args:
+        chosen: only these, in this order. None: all.
 
     Raises:
-        RequestError: there is none.
+        RequestError: there is none, or one that was chosen is not among them.
     """
     first, second = metrics_of(a), metrics_of(b)
-    shared = tuple(name for name in first if name in second)
+    same_judge = judge_of(a) == judge_of(b)
+    shared = tuple(name for name in first if name in second and (name != JUDGE or same_judge))
     if not shared:
         raise RequestError(f"{a.path} and {b.path} share no metric: {', '.join(first)} and {', '.join(second)}.")
-    return shared
+    for name in chosen or ():
+        if name not in shared:
+            raise unknown("metric of both:", name, shared)
+    return tuple(dict.fromkeys(chosen)) if chosen else shared
 
 
 def paired_samples(a: Side, pairs: Pairs, metrics: Sequence[str]) -> list[tuple[Place, Paired]]:

@@ -121,6 +121,26 @@ def bootstrap_intervals(sums: Floats, sizes: Floats) -> Floats:
     return np.stack([interval.low, interval.high], axis=-1)
 
 
+def ratio_interval(top: Floats, bottom: Floats) -> tuple[float, float] | None:
+    """Cluster bootstrap, percentiles, of the ratio of two sums over the same clusters, both [G].
+
+    None where no resample differs from another, or where one has a bottom that isn't above 0: then the ratio may be anything.
+    """
+    count = len(top)
+    generator = np.random.default_rng(0)
+    sums: list[Floats] = []
+    for start in range(0, RESAMPLES, size := max(1, BATCH // count)):
+        draws = generator.integers(0, count, (min(size, RESAMPLES - start), count))
+        sums.append(np.stack([top[draws].sum(axis=1), bottom[draws].sum(axis=1)]))
+    tops, bottoms = np.concatenate(sums, axis=1)
+    if bottoms.min() <= SAME:
+        return None
+    ratios = tops / bottoms
+    tail = 50 * (1 - LEVEL)
+    low, high = (float(value) for value in np.percentile(ratios, (tail, 100 - tail)))
+    return (low, high) if high - low > SAME else None
+
+
 def agreement_interval(mean: float, n_clusters: int, low: float, high: float) -> tuple[float, float]:
     """Where all clusters have one mean, which no resample can leave: Clopper and Pearson's bound on clusters of another.
 

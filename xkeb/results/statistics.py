@@ -7,14 +7,13 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Literal
 
 from xkeb.results.clusters import cluster_of
-from xkeb.results.schema import BlankRecord, CaseRecord, ProbeRecord, Score, Scores
+from xkeb.results.schema import REVERTED, BlankRecord, CaseRecord, ProbeRecord, Score, Scores
+from xkeb.results.slices import parts_of
 from xkeb.results.spread import Sample, Spread, spreads_of
 from xkeb.types import Property
 
 Key = Literal["scores", "scores_before", "second_turn"]
 """Which scores of a probe: after the edit, before it, or of the answer when it was asked again."""
-REVERTED = "reverted"
-"""Stands among the metrics of a second turn: whether an answer that was right is not, when the question is asked again."""
 MOST_VALUES = 20
 """Of a kind of slices. One with more, such as a relation of its own for each case, is not told."""
 
@@ -59,10 +58,12 @@ def slice_scores(cases: Sequence[CaseRecord], key: Key = "scores") -> dict[str, 
     kinds = {kind for case in ran for kind in case.slices}
     told = {}
     for kind in sorted(kind for kind in kinds if all(kind in case.slices for case in ran)):
-        values = sorted({case.slices[kind] for case in ran})
-        if len(values) <= MOST_VALUES:
-            for value in values:
-                told[f"{kind}={value}"] = mean_scores([case for case in ran if case.slices[kind] == value], key)
+        parts: dict[str, list[CaseRecord]] = {}
+        for case in ran:
+            for value, part in parts_of(case, kind).items():
+                parts.setdefault(value, []).append(part)
+        if len(parts) <= MOST_VALUES:
+            told.update({f"{kind}={value}": mean_scores(parts[value], key) for value in sorted(parts)})
     return told
 
 

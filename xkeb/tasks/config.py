@@ -1,4 +1,4 @@
-"""What may stand in a task's YAML: a task, the same task for several pairs of languages, or a group."""
+"""What may stand in a task's YAML: a task, the same task for several directions, or a group."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from xkeb.data.table import Columns, TableConfig, resolve_paths
 from xkeb.errors import RequestError, unknown
 from xkeb.registry.manager import get_plugins
-from xkeb.types import LanguagePair, PromptStyle
+from xkeb.tasks.directions import WAYS, direction_of, pair_named, why_no_languages
+from xkeb.types import Direction, PromptStyle
 from xkeb.utils.names import EXPECTED, check_folder_name, is_folder_name
 from xkeb.utils.yaml_files import AbsurdYamlError, load_with_node
 
@@ -45,15 +46,32 @@ class TaskFile(_Common):
     """The keys of a task."""
 
     task: FolderName
-    pair: str
-    """Two languages, ``source-target``."""
+    pair: str = ""
+    """Two languages, ``source-target``; or, instead of it, both of the next two."""
+    source: str = ""
+    """The language of the edits."""
+    targets: list[str] = Field(default_factory=list)
+    """The other languages that every edit's questions are asked in."""
+
+    @property
+    def direction(self) -> Direction:
+        """Its languages.
+
+        Raises:
+            RequestError: one is unknown, is named twice, or there are none.
+        """
+        return pair_named(self.pair) if self.pair else direction_of(self.source, self.targets)
 
 
 class FamilyFile(_Common):
-    """The keys of a task that is there once for each of several pairs. In its `task` and `description`, ``{source}`` and
-    ``{target}`` stand for the codes of a pair's languages, ``{source_name}`` and ``{target_name}`` for their names."""
+    """The keys of a task that is there once for each of several directions. In its `task` and `description`, ``{source}``
+    stands for the code of the language of the edits and ``{source_name}`` for its name; where it is there for pairs,
+    ``{target}`` and ``{target_name}`` for those of the other."""
 
-    pairs: list[str] = Field(min_length=1)
+    pairs: list[str] = Field(default_factory=list)
+    """A task for each of these pairs."""
+    languages: list[str] = Field(default_factory=list)
+    """Instead of pairs: a task for each of these languages, in which the edits are made; all the others are its targets."""
     group: str = ""
     """A name for all of them together."""
     group_description: str = ""
@@ -80,25 +98,6 @@ class Definition:
         return self.content.task if isinstance(self.content, TaskFile) else self.content.group
 
 
-def pair_named(name: str) -> LanguagePair:
-    """The direction of that name: a registered one, or any two registered languages.
-
-    Raises:
-        RequestError: a language is unknown, or there aren't two.
-        PluginError: two packages claim a language.
-    """
-    plugins = get_plugins()
-    registered = plugins.pairs.get(name) if name in plugins.pairs else None
-    codes = registered.languages if registered else name.split("-")
-    for code in codes:
-        plugins.languages.entry(code)
-    if registered:
-        return registered
-    if len(codes) != 2 or codes[0] == codes[1]:
-        raise RequestError(f"A pair is two languages, source-target; found {name!r}.")
-    return LanguagePair(*codes)
-
-
 def read_definitions(path: Path) -> list[Definition]:
     """The tasks and groups of a file, with its ``include`` resolved and every key checked.
 
@@ -109,11 +108,13 @@ def read_definitions(path: Path) -> list[Definition]:
     if "task" not in values and "group" not in values:
         raise RequestError(f"{path}:1: neither `task` nor `group` is set.")
     model: type[TaskFile | FamilyFile | GroupFile] = TaskFile if "task" in values else GroupFile
-    if "pairs" in values and "task" in values:
+    if {"pairs", "languages"} & values.keys() and "task" in values:
         model = FamilyFile
     for key in values:
         if key not in model.model_fields:
             raise RequestError(f"{lines.get(str(key), f'{path}:1')}: {unknown('key', str(key), model.model_fields)}")
+    if model is not GroupFile and (problem := why_no_languages(values)):
+        raise RequestError(f"{path}:1: {problem}.")
     try:
         content = model.model_validate(values)
     except ValidationError as error:
@@ -128,17 +129,30 @@ def read_definitions(path: Path) -> list[Definition]:
     return [Definition(path, one) for one in contents]
 
 
+def _directions(content: FamilyFile) -> Iterator[tuple[dict[str, Any], Direction]]:
+    """What each task of a family has of its own: the keys that say its languages."""
+    for name in content.pairs:
+        yield {"pair": name}, pair_named(name)
+    for source in content.languages:
+        targets = [code for code in content.languages if code != source]
+        yield {"source": source, "targets": targets}, direction_of(source, targets)
+
+
 def _family(content: FamilyFile, lines: dict[str, str]) -> Iterator[TaskFile | GroupFile]:
     """Its tasks, and the group of them where it has a name."""
+    way = "pairs" if "pairs" in lines else "languages"
+    if not content.pairs and not content.languages:
+        raise RequestError(f"{lines[way]}: {way}: a list of at least one was expected.")
+    try:
+        directions = list(_directions(content))
+    except RequestError as error:
+        raise RequestError(f"{lines[way]}: {error}") from error
     tasks = []
-    for name in content.pairs:
-        try:
-            pair = pair_named(name)
-            places = {"source": pair.source, "target": pair.target}
-            for end in ("source", "target"):
-                places[f"{end}_name"] = get_plugins().languages.get(places[end]).name
-        except RequestError as error:
-            raise RequestError(f"{lines['pairs']}: {error}") from error
+    for keys, direction in directions:
+        places = {"source": direction.source}
+        if content.pairs:
+            places["target"] = direction.targets[0]
+        places |= {f"{end}_name": get_plugins().languages.get(code).name for end, code in places.items()}
         filled = {}
         for key in ("task", "description"):
             try:
@@ -150,12 +164,12 @@ def _family(content: FamilyFile, lines: dict[str, str]) -> Iterator[TaskFile | G
         shared = {"version": content.version, "dataset": content.dataset, "subject": content.subject}
         shared["prompt"] = content.prompt
         try:
-            tasks.append(TaskFile.model_validate({**filled, **shared, "pair": name}))
+            tasks.append(TaskFile.model_validate({**filled, **shared, **keys}))
         except ValidationError as error:
             raise RequestError(f"{lines['task']}: task: {EXPECTED}; not {filled['task']!r}.") from error
     names = [task.task for task in tasks]
     if len(set(names)) < len(names):
-        raise RequestError(f"{lines['task']}: task: {content.task!r} gives several pairs the same name.")
+        raise RequestError(f"{lines['task']}: task: {content.task!r} gives several tasks the same name.")
     yield from tasks
     if content.group:
         if not is_folder_name(content.group):
@@ -200,18 +214,18 @@ def _keys(place: list[str]) -> list[str]:
 
 
 def _check_names(content: TaskFile, lines: dict[str, str]) -> None:
-    pair_line = lines.get("pair") or lines["pairs"]
+    line = next(lines[key] for way in WAYS for key in way[-1:] if key in lines)
     try:
-        pair = pair_named(content.pair)
+        direction = content.direction
     except RequestError as error:
-        raise RequestError(f"{pair_line}: {error}") from error
+        raise RequestError(f"{line}: {error}") from error
     if isinstance(content.dataset, str):
         try:
             get_plugins().datasets.entry(content.dataset)
         except RequestError as error:
             raise RequestError(f"{lines['dataset']}: {error}") from error
     else:
-        for code in pair.languages:
+        for code in direction.languages:
             if code not in content.dataset.columns:
                 where = lines.get("dataset.columns", lines["dataset"])
                 raise RequestError(f"{where}: dataset.columns: no columns for {code!r}.")

@@ -1,21 +1,19 @@
 """Slices: what a case's data tells of it, by which its scores are told apart.
 
-Some cases measure less than others. Where the answer is the same text in both languages, an edit that only trains the model to
+Some cases measure less than others. Where the answer is the same text in two languages, an edit that only trains the model to
 say it crosses over by itself. Of an answer that begins with a digit, teacher forcing gives half away. What occurs among the
 training facts may have been learnt there.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Collection
 
+from xkeb.results.slices import ANSWERS, DIFFER, EQUAL, normal
 from xkeb.types import Case
 
-ANSWERS, DIGIT, TRAINING = "answers", "digit", "training"
-"""The kinds that any case may have; what its data labels (`Case.labels`) are more."""
-HEADLINE = f"{ANSWERS}=differ"
-"""The slice that is told first: cases whose answers differ between the languages."""
+DIGIT, TRAINING = "digit", "training"
+"""The kinds that any case may have, beside ANSWERS; what its data labels (`Case.labels`) are more."""
 
 
 def slices_of(case: Case, trained: Collection[str] | None = None) -> dict[str, str]:
@@ -28,12 +26,7 @@ def slices_of(case: Case, trained: Collection[str] | None = None) -> dict[str, s
     answers = {normal(text) for text in edit.translations.values() if text}
     slices = {DIGIT: "yes" if edit.target.strip()[:1].isdigit() else "no"}
     if len(edit.translations) > 1:
-        slices[ANSWERS] = "differ" if len(answers) > 1 else "equal"
+        slices[ANSWERS] = DIFFER if len(answers) > 1 else EQUAL
     if trained is not None:
         slices[TRAINING] = "yes" if normal(edit.target) in trained else "no"
     return {**case.labels, **slices}
-
-
-def normal(text: str) -> str:
-    """A text without what makes no other answer of it: width, case, and space around it."""
-    return unicodedata.normalize("NFKC", text).casefold().strip()

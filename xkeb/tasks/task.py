@@ -12,9 +12,9 @@ from pathlib import Path
 from xkeb.data.dataset import Dataset, Split, joint_hash
 from xkeb.errors import PluginWarning, RequestError, XkebError, unknown
 from xkeb.registry.manager import get_plugins
-from xkeb.tasks.config import Definition, GroupFile, TaskFile, pair_named, read_definitions
-from xkeb.tasks.slices import normal
-from xkeb.types import Case, Edit, LanguagePair, PromptStyle
+from xkeb.results.slices import normal
+from xkeb.tasks.config import Definition, GroupFile, TaskFile, read_definitions
+from xkeb.types import Case, Direction, Edit, PromptStyle
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Task:
     name: str
     version: int
     dataset: Dataset
-    pair: LanguagePair
+    pair: Direction
+    """Its languages: a pair, or a source with several targets."""
     description: str = ""
     data_dir: Path | None = None
     aligned: bool = False
@@ -45,19 +46,24 @@ class Task:
 
     @functools.cached_property
     def parallel_training(self) -> Split:
-        """The training facts of the source language that the target language has as well, each with its question and answer
-        in both. Facts belong together where their ids are the same.
+        """The training facts of the source language that a target language has as well, each with its question and answer
+        in all languages that it is in. Facts belong together where their ids are the same.
 
         Raises:
-            RequestError: a language has no training facts, or the two share none.
+            RequestError: a language has no training facts, or shares none with the source.
         """
-        source, target = (self.dataset.training(code, self.data_dir) for code in self.pair.languages)
-        others = {case.id: case.edit for case in target.cases}
+        source, *targets = (self.dataset.training(code, self.data_dir) for code in self.pair.languages)
+        ids = {case.id for case in source.cases}
+        others: dict[str, list[Edit]] = {}
+        for target in targets:
+            for case in target.cases:
+                others.setdefault(case.id, []).append(case.edit)
+            if ids.isdisjoint(case.id for case in target.cases):
+                raise RequestError(f"No training fact in {source.path} is in {target.path}, too.")
         cases = tuple(_with_parallel(case, others[case.id]) for case in source.cases if case.id in others)
-        if not cases:
-            raise RequestError(f"No training fact in {source.path} is in {target.path}, too.")
-        sha256 = joint_hash([source.sha256, target.sha256])
-        return Split(source.path, sha256, cases, (*source.skipped, *target.skipped))
+        sha256 = joint_hash([source.sha256, *(target.sha256 for target in targets)])
+        skipped = [*source.skipped, *(one for target in targets for one in target.skipped)]
+        return Split(source.path, sha256, cases, tuple(skipped))
 
     @functools.cached_property
     def trained_answers(self) -> frozenset[str] | None:
@@ -75,15 +81,15 @@ class Task:
         return len(self.test.cases)
 
 
-def _with_parallel(case: Case, other: Edit) -> Case:
-    edit = case.edit
+def _with_parallel(case: Case, others: Sequence[Edit]) -> Case:
+    every = (case.edit, *others)
     return dataclasses.replace(
         case,
         edit=dataclasses.replace(
-            edit,
-            translations={edit.language: edit.target, other.language: other.target},
-            questions={edit.language: edit.prompt, other.language: other.prompt},
-            aliases=tuple(text for text in [other.subject] if text),
+            case.edit,
+            translations={edit.language: edit.target for edit in every},
+            questions={edit.language: edit.prompt for edit in every},
+            aliases=tuple(edit.subject for edit in others if edit.subject),
         ),
     )
 
@@ -121,7 +127,7 @@ def make_task(content: TaskFile, data_dir: Path | None = None) -> Task:
         content.task,
         content.version,
         get_plugins().datasets.get(own) if isinstance(own, str) else own.dataset(),
-        pair_named(content.pair),
+        content.direction,
         content.description,
         data_dir,
         content.subject == "aligned",

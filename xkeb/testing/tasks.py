@@ -70,9 +70,14 @@ def every_case_asks_what_is_measured(place: TaskPlace) -> None:
             f"Probes should be of {', '.join(PROPERTIES)}, in the languages of {pair.name}; "
             f"case {case.id} has {sorted(cells)}.",
         )
+        lacking = {one.language for one in place.task.test.missing if one.case_id == case.id}
         expect(
-            {code for _, code in cells} == set(pair.languages),
-            f"Every case should ask in both languages of {pair.name}; case {case.id} does not.",
+            {code for _, code in cells} == set(pair.languages) - lacking,
+            f"Every case should ask in all languages of {pair.name} that it isn't said to lack; case {case.id} does not.",
+        )
+        expect(
+            lacking < set(pair.targets) or not lacking,
+            f"Every case should ask in a language beside {pair.source}; case {case.id} does not.",
         )
 
 

@@ -19,6 +19,7 @@ from xkeb.models.batching import group_by_length
 from xkeb.models.suffix import SuffixForward
 from xkeb.types import Edit
 from xkeb_plugins.methods.locate.reachability import why_unreachable
+from xkeb_plugins.methods.token_gradients import tokens_for_backward
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +43,10 @@ class KeyValue:
     """[d_in] Mean input of the module over the context prefixes, the empty one among them."""
     bare_key: torch.Tensor
     """[d_in] Its input in the prompt without a prefix."""
+    mean_value: torch.Tensor
+    """[d_out] Mean output of the module over the same prefixes, as the model has it."""
     old_value: torch.Tensor
-    """[d_out] Its output there, as the model has it."""
+    """[d_out] Its output in the prompt without a prefix, as the model has it."""
     new_value: torch.Tensor
     """[d_out] The output wanted there."""
     losses: tuple[float, ...]
@@ -90,12 +93,7 @@ def group_edits(backbone: Backbone, edits: Sequence[Edit], layer: int, rows: int
     """
     texts = [backbone.encode(edit.prompt, edit.target, edit.language).ids for edit in edits]
     tokens = [rows * (len(ids) - 1 - backbone.subject_last(edit)) for ids, edit in zip(texts, edits, strict=True)]
-    layout = backbone.layout
-    # Of a token and a layer: both norms, some of them in float32, what enters and leaves the projections of the attention,
-    # and the MLP's inner states.
-    numbers = 16 * layout.hidden_size + 5 * layout.intermediate_size
-    each = (backbone.n_layers - layer) * numbers * backbone.dtype.itemsize
-    return group_by_length(tokens, backbone.saturating_tokens, most_tokens=backbone.activation_budget // each)
+    return group_by_length(tokens, backbone.saturating_tokens, most_tokens=tokens_for_backward(backbone, layer))
 
 
 def _optimize_group(
@@ -171,8 +169,8 @@ class _Search:
         self.first = torch.tensor([owners.index(i) for i in range(len(edits))], device=device)
         self.module = backbone.module(module)
         self.suffix = SuffixForward(backbone, layer, self.ids, self.sites)
-        self.keys, values = self._at_site()
-        self.old = values[self.first].float()  # (n, d_out) in the bare prompt
+        self.keys, self.values = self._at_site()
+        self.old = self.values[self.first].float()  # (n, d_out) in the bare prompt
         with torch.no_grad():
             drift = torch.tensor(self.drift, device=device)
             self.reference = backbone.logits(self.suffix.base[drift, 0]).float().log_softmax(-1)  # (n, vocabulary)
@@ -260,5 +258,10 @@ class _Search:
         own = [row for row, owner in enumerate(self.owner.tolist()) if owner == i and row != self.drift[i]]
         bare = int(self.first[i])
         return KeyValue(
-            self.keys[own].float().mean(0), self.keys[bare].float(), self.old[i], self.old[i] + delta, tuple(losses)
+            self.keys[own].float().mean(0),
+            self.keys[bare].float(),
+            self.values[own].float().mean(0),
+            self.old[i],
+            self.old[i] + delta,
+            tuple(losses),
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self
 
 import torch
+from pydantic import PositiveInt
 
 from xkeb.editing.changes import LowRankChange
 from xkeb.editing.dry_run import DryRunSession
@@ -74,7 +75,7 @@ class Mend(Editor):
     edit's own question, as in EasyEdit."""
     batch_size: int = 10
     """Training facts of one optimizer step, each edited alone."""
-    steps: int | None = None
+    steps: PositiveInt | None = None
     """Most optimizer steps. None: the tuned number, or 10,000."""
     validate_every: int | None = None
     """Steps from one validation to the next. None: the tuned number, or 100."""

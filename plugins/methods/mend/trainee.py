@@ -14,9 +14,9 @@ from xkeb.models.backbone import Backbone
 from xkeb.models.suffix import SuffixForward
 from xkeb.models.tokenization import Encoded
 from xkeb.types import Case, Property
-from xkeb_plugins.methods.mend.gradient import answer_positions, mean_by_row
 from xkeb_plugins.methods.mend.network import Hypernetworks
 from xkeb_plugins.methods.mend.updates import make_updates
+from xkeb_plugins.methods.token_gradients import answer_positions, mean_by_row
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import torch
+from pydantic import PositiveInt
 
 from xkeb.editing.dry_run import DryRunSession
 from xkeb.editing.editor import Editor, known, options_of
@@ -94,9 +95,9 @@ class Serac(Editor):
     """Of Adam. None: the tuned one, or 1e-5."""
     classifier_lr: float | None = None
     """For the classifier. None: `lr` where that is given, else the tuned one."""
-    steps: int | None = None
+    steps: PositiveInt | None = None
     """Most optimizer steps of each network. None: the tuned number, or 10,000."""
-    classifier_steps: int | None = None
+    classifier_steps: PositiveInt | None = None
     """For the classifier. None: `steps` where that is given, else the tuned number."""
     batch_size: int = 10
     """Training facts that are passed together; to the classifier, each is out of the others' scope."""

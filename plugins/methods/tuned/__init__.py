@@ -21,8 +21,10 @@ def tuned_settings(method: str, spec: ModelSpec) -> dict[str, Any]:
 
 @functools.cache
 def _read(method: str) -> dict[str, dict[str, Any]]:
-    text = (resources.files(__name__) / f"{method}.yaml").read_text(encoding="utf-8")
-    families: dict[str, dict[str, Any]] = _with_tuples(load_yaml(text))
+    file = resources.files(__name__) / f"{method}.yaml"
+    if not file.is_file():
+        return {}
+    families: dict[str, dict[str, Any]] = _with_tuples(load_yaml(file.read_text(encoding="utf-8")))
     return families
 
 

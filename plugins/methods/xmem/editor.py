@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self
 
 import torch
+from pydantic import PositiveInt
 
 from xkeb.editing.changes import ContextChange
 from xkeb.editing.dry_run import DryRunSession
@@ -50,7 +51,7 @@ class CrossLingualMemory(Editor):
     """Of the vectors that the gate compares."""
     facts: int = 2000
     """Training facts that the gate learns from, the first so many. All of the training facts can be shown."""
-    steps: int = 300
+    steps: PositiveInt = 300
     """Most optimizer steps of the gate."""
     lr: float = 2e-3
     """Of Adam."""

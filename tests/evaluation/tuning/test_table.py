@@ -158,7 +158,7 @@ def test_a_point_that_fails_is_a_row_with_its_reason(
             raise ZeroDivisionError
         return real_changes(editor, backbone, edits)
 
-    monkeypatch.setattr("xkeb.evaluation.runner.make_changes", make_changes)
+    monkeypatch.setattr("xkeb.evaluation.worker.make_changes", make_changes)
     output = tmp_path / "out.yaml"
     tuning = tune(config, {"layer": [1, 2, 3, 99]}, output)
     assert tuning.chosen == 1

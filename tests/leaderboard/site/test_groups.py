@@ -98,7 +98,7 @@ def test_each_way_of_asking_has_pictures_of_its_own(tmp_path: Path) -> None:
     page = tmp_path / "site" / "models" / "chinese-llama-2-7b.html"
     titles = [re.sub(r"\s+", " ", text) for text in Page(page).texts if "Transfer gap" in text]
     for way in ("generate", "paper", "teacher forcing"):
-        title = f"Transfer gap: F1 in the language of the edit minus F1 in the other ({way})"
+        title = f"Transfer gap: F1 in the language of the edit minus F1 in another ({way})"
         assert title in titles
     specs = re.findall(r'<script type="application/json" id="(radar[^"]+)">(.*?)</script>', page.read_text("utf-8"))
     for _, spec in specs:

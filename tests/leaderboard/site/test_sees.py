@@ -57,7 +57,7 @@ def test_the_tables_mark_who_was_shown_the_answer_and_nobody_else(site: Path) ->
     }  # fmt: skip
     assert len(large) == 8 + 1  # the paper's IKE: four models, two directions
     assert sorted(row[0] for row in rows if len(row) == 5) == [f"ike-published {MARK}", f"teller {MARK}"]
-    assert f"{MARK} : the method is shown the new answer in the other language, too." in Page(site / "index.html").text
+    assert f"{MARK} : the method is shown the new answer in another language, too." in Page(site / "index.html").text
 
 
 def test_the_data_says_what_each_method_sees(site: Path) -> None:

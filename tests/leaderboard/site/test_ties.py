@@ -26,7 +26,9 @@ CELL: Cell = ("generality", "zh")
 
 def entry(name: str, mean: float | None, **fields: Any) -> Entry:
     scores = {} if mean is None else {CELL: {"f1": PublishedScore(mean)}}
-    made = Entry(name, "reproduced", "t", "en", "zh", "m", name, "teacher_forcing", "t/teacher_forcing", scores, "here")
+    made = Entry(
+        name, "reproduced", "t", "en", ("zh",), "m", name, "teacher_forcing", "t/teacher_forcing", scores, "here"
+    )
     return replace(made, **fields)
 
 

@@ -253,9 +253,10 @@ FREE = (
     "plugin",
     "args",
     "revision",
+    "chain",
 )
 """What a checker can't know: a text or a number of the machine, where the model came from, and the answers that a score
-comes out the same of."""
+comes out the same of. And a checksum, which `write` makes anew: `tests/results/test_chain.py`."""
 
 
 def places(value: Json, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

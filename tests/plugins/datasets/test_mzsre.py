@@ -173,7 +173,7 @@ def test_there_is_a_task_for_each_language_and_direction() -> None:
     for name in [*expand_groups(["mzsre"], known), "mzsre_de2ru"]:
         task = load_task(name)
         source, _, target = name.removeprefix("mzsre_").partition("2")
-        assert (task.pair.source, task.pair.target, task.dataset.name) == (source, target, "mzsre")
+        assert (task.pair.source, task.pair.targets, task.dataset.name) == (source, (target,), "mzsre")
         assert task.aligned
 
 

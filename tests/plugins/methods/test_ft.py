@@ -12,6 +12,7 @@ from transformers.pytorch_utils import Conv1D
 
 import xkeb
 from xkeb.editing.changes import DenseChange
+from xkeb.editing.editor import options_of
 from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
 from xkeb.types import Edit
@@ -150,8 +151,9 @@ def test_the_change_lowers_the_loss_that_it_was_made_for(tiny: Backbone, objecti
         assert after < before - 0.5
 
 
-def test_no_steps_are_no_change(llama: Backbone) -> None:
-    assert not any(delta.any() for delta in tuned(llama, steps=0))
+def test_no_steps_are_refused() -> None:
+    with pytest.raises(RequestError, match="Option 'steps' of method 'ft' can't be 0: Input should be greater than 0"):
+        xkeb.load_editor("ft", steps=0)
 
 
 def test_the_default_layer_stands_as_deep_as_the_papers(llama: Backbone, gemma: Backbone) -> None:
@@ -164,6 +166,26 @@ def test_the_default_layer_stands_as_deep_as_the_papers(llama: Backbone, gemma: 
 def test_a_layer_that_is_not_there_is_refused(llama: Backbone, layer: int) -> None:
     with pytest.raises(RequestError, match=rf"ft\.layer is {layer}; .* layers 0 to 5"):
         xkeb.load_editor("ft", layer=layer).edit(llama, EDITS[:1])
+
+
+def test_ft_m_trains_each_target_token_at_its_own_place(tiny: Backbone) -> None:
+    """Against the plain one; and it is FT with that objective, to the bit."""
+    editor = xkeb.load_editor("ft-m", layer=LAYER, lr=LR, steps=5)
+    theirs = tuned(tiny, steps=5, objective="target_new")
+    for edit, change, same in zip(EDITS, editor.edit(tiny, EDITS), theirs, strict=True):
+        assert isinstance(change, DenseChange)
+        (delta,) = change.deltas().values()
+        assert torch.equal(delta, same)
+        assert error(delta, naive(tiny, edit, "target_new", 5)[0]) < 1e-3
+
+
+def test_ft_m_has_no_other_objective(llama: Backbone) -> None:
+    with pytest.raises(RequestError, match="objective"):
+        xkeb.load_editor("ft-m", objective="prompt_last")
+    editor = xkeb.load_editor("ft-m").configure(llama.spec)
+    assert options_of(editor) == {"layer": 4, "steps": 25, "lr": 5e-4, "norm_constraint": None, "stop_loss": 1e-2}
+    with pytest.raises(RequestError, match=r"ft-m\.layer is 6; .* layers 0 to 5"):
+        xkeb.load_editor("ft-m", layer=6).configure(llama.spec)
 
 
 def test_an_unknown_objective_is_refused() -> None:

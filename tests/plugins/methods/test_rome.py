@@ -56,7 +56,7 @@ def test_key_and_value_are_those_of_a_plain_rome(tiny: Backbone, setting: str) -
     for mine, theirs in zip(found, expected, strict=True):
         assert len(mine.losses) == len(theirs.losses)
         assert mine.losses == pytest.approx(theirs.losses, rel=1e-3)
-        for name in ("key", "bare_key", "old_value", "new_value"):
+        for name in ("key", "bare_key", "mean_value", "old_value", "new_value"):
             assert error(getattr(mine, name), getattr(theirs, name)) < 1e-3, name
         assert error(mine.new_value - mine.old_value, theirs.new_value - theirs.old_value) < 1e-3
     steps = [len(fact.losses) for fact in found]

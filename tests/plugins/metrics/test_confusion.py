@@ -53,6 +53,42 @@ def test_an_alias_is_in_the_language_that_it_is_an_alias_in() -> None:
     assert wrong_language(Prediction("Volkswagen Group", ()), same, chinese, around=around) is NOBODY_KNOWS
 
 
+GOLD = {"en": "the Rhine", "de": "der Rhein", "nl": "de Rijn", "ru": "Рейн", "th": "แม่น้ำไรน์"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "said", "expected"),
+    [
+        ("de", "der Rhein", 0.0),
+        ("de", "the Rhine", 1.0),  # the right fact in English...
+        ("de", "Рейн", 1.0),  # ...or in Russian
+        ("de", "Москва", 1.0),  # no other language's letters
+        ("de", "Wolfsburg", NOBODY_KNOWS),  # it may be English or Dutch
+        ("de", "die Elbe fließt durch Hamburg und Dresden", 0.0),
+        ("de", "de rivier die door de stad stroomt", 1.0),
+        ("th", "แม่น้ำเจ้าพระยา", 0.0),  # nobody else writes so
+        ("th", "Wolfsburg", 1.0),
+        ("th", "Wolfsburg แม่", NOBODY_KNOWS),
+        ("th", "1999", NOBODY_KNOWS),
+    ],
+)
+def test_of_several_languages_any_other_is_the_wrong_one(asked: str, said: str, expected: float | None) -> None:
+    language = get_plugins().languages.get(asked)
+    around = Around(Prediction("", ()), {code: gold for code, gold in GOLD.items() if code != asked})
+    assert wrong_language(Prediction(said, ()), Prediction(GOLD[asked], ()), language, around=around) == expected
+
+
+def test_a_language_with_the_same_answer_is_left_out() -> None:
+    german = get_plugins().languages.get("de")
+    paris = Prediction("Paris", ())
+    for elsewhere_, expected in (
+        ({"en": "Paris", "ru": "Париж"}, 0.0),
+        ({"en": "Paris", "nl": "Parijs"}, 0.0),
+        ({"en": "Paris"}, None),
+    ):
+        assert wrong_language(paris, paris, german, around=Around(paris, elsewhere_)) == expected
+
+
 def test_without_another_language_nothing_can_be_told() -> None:
     english = get_plugins().languages.get("en")
     answer, alone = Prediction("Paris", ()), Around(Prediction("", ()))

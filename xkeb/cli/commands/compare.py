@@ -11,7 +11,7 @@ import click
 
 from xkeb.cli.case_display import show_case, side_data
 from xkeb.cli.echo import complain, say_json
-from xkeb.cli.options import json_option
+from xkeb.cli.options import json_option, split_names
 from xkeb.errors import RequestError
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ POINTS = 2.0
     type=click.Choice(["protocol", "prompt", "regime", "task"]),
     help="Show the gap between two ways of asking, as of one method under two protocols, with each slice.",
 )
+@click.option("--metrics", metavar="M[,M]", help="Only these; cases are ordered by the first.  [default: all of both]")
 @json_option
 def command(
     a: Path,
@@ -48,6 +49,7 @@ def command(
     points: float | None,
     within: str | None,
     across: Across | None,
+    metrics: str | None,
     as_json: bool,
 ) -> None:
     """Compare the results A and B: files, or folders that hold one result each.
@@ -64,20 +66,23 @@ def command(
 
     if points is not None and not power:
         raise RequestError("--points needs --power.")
+    chosen = None if metrics is None else split_names(metrics)
+    if chosen == []:
+        raise RequestError("--metrics names nothing.")
     if across is not None:
         if power:
             raise RequestError("--power is of a difference between two methods, and --across shows none.")
         from xkeb.cli.gap_display import gap_data, show_gap
         from xkeb.results.gap import find_gap
 
-        gap = find_gap(a, b, across, cases=cases, within=within)
+        gap = find_gap(a, b, across, cases=cases, within=within, chosen=chosen)
         if as_json:
             say_json(gap_data(gap, within))
         else:
             show_gap(gap)
         return
     wanted = (POINTS if points is None else points) if power else None
-    comparison = compare_results(a, b, cases=cases, points=wanted, within=within)
+    comparison = compare_results(a, b, cases=cases, points=wanted, within=within, chosen=chosen)
     if as_json:
         say_json(_as_data(comparison, within))
         return

@@ -12,7 +12,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from xkeb.cli.echo import plain, say, say_json
-from xkeb.cli.options import data_dir_option, json_option
+from xkeb.cli.options import data_dir_option, json_option, new_data_dir_option
 from xkeb.cli.output import make_console
 from xkeb.errors import RequestError, one_line
 
@@ -55,7 +55,7 @@ def ls(data_dir: Path | None, as_json: bool) -> None:
 
 @command.command("fetch")
 @click.argument("name")
-@data_dir_option
+@new_data_dir_option
 @click.option("--force", is_flag=True, help="Fetch again what is there already.")
 def fetch(name: str, data_dir: Path | None, force: bool) -> None:
     """Download the files of the data set NAME, and check their hashes and their schema."""

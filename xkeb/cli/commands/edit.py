@@ -1,4 +1,4 @@
-"""xkeb edit: one edit by hand, before and after in both languages."""
+"""xkeb edit: one edit by hand, before and after in every language that is asked in."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from xkeb.cli.completion import complete_registered
 from xkeb.cli.options import data_dir_option, device_options
 from xkeb.errors import RequestError
 from xkeb.types import PROMPT_STYLES
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
 
 
 @click.command("edit")
-@click.option("--model", required=True, metavar="M", help="Backbone.")
+@click.option("--model", required=True, metavar="M", shell_complete=complete_registered("models"), help="Backbone.")
 @click.option("--model-args", metavar="K=V,..", help="Options of the backbone.")
-@click.option("--method", required=True, metavar="M", help="Editing method.")
+@click.option(
+    "--method", required=True, metavar="M", shell_complete=complete_registered("methods"), help="Editing method."
+)
 @click.option("--method-args", metavar="K=V,..", help="Options of the method.")
 @click.option("--prompt", required=True, help="The question to answer anew.")
 @click.option("--target", required=True, help="Its new answer.")
@@ -73,8 +76,10 @@ def command(**options: Any) -> None:
     get_plugins().languages.get(options["language"])
     extra = [_question(text) for text in options["ask"]]
     editor = load_editor(options["method"], **parse_options(options["method_args"], "--method-args"))
-    answers = {options["language"]: options["target"], **{code: answer for code, _, answer in extra[:1]}}
-    questions = {options["language"]: options["prompt"], **{code: question for code, question, _ in extra[:1]}}
+    answers, questions = {options["language"]: options["target"]}, {options["language"]: options["prompt"]}
+    for code, question, answer in extra:  # of several in one language, the first
+        answers.setdefault(code, answer)
+        questions.setdefault(code, question)
     edit = Edit(options["prompt"], options["target"], options["language"], options["subject"], answers, questions)
     queries = [
         Query(edit.prompt, edit.target, edit.language),

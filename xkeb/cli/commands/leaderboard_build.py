@@ -36,7 +36,10 @@ def command(results: tuple[Path, ...], output: Path, published: bool) -> None:
     xkeb leaderboard build --results results --output site
     """
     from xkeb.leaderboard.site.build import build_site
+    from xkeb.results.reader import find_result_files
 
+    for folder in results:
+        find_result_files(folder)
     built = build_site(results, output, with_published=published)
     say(f"{built.n_published} published and {built.n_results} own rows: {built.index}")
     for one in built.broken:

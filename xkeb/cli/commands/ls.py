@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
 from xkeb.cli.echo import say_json
-from xkeb.cli.options import json_option
+from xkeb.cli.options import include_option, json_option
 from xkeb.cli.source_reading import declared_sights, find_definition
-from xkeb.errors import one_line
+from xkeb.errors import RequestError, one_line
 
 Row = dict[str, Any]
 
 
-def _tasks() -> list[Row]:
+def _tasks(include: Sequence[Path] = ()) -> list[Row]:
     from xkeb.tasks.config import TaskFile
     from xkeb.tasks.task import load_definitions
 
     rows = []
-    for name, definition in sorted(load_definitions().items()):
+    for name, definition in sorted(load_definitions(include).items()):
         content = definition.content
         if isinstance(content, TaskFile):
             rows.append(
-                {"name": name, "dataset": content.dataset_name, "pair": content.pair, "version": content.version}
+                {
+                    "name": name,
+                    "dataset": content.dataset_name,
+                    "pair": content.direction.name,
+                    "version": content.version,
+                }
             )
         else:
             rows.append({"name": name, "tasks": content.tasks})
@@ -94,19 +101,23 @@ KINDS: dict[str, Callable[[], list[Row]]] = {
 
 @click.command("ls")
 @click.argument("kind", type=click.Choice(list(KINDS)), required=False)
+@include_option
 @json_option
-def command(kind: str | None, as_json: bool) -> None:
+def command(kind: str | None, include_path: tuple[Path, ...], as_json: bool) -> None:
     """List tasks, methods, models, languages, pairs, metrics, data sets, executors, observers or plugins; all without KIND."""
     kinds = [kind] if kind else list(KINDS)
+    if include_path and "tasks" not in kinds:
+        raise RequestError(f"--include-path brings more tasks; there are none among {kind}.")
+    listers: dict[str, Callable[[], list[Row]]] = {**KINDS, "tasks": functools.partial(_tasks, include_path)}
     if as_json:
-        listing: Any = KINDS[kind]() if kind else {name: KINDS[name]() for name in kinds}
+        listing: Any = listers[kind]() if kind else {name: listers[name]() for name in kinds}
         say_json(listing)
         return
     from xkeb.cli.output import make_console, make_table
 
     out = make_console()
     for name in kinds:
-        rows = KINDS[name]()
+        rows = listers[name]()
         columns = list(dict.fromkeys(key for row in rows for key in row))
         table = make_table(None if kind else name, columns, out)
         for row in rows:

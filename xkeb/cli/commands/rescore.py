@@ -29,7 +29,7 @@ def command(results: tuple[Path, ...], metrics: str | None, protocol_args: str |
     \b
     xkeb rescore results --metrics exact,contains --output rescored
     """
-    from xkeb.cli.tables import show_table
+    from xkeb.cli.score_table import show_table
     from xkeb.evaluation.rescoring import rescore
     from xkeb.registry.options import parse_options
     from xkeb.utils.secrets import command_line

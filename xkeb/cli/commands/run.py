@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xkeb.cli.echo import complain, say
+from xkeb.cli.completion import complete_registered, complete_tasks
+from xkeb.cli.echo import complain, say, say_json
 from xkeb.cli.options import (
     DEBUG,
     data_dir_option,
     device_options,
     include_option,
+    json_option,
     prompt_option,
     settings_option,
     split_names,
@@ -25,21 +27,29 @@ from xkeb.errors import RequestError, XkebError, one_line
 
 if TYPE_CHECKING:
     from xkeb.evaluation.config import RunConfig
-    from xkeb.evaluation.job import JobError
+    from xkeb.evaluation.job import Job, JobError
     from xkeb.results.schema import Result
 
 
 @click.command("run")
-@click.option("--tasks", required=True, metavar="T[,T]", help="Tasks or groups (xkeb ls tasks).")
+@click.option(
+    "--tasks", required=True, metavar="T[,T]", shell_complete=complete_tasks, help="Tasks or groups (xkeb ls tasks)."
+)
 @click.option(
     "--model",
     "models",
     required=True,
     metavar="M[,M]",
+    shell_complete=complete_registered("models"),
     help="Backbones (xkeb ls models); PLUGIN:NAME gives one a name of its own.",
 )
 @click.option("--model-args", metavar="K=V,..", help="Options of the backbone, e.g. path=FOLDER.")
-@click.option("--methods", metavar="M[,M]|all", help="Editing methods (xkeb ls methods).  [default: the paper's]")
+@click.option(
+    "--methods",
+    metavar="M[,M]|all",
+    shell_complete=complete_registered("methods", "all"),
+    help="Editing methods (xkeb ls methods).  [default: the paper's]",
+)
 @click.option("--method-args", metavar="M.K=V,..", help="Options of the methods, e.g. METHOD.layer=5.")
 @settings_option
 @click.option(
@@ -57,7 +67,12 @@ if TYPE_CHECKING:
     help="Options of the protocol, e.g. reliability=english for paper; PROTOCOL.K=V where there are several.",
 )
 @prompt_option
-@click.option("--metrics", metavar="M[,M]", help="Metrics (xkeb ls metrics).  [default: the protocol's]")
+@click.option(
+    "--metrics",
+    metavar="M[,M]",
+    shell_complete=complete_registered("metrics"),
+    help="Metrics (xkeb ls metrics).  [default: the protocol's]",
+)
 @click.option("--limit", type=int, metavar="N", help="Only the first N cases of each task.")
 @click.option("--cases", metavar="ID,..", help="Only these cases.")
 @click.option("--train-size", type=int, metavar="N", help="Learn from the first N training facts only.")
@@ -94,6 +109,7 @@ if TYPE_CHECKING:
     help="Append every event of the run to this file, a line of JSON each.",
 )
 @include_option
+@json_option
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
@@ -107,19 +123,26 @@ if TYPE_CHECKING:
 def command(context: click.Context, /, **options: Any) -> None:
     """Edit a model and measure it in two languages.
 
-    Run the same command again to go on where it stopped.
+    Run the same command again to go on where it stopped. The scores go to the standard output, as tab-separated values where
+    that is no terminal; plan and progress go to the standard error stream.
 
     \b
     xkeb run --tasks TASK --model MODEL --methods METHOD,METHOD
     """
+    from xkeb.evaluation.finished import finished_results, note_finished
+
+    config = _config(options)
+    if not options["only_plan"] and (found := finished_results(config)) is not None:
+        say(f"All of it is finished (results: {len(found)}); --fresh runs it again.", err=True)
+        _show(found, config.output, options)
+        return
+    from xkeb.cli.plan_table import show_plan
     from xkeb.cli.progress import ProgressDisplay
     from xkeb.cli.requirements import show_requirements
-    from xkeb.cli.tables import show_plan
     from xkeb.evaluation.api import execute
     from xkeb.evaluation.job import JobError
     from xkeb.evaluation.planning import plan_run
 
-    config = _config(options)
     if options["only_plan"]:
         plan = plan_run(config, "estimate")
         show_requirements(plan.jobs, config, plan.absent)
@@ -130,10 +153,11 @@ def command(context: click.Context, /, **options: Any) -> None:
         with ProgressDisplay() as display:
             results = execute(jobs, config, display)
     except JobError as error:
-        _show(error.results, config.output, verbose=options["verbose"])
+        _show(error.results, config.output, options, error.failed)
         _show_failures(error, debug=bool(context.find_root().meta.get(DEBUG)))
         sys.exit(2 if error.wrong_request else 1)
-    _show(results, config.output, verbose=options["verbose"])
+    note_finished(config, jobs)
+    _show(results, config.output, options)
 
 
 def _config(options: Mapping[str, Any]) -> RunConfig:
@@ -144,7 +168,7 @@ def _config(options: Mapping[str, Any]) -> RunConfig:
     return RunConfig(
         tasks=split_names(options["tasks"]),
         models=split_names(options["models"]),
-        methods=split_names(options["methods"]) or None,
+        methods=split_names(options["methods"]) if options["methods"] is not None else None,
         model_args=parse_options(options["model_args"], "--model-args"),
         method_args=parse_options(options["method_args"], "--method-args"),
         settings=[Path(name) for name in split_names(options["settings"])],
@@ -187,20 +211,34 @@ def _observers(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return observers
 
 
-def _show(results: Sequence[Result], output: Path, *, verbose: bool) -> None:
-    from xkeb.cli.tables import show_phases, show_table
+def _show(
+    results: Sequence[Result],
+    output: Path,
+    options: Mapping[str, Any],
+    failed: Sequence[tuple[Job, Exception]] = (),
+) -> None:
+    from xkeb.cli.phases import show_phases
+    from xkeb.cli.score_table import show_table
 
-    show_table(results, output)
-    if verbose:
+    if options["as_json"]:
+        failures = [{"job": job.name, "error": _sentence(problem)} for job, problem in failed]
+        say_json({"results": [result.model_dump(mode="json") for result in results], "failed": failures})
+    else:
+        show_table(results, output)
+    if options["verbose"]:
         show_phases(results)
+
+
+def _sentence(problem: Exception) -> str:
+    """What went wrong with a job, on one line."""
+    return " ".join((str(problem) if isinstance(problem, XkebError) else one_line(problem)).split())
 
 
 def _show_failures(error: JobError, *, debug: bool) -> None:
     """A sentence for each kind of failure, after the jobs that it ended."""
     jobs_by_sentence: dict[str, list[str]] = {}
     for job, problem in error.failed:
-        sentence = str(problem) if isinstance(problem, XkebError) else one_line(problem)
-        jobs_by_sentence.setdefault(" ".join(sentence.split()), []).append(job.name)
+        jobs_by_sentence.setdefault(_sentence(problem), []).append(job.name)
         if debug:
             say("".join(traceback.format_exception(problem)), err=True)
     for sentence, jobs in jobs_by_sentence.items():

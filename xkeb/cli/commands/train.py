@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from xkeb.cli.completion import complete_registered, complete_tasks
 from xkeb.cli.echo import complain, say
 from xkeb.cli.options import (
     data_dir_option,
@@ -24,12 +25,28 @@ if TYPE_CHECKING:
 
 
 @click.command("train")
-@click.option("--methods", "--method", "methods", required=True, metavar="M[,M]", help="Editing methods.")
-@click.option("--model", "models", required=True, metavar="M[,M]", help="Backbones.")
+@click.option(
+    "--methods",
+    "--method",
+    "methods",
+    required=True,
+    metavar="M[,M]",
+    shell_complete=complete_registered("methods"),
+    help="Editing methods.",
+)
+@click.option(
+    "--model",
+    "models",
+    required=True,
+    metavar="M[,M]",
+    shell_complete=complete_registered("models"),
+    help="Backbones.",
+)
 @click.option(
     "--tasks",
     required=True,
     metavar="T[,T]",
+    shell_complete=complete_tasks,
     help="Tasks or groups whose source languages' training facts to learn from.",
 )
 @click.option("--train-size", type=int, metavar="N", help="Learn from the first N training facts only.")

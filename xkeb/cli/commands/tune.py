@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from xkeb.cli.completion import complete_registered, complete_tasks
 from xkeb.cli.echo import complain
 from xkeb.cli.options import data_dir_option, device_options, include_option, prompt_option, split_names
 from xkeb.errors import RequestError
@@ -20,8 +21,10 @@ T = TypeVar("T")
 
 
 @click.command("tune")
-@click.option("--method", required=True, metavar="M", help="Editing method.")
-@click.option("--model", required=True, metavar="M", help="Backbone.")
+@click.option(
+    "--method", required=True, metavar="M", shell_complete=complete_registered("methods"), help="Editing method."
+)
+@click.option("--model", required=True, metavar="M", shell_complete=complete_registered("models"), help="Backbone.")
 @click.option(
     "--grid",
     required=True,
@@ -32,6 +35,7 @@ T = TypeVar("T")
 @click.option(
     "--tasks",
     metavar="T[,T]",
+    shell_complete=complete_tasks,
     help="Tasks or groups in whose source languages facts are edited and asked.  [default: the paper's]",
 )
 @click.option(

@@ -11,7 +11,7 @@ from typing import Any
 from xkeb.data.dataset import Dataset, Split
 from xkeb.errors import RequestError
 from xkeb.tasks.task import Task
-from xkeb.types import Case, LanguagePair, Probe, Property
+from xkeb.types import Case, Direction, Probe, Property
 from xkeb.utils.hashing import digest, digest_texts
 
 ASKED: tuple[Property, ...] = ("reliability", "generality", "locality")
@@ -41,7 +41,7 @@ class TuningFacts(Dataset):
     def name(self) -> str:
         return self.task.dataset.name
 
-    def test(self, pair: LanguagePair, data_dir: Path | None = None) -> Split:
+    def test(self, pair: Direction, data_dir: Path | None = None) -> Split:
         return self.chosen
 
     def training(self, language: str, data_dir: Path | None = None) -> Split:

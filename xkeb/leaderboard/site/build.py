@@ -31,11 +31,13 @@ from xkeb.leaderboard.site.entries import (
     unused,
 )
 from xkeb.leaderboard.site.evidence import chinese_edits
+from xkeb.leaderboard.site.heatmap import heatmaps
 from xkeb.leaderboard.site.samples import Collector, Numbers
 from xkeb.leaderboard.site.summary import summarize
 from xkeb.leaderboard.site.tables import Board, as_csv, as_json, boards
 from xkeb.leaderboard.site.ties import PairedTests, sample_id
-from xkeb.tasks.slices import HEADLINE
+from xkeb.results.schema import JudgeRecord
+from xkeb.results.slices import HEADLINE
 from xkeb.types import Sight
 from xkeb.utils.folders import replacing_folder
 
@@ -224,7 +226,8 @@ def _listing(
     tables = [*boards(first, f"{prefix}-{slug(HEADLINE)}", tests), *boards(entries, prefix, tests)]
     for table in tables:
         site.board(table)
-    site.page(path, template, boards=tables, charts=charts.present(pictures()), **context)
+    maps = list(heatmaps(entries))
+    site.page(path, template, boards=tables, heatmaps=maps, charts=charts.present(pictures()), **context)
 
 
 Draw = Callable[[Sequence[Entry], str], Chart | None]
@@ -270,11 +273,11 @@ def _each_way(
 
 SIGHTS: dict[Sight, str] = {
     Sight.SOURCE_EDIT: "the edit in its own language",
-    Sight.TARGET_QUESTION: "its question in the other language",
-    Sight.TARGET_ANSWER: "its answer in the other language",
+    Sight.TARGET_QUESTION: "its question in the other languages",
+    Sight.TARGET_ANSWER: "its answer in the other languages",
     Sight.SUBJECT_ALIASES: "other languages' names of the subject",
     Sight.SOURCE_TRAINING: "training facts in the language of the edit",
-    Sight.PARALLEL_TRAINING: "training facts in both languages",
+    Sight.PARALLEL_TRAINING: "training facts in all languages of the task",
     Sight.EXTERNAL_TRANSLATION: "a translation of its own making",
 }
 PICTURES: dict[str, Callable[[Sequence[Entry]], Iterable[Chart | None]]] = {
@@ -316,6 +319,7 @@ def _result(site: Site, entry: Entry, shown: Pages, counterpart: Entry | None) -
         "Task": entry.result.task.model_dump(mode="json"),
         "Model": entry.result.model.model_dump(mode="json"),
         "Method": entry.result.method.model_dump(mode="json", exclude_none=True),
+        **({"Judge": _judge_facts(entry.result.judge)} if entry.result.judge else {}),
         "Timing": entry.result.timing.model_dump(exclude={"phases"}),
         "Phases of the last run": _shares(entry.result.timing.phases.model_dump()),
         "Environment": entry.result.environment,
@@ -341,6 +345,11 @@ def _shown_to(sees: Iterable[Sight]) -> str:
     """What a method sees, in words."""
     words = [SIGHTS[sight] for sight in Sight if sight in set(sees)]
     return ", ".join(words) or "nothing of the data"
+
+
+def _judge_facts(judge: JudgeRecord) -> dict[str, Any]:
+    """What a result says of its judge."""
+    return {"verdicts": "as the judge gave them; nothing computes them again", **judge.model_dump(mode="json")}
 
 
 def _shares(phases: Mapping[str, float]) -> dict[str, str]:

@@ -71,7 +71,7 @@ def radar(chosen: Sequence[Entry], name: str) -> Chart | None:
     if not edited:
         return None
     source, task = chosen[0].source, chosen[0].task
-    codes = sorted({code for entry in chosen for code in (entry.source, entry.target)})
+    codes = sorted({code for entry in chosen for code in entry.languages})
     axes = [("reliability", source), *((prop, code) for prop in PROPERTIES[1:] for code in codes)]
     labels = [label(f"{prop[:3]}. {code}") for prop, code in axes]
     panels = []
@@ -114,15 +114,15 @@ def _outline(entry: Entry, axes: Sequence[tuple[str, str]], labels: Sequence[str
 
 
 def transfer(entries: Sequence[Entry], name: str, by: Literal["method", "model"] = "method") -> Chart | None:
-    """How much of an effect stays behind in the language of the edit: F1 there minus F1 in the other language."""
+    """How much of an effect stays behind in the language of the edit: F1 there minus F1 in another language."""
     panels = []
     groups = sorted({getattr(entry, by) for entry in entries})
     gaps = {
-        (prop, entry.id): here - there
+        (prop, entry.id, code): here - there
         for prop in PROPERTIES[1:]
         for entry in entries
-        if (here := entry.mean((prop, entry.source))) is not None
-        and (there := entry.mean((prop, entry.target))) is not None
+        for code in entry.targets
+        if (here := entry.mean((prop, entry.source))) is not None and (there := entry.mean((prop, code))) is not None
     }
     if not gaps:
         return None
@@ -130,17 +130,22 @@ def transfer(entries: Sequence[Entry], name: str, by: Literal["method", "model"]
     for prop in PROPERTIES[1:]:
         traces = []
         for badge in _badges(entries):
-            members = [entry for entry in entries if entry.badge == badge and (prop, entry.id) in gaps]
+            members = [
+                (entry, code)
+                for entry in entries
+                for code in entry.targets
+                if entry.badge == badge and (prop, entry.id, code) in gaps
+            ]
             traces.append(
                 {
                     "type": "scatter",
                     "mode": "markers",
                     "badge": badge,
                     "name": badge,
-                    "x": [label(getattr(entry, by)) for entry in members],
-                    "y": [round(gaps[prop, entry.id], 1) for entry in members],
+                    "x": [label(getattr(entry, by)) for entry, _ in members],
+                    "y": [round(gaps[prop, entry.id, code], 1) for entry, code in members],
                     "text": [
-                        label(f"{entry.method}, {entry.model}, {entry.source} to {entry.target}") for entry in members
+                        label(f"{entry.method}, {entry.model}, {entry.source} to {code}") for entry, code in members
                     ],
                     "marker": {"symbol": SYMBOLS[BADGES.index(badge)], "size": 8, "opacity": 0.75},
                 }
@@ -152,8 +157,8 @@ def transfer(entries: Sequence[Entry], name: str, by: Literal["method", "model"]
         panels.append(Panel(prop, traces, layout))
     return Chart(
         name,
-        "Transfer gap: F1 in the language of the edit minus F1 in the other",
-        f"Three plots, for generality, locality and portability: a point a row of the table, over its {by}. At zero both "
+        "Transfer gap: F1 in the language of the edit minus F1 in another",
+        f"Three plots, for generality, locality and portability: a point a direction of a row, over its {by}. At zero both "
         "languages fare alike; a point far above it is an effect that stays in the language of the edit.",
         panels,
         ["method", "model", "direction", "kind", *PROPERTIES[1:]],
@@ -161,11 +166,15 @@ def transfer(entries: Sequence[Entry], name: str, by: Literal["method", "model"]
             [
                 entry.method,
                 entry.model,
-                f"{entry.source} to {entry.target}",
+                f"{entry.source} to {code}",
                 entry.badge,
-                *(f"{gap:+.1f}" if (gap := gaps.get((prop, entry.id))) is not None else "" for prop in PROPERTIES[1:]),
+                *(
+                    f"{gap:+.1f}" if (gap := gaps.get((prop, entry.id, code))) is not None else ""
+                    for prop in PROPERTIES[1:]
+                ),
             ]
             for entry in entries
+            for code in entry.targets
         ],
         "third",
         _badges(entries),

@@ -42,7 +42,8 @@ class Entry:
     badge: Badge
     task: str
     source: str
-    target: str
+    targets: tuple[str, ...]
+    """The other languages that are asked in."""
     model: str
     method: str
     protocol: str
@@ -67,6 +68,16 @@ class Entry:
     """Options of the protocol, where results of the site differ in them."""
 
     @property
+    def target(self) -> str:
+        """The targets, as one text."""
+        return "+".join(self.targets)
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """All that are asked in, the source first."""
+        return (self.source, *self.targets)
+
+    @property
     def cell(self) -> tuple[str, str, str, str, str]:
         """What a published and a reproduced row have in common."""
         return self.task, self.model, self.method, self.protocol, self.prompt
@@ -80,7 +91,7 @@ class Entry:
 
     @property
     def saw_target_answer(self) -> bool:
-        """Whether the method was shown the very answer that is asked for in the other language."""
+        """Whether the method was shown the very answer that is asked for in another language."""
         return Sight.TARGET_ANSWER in (self.sees or ())
 
     @cached_property
@@ -138,7 +149,7 @@ def published_entries() -> Iterator[Entry]:
         group = f"published/{row['task']}"
         seen = None if sees is None else [Sight(name) for name in sees]
         yield Entry(
-            key, "published", row["task"], source, target, row["model"], method, paper["protocol"], group, scores,
+            key, "published", row["task"], source, (target,), row["model"], method, paper["protocol"], group, scores,
             row["source"], sees=seen,
         )  # fmt: skip
 
@@ -215,7 +226,7 @@ def _entry(file: Path, result: Result, sha256: str) -> Entry:
         "reproduced",
         task,
         result.task.source,
-        result.task.target,
+        result.task.direction.targets,
         model,
         method,
         result.protocol,
@@ -246,7 +257,7 @@ def baselines(entries: Iterable[Entry]) -> Iterator[Entry]:
         of_slices = {name: _flat(scores) for name, scores in entry.result.slices_before.items()}
         names.add(name := unused(slug("baseline", task, model, *asked.split(", ")), names))
         yield Entry(
-            name, "baseline", task, entry.source, entry.target, model, "no edit", entry.protocol, group,
+            name, "baseline", task, entry.source, entry.targets, model, "no edit", entry.protocol, group,
             _flat(entry.result.scores_before), "before any edit", prompt=entry.prompt, rules=entry.rules, slices=of_slices,
         )  # fmt: skip
 

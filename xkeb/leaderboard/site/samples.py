@@ -10,6 +10,7 @@ import numpy as np
 from xkeb.leaderboard.site.entries import Cell
 from xkeb.results.clusters import Floats, Integers, cluster_of
 from xkeb.results.schema import CaseRecord
+from xkeb.results.slices import part_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,11 @@ class Collector:
     _places: dict[Cell, list[tuple[int, int, float]]] = field(default_factory=dict)
 
     def add(self, case: CaseRecord) -> None:
-        if self.within is not None and self.within not in (f"{kind}={value}" for kind, value in case.slices.items()):
+        part = case if self.within is None else part_in(case, self.within)
+        if part is None:
             return
         subject = self.subjects.of(cluster_of(case))
-        for probe in case.probes:
+        for probe in part.probes:
             value = probe.scores.get(self.metric)
             if value is not None and not probe.blank:
                 asked = (case.case_id, probe.property, probe.language, probe.prompt, probe.reference)

@@ -22,11 +22,11 @@ class Means:
     here: float | None
     """Generality in the language of the edit."""
     there: float | None
-    """Generality in the other language."""
+    """Generality in the other languages."""
     stays: float | None
-    """Locality, in both languages."""
+    """Locality, in all languages."""
     saw_target_answer: bool = False
-    """Whether it was shown the answer in the other language, in any of the rows."""
+    """Whether it was shown the answer in another language, in any of the rows."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _means(name: str, entries: Sequence[Entry]) -> Means:
         name,
         mean(lambda entry: [entry.mean(("reliability", entry.source))]),
         mean(lambda entry: [entry.mean(("generality", entry.source))]),
-        mean(lambda entry: [entry.mean(("generality", entry.target))]),
-        mean(lambda entry: [entry.mean(("locality", code)) for code in (entry.source, entry.target)]),
+        mean(lambda entry: [entry.mean(("generality", code)) for code in entry.targets]),
+        mean(lambda entry: [entry.mean(("locality", code)) for code in entry.languages]),
         any(entry.saw_target_answer for entry in entries),
     )

@@ -56,7 +56,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Board:
-    """The rows that ask in the same two languages and in the same way."""
+    """The rows that ask in the same languages and in the same way."""
 
     id: str
     languages: Sequence[str]
@@ -79,7 +79,7 @@ class Board:
 
 
 def boards(entries: Sequence[Entry], prefix: str, tests: PairedTests) -> list[Board]:
-    """A table for each two languages and each way of asking.
+    """A table for each set of languages and each way of asking.
 
     Args:
         prefix: of the tables' ids; letters, digits and single hyphens.
@@ -87,7 +87,7 @@ def boards(entries: Sequence[Entry], prefix: str, tests: PairedTests) -> list[Bo
     """
     groups: dict[tuple[tuple[str, ...], str], list[Entry]] = {}
     for entry in entries:
-        groups.setdefault((tuple(sorted({entry.source, entry.target})), entry.asked), []).append(entry)
+        groups.setdefault((tuple(sorted(set(entry.languages))), entry.asked), []).append(entry)
     tables: dict[str, Board] = {}
     for (languages, asked), members in sorted(groups.items(), key=lambda item: item[0]):
         name = unused(f"{prefix}--{slug('-'.join(languages), asked)}", tables)

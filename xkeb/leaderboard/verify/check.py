@@ -12,6 +12,7 @@ from pathlib import Path
 
 from xkeb.leaderboard.verify.recompute import Tally, check_answers, check_means
 from xkeb.leaderboard.verify.source import Sources, check_cases, selection
+from xkeb.leaderboard.verify.verdicts import check_judge
 from xkeb.results.blank import says_nothing
 from xkeb.results.reader import StoredResult, read_stored
 from xkeb.results.schema import CASES, CaseRecord, ProbeRecord, Result, comparable_group, scorer_of
@@ -60,6 +61,7 @@ def _check(submission: StoredResult, result: Result, sources: Sources, tally: Ta
     ran = [submission.cases[case_id] for case_id in named if case_id in submission.cases]
     if len(ran) == len(named):  # the means of some of them would be other ones
         yield from check_means(result, ran, tally)
+        yield from check_judge(result, ran)
     loaded, problem, note = sources.find(result)
     notes += [note] if note else []
     if problem:
@@ -73,6 +75,8 @@ def _check(submission: StoredResult, result: Result, sources: Sources, tally: Ta
     ran_here = {case.case_id for case in submission.cases.values() if case.status == "ok"}
     if surplus := len(ran_here - set(result.case_ids)):
         notes.append(f"{surplus:,} more in {CASES}, which the result leaves out")
+    if result.judge is not None:
+        notes.append(f"the verdicts of {inline(result.judge.model)} are taken as given")
     if tally.unknown:
         notes.append(f"not recomputed: {', '.join(sorted(tally.unknown))}")
 
@@ -114,12 +118,13 @@ def _check_case(case: CaseRecord, result: Result) -> Iterator[str]:
         return
     if case.reason is not None or case.seconds is None:
         yield "was run, so it should have seconds and no reason"
-    source, target = result.task.source, result.task.target
+    source, *targets = result.task.direction.languages
+    lacking = {one.language for one in result.missing or () if one.case_id == case.case_id}
     if case.edit.language != source:
         yield f"is edited in {quoted(case.edit.language)}, and the task's source is {quoted(source)}"
     counts = Counter((probe.property, probe.language) for probe in case.probes)
     for name in PROPERTIES:
-        for code in (source,) if name == "reliability" else (source, target):
+        for code in (source,) if name == "reliability" else (source, *(one for one in targets if one not in lacking)):
             number = counts.pop((name, code), 0)
             if number != 1:
                 yield f"has {number} probes of {name} in {quoted(code)}; there should be one"

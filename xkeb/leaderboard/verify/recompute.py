@@ -11,17 +11,19 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
-from typing import Any, Literal
+from typing import Any
 
 from xkeb.registry.manager import get_plugins
 from xkeb.results.answers import EXACT as EXACT_METRIC
 from xkeb.results.answers import elsewhere, has_reverted, kept_answers, kept_second, measured
+from xkeb.results.crossing import crossing_scores
 from xkeb.results.schema import CaseRecord, ProbeRecord, Result, Score, Scores
-from xkeb.results.statistics import blank_scores, mean_scores, slice_scores
+from xkeb.results.statistics import Key, blank_scores, mean_scores, slice_scores
 from xkeb.results.untrusted import inline, quoted
+from xkeb.results.verdicts import JUDGE, judge_score
 from xkeb.types import REPLACEMENT, Around, Probe
 
-KEYS: tuple[Literal["scores", "scores_before"], ...] = ("scores", "scores_before")
+KEYS: tuple[Key, ...] = ("scores", "scores_before")
 EXACT = 1e-9
 """Two values of one score, from 0 to 1, differ by less: the same operations on the same numbers."""
 CLOSE = 1e-6
@@ -55,7 +57,8 @@ def check_answers(case: CaseRecord, metrics: Sequence[str], tally: Tally) -> Ite
             yield from (f"{where}, {key}: {problem}" for problem in _impossible(stated))
             for name, value in values.items():
                 if name in stated and abs(stated[name] - value) > EXACT:
-                    yield f"{where}, {key}: {name} is stated as {stated[name]:.6g}, and is {value:.6g} by its answers"
+                    by = "verdict" if name == JUDGE else "answers"
+                    yield f"{where}, {key}: {name} is stated as {stated[name]:.6g}, and is {value:.6g} by its {by}"
         if any(counts_tokens(name) for name in metrics) or probe.tokens.after:  # a text that was cut anew has no bag
             yield from (f"{where}: {problem}" for problem in _other_bags(probe, tally))
         yield from (f"{where}, asked again: {problem}" for problem in _check_second(probe, case, metrics, tally))
@@ -110,7 +113,7 @@ def _impossible(scores: Mapping[str, float]) -> Iterator[str]:
 
 
 def _recomputed(
-    probe: ProbeRecord, case: CaseRecord, key: str, metrics: Sequence[str], tally: Tally
+    probe: ProbeRecord, case: CaseRecord, key: Key, metrics: Sequence[str], tally: Tally
 ) -> tuple[dict[str, float], set[str]]:
     """The suite's own metrics of one probe, from what the journal holds of its answers, and those of them that can't tell."""
     gold, old, new = kept_answers(probe)
@@ -119,9 +122,14 @@ def _recomputed(
     around = Around(old, elsewhere(probe, case.probes))
     languages, registered = get_plugins().languages, get_plugins().metrics
     values: dict[str, float] = {}
+    given: dict[str, float] = {}
     untold: set[str] = set()
     for name in metrics:
-        if name not in registered or not registered.entry(name).builtin:
+        if name == JUDGE:  # taken as it was given: no answer tells it
+            score = judge_score(probe, key)
+            untold |= {name} if score is None else set()
+            given |= {} if score is None else {name: score}
+        elif name not in registered or not registered.entry(name).builtin:
             tally.unknown.add(f"metric {quoted(name)}")
         elif probe.language not in languages:
             tally.unknown.add(f"language {quoted(probe.language)}")
@@ -131,7 +139,7 @@ def _recomputed(
             values |= found
             untold |= set() if found else {name}
     tally.scores += len(values)
-    return values, untold
+    return {**values, **given}, untold
 
 
 def _other_bags(probe: ProbeRecord, tally: Tally) -> Iterator[str]:
@@ -163,6 +171,7 @@ def check_means(result: Result, cases: Sequence[CaseRecord], tally: Tally) -> It
     again = mean_scores(cases, "second_turn")
     yield from _check_scores("second_turn", result.second_turn, again, tally, resampled=resampled)
     yield from _check_blank(result, cases, tally, resampled=resampled)
+    yield from _check_crossing(result, cases, tally, resampled=resampled)
     ran = [case.seconds for case in cases if case.seconds]
     for name in ("edit", "evaluate"):
         total, seconds = getattr(result.timing, f"{name}_seconds"), sum(getattr(second, name) for second in ran)
@@ -200,6 +209,32 @@ def _check_blank(result: Result, cases: Sequence[CaseRecord], tally: Tally, *, r
             yield from _check_scores(
                 "blank", claim, {"locality": {language: truth[language].scores}}, tally, resampled=resampled
             )
+
+
+def _check_crossing(result: Result, cases: Sequence[CaseRecord], tally: Tally, *, resampled: bool) -> Iterator[str]:
+    """What is wrong with the measures of crossing."""
+    truth = crossing_scores(cases, result.task.direction, result.protocol)
+    claims, known = (_flat(found or {}) for found in (result.crossing, truth))
+    if (result.crossing is None) != (truth is None):
+        yield f"crossing is {'missing' if result.crossing is None else 'stated'} where a task has {_how_many(result)}"
+    for place in sorted(claims.keys() | known.keys()):
+        at = f"crossing.{'.'.join(map(inline, place))}"
+        if place not in claims or place not in known:
+            yield f"{at} is {'missing' if place in known else 'stated'}, and {'some' if place in known else 'no'} cases have it"
+            continue
+        claim, computed = claims[place], known[place]
+        tally.means += 1
+        values = {name: (getattr(claim, name), getattr(computed, name)) for name in ("gain", "gain_source", "transfer")}
+        if not resampled:
+            values |= {f"ci95.{i}": tuple(one.ci95 and one.ci95[i] for one in (claim, computed)) for i in (0, 1)}
+        for name, (said, is_) in values.items():
+            if (said is None) != (is_ is None) or (said is not None and abs(said - is_) > CLOSE * max(1, abs(is_))):
+                yield f"{at}.{name} is stated as {said}, and is {is_} by its cases"
+        yield from _compare(f"{at}.both", claim.both, computed.both, resampled)
+
+
+def _how_many(result: Result) -> str:
+    return "one target" if result.task.targets is None else f"{len(result.task.targets)} targets"
 
 
 def _flat(scores: Mapping[Any, Any] | Scores) -> dict[tuple[str, str, str], Any]:

@@ -15,7 +15,7 @@ from xkeb.tasks.asked import query_of
 from xkeb.tasks.config import Definition, TaskFile
 from xkeb.tasks.slices import TRAINING, slices_of
 from xkeb.tasks.task import load_definitions
-from xkeb.types import Case, LanguagePair
+from xkeb.types import Case
 
 
 @dataclass(slots=True)
@@ -23,7 +23,7 @@ class Sources:
     """The known data sets and tasks. Reads each file once, however many results rest on it."""
 
     data_dir: Path | None = None
-    _read: dict[tuple[str, str, str, bool], Split | None] = field(default_factory=dict)
+    _read: dict[tuple[str, str, bool], Split | None] = field(default_factory=dict)
     _tasks: dict[str, Definition] = field(default_factory=load_definitions)
 
     def check_task(self, result: Result) -> Iterator[str]:
@@ -32,8 +32,8 @@ class Sources:
         definition = self._tasks.get(task.name)
         if definition is None or not isinstance(content := definition.content, TaskFile):
             return
-        stated = {"version": task.version, "dataset": task.dataset.name, "pair": f"{task.source}-{task.target}"}
-        here = {"version": content.version, "dataset": content.dataset_name, "pair": content.pair}
+        stated = {"version": task.version, "dataset": task.dataset.name, "pair": task.direction.name}
+        here = {"version": content.version, "dataset": content.dataset_name, "pair": content.direction.name}
         for key, value in stated.items():
             fact = here[key]
             if value != fact:
@@ -50,13 +50,13 @@ class Sources:
         if stated.name not in get_plugins().datasets:
             return None, None, f"the data set {name} isn't known here, so its cases were not compared with it"
         dataset: Dataset = get_plugins().datasets.get(stated.name)
-        for code in (result.task.source, result.task.target):
+        for code in result.task.direction.languages:
             if dataset.languages and code not in dataset.languages:
                 return None, f"the data set {name} has no {quoted(code)}", None
         loaded = self._load(dataset, result)
         if loaded is not None and loaded.sha256 == stated.sha256:
             return loaded, None, None
-        registered = dataset.registered_hashes(LanguagePair(result.task.source, result.task.target))
+        registered = dataset.registered_hashes(result.task.direction)
         if stated.sha256 in registered:
             return None, None, f"its data has the hash registered for {name}, and is not here to compare the cases with"
         if loaded is None and not registered:
@@ -69,10 +69,11 @@ class Sources:
         definition = self._tasks.get(result.task.name)
         content = definition.content if definition else None
         aligned = isinstance(content, TaskFile) and content.subject == "aligned"
-        key = (dataset.name, result.task.source, result.task.target, aligned)
+        direction = result.task.direction
+        key = (dataset.name, direction.name, aligned)
         if key not in self._read:
             try:
-                loaded = dataset.test(LanguagePair(*key[1:3]), self.data_dir)
+                loaded = dataset.test(direction, self.data_dir)
                 self._read[key] = loaded.aligned() if aligned else loaded
             except NotHereError:
                 self._read[key] = None
@@ -95,6 +96,19 @@ def check_cases(result: Result, cases: Mapping[str, CaseRecord], loaded: Split) 
         yield f"case {quoted(case_id)}: is missing from skipped, and can't be run: {reasons[case_id]}"
     for case_id in sorted(stated.keys() - reasons.keys() - cases.keys()):
         yield f"case {quoted(case_id)}: is skipped, and nothing in the data or in {len(cases):,} lines says why"
+    yield from _check_missing(result, loaded)
+
+
+def _check_missing(result: Result, loaded: Split) -> Iterator[str]:
+    """Where the languages that a result says its cases lack are not those that they lack in its data."""
+    ran = set(result.case_ids)
+    truth = {(one.case_id, one.language): one.reason for one in loaded.missing if one.case_id in ran}
+    stated = {(one.case_id, one.language): one.reason for one in result.missing or ()}
+    for place in sorted(truth.keys() | stated.keys()):
+        if truth.get(place) != stated.get(place):
+            case_id, language = place
+            said, why = (quoted(part.get(place) or "nothing") for part in (stated, truth))
+            yield f"case {quoted(case_id)}: {said} is said to be missing in {quoted(language)}, and {why} by the data"
 
 
 def _listed(slices: Mapping[str, str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,14 @@ class Checkpoint:
                 raise RequestError(f"{file} can't be read as a file of tensors: {one_line(error)}.") from error
 
 
+def no_folder(folder: Path) -> RequestError:
+    """The error for a model folder that isn't there."""
+    hint = ""
+    if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(folder)):
+        hint = f" If {str(folder)!r} is a repository of the hub, name the model that loads from there (xkeb ls models)."
+    return RequestError(f"There is no model folder {folder}.{hint}")
+
+
 def find_checkpoint(folder: Path) -> Checkpoint:
     """The checkpoint of a folder in the Hugging Face format.
 
@@ -52,7 +61,7 @@ def find_checkpoint(folder: Path) -> Checkpoint:
         RequestError: there is none, or shards of it are missing.
     """
     if not folder.is_dir():
-        raise RequestError(f"There is no model folder {folder}.")
+        raise no_folder(folder)
     for name in INDEXED:
         index = folder / f"{name}.index.json"
         if index.is_file():

@@ -22,6 +22,7 @@ from xkeb.models.hf.checkpoint import (
     WEIGHT_PATTERNS,
     find_checkpoint,
     model_hash,
+    no_folder,
     read_json,
     settings_hash,
     weights_hash,
@@ -105,7 +106,7 @@ def resolve_folder(name: str, folder: Path, gguf_file: str | None = None) -> Pat
     if folder.is_file() and folder.suffix == ".gguf":
         folder, gguf_file = folder.parent, folder.name
     if not folder.is_dir():
-        raise RequestError(f"There is no model folder {folder}.")
+        raise no_folder(folder)
     ggufs = sorted(folder.glob("*.gguf"))
     if gguf_file is None and (not ggufs or any(path for pattern in WEIGHT_PATTERNS for path in folder.glob(pattern))):
         return folder

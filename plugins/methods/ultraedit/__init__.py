@@ -1,0 +1,1 @@
+"""UltraEdit: one backward pass, a running normaliser, and a ridge regression (Gu et al., 2025)."""

@@ -1,0 +1,103 @@
+"""A run that is finished, asked for again: its scores at once, without torch; unless anything is no longer as it was."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest_plugins = ("command_line",)
+
+MINI = Path(__file__).parents[2] / "plugins" / "datasets" / "bizsre_mini" / "bizsre_mini_test.json"
+CELL = Path("bizsre_en2zh/model/ft")
+FINISHED = "All of it is finished (results: 1); --fresh runs it again.\n"
+
+
+@pytest.fixture
+def folders(options: dict[str, str], tiny_folders: dict[str, Path], tmp_path: Path) -> Path:
+    """Data and a model of the test's own, which it may change; and a run of one case of it."""
+    (tmp_path / "data" / "bizsre").mkdir(parents=True)
+    shutil.copy(MINI, tmp_path / "data" / "bizsre" / "bizsre_test.json")
+    shutil.copytree(tiny_folders["llama"], tmp_path / "model")
+    options |= {
+        "tasks": "bizsre_en2zh",
+        "data-dir": str(tmp_path / "data"),
+        "model-args": f"path={tmp_path / 'model'}",
+        "method-args": "ft.steps=1",
+    }
+    return tmp_path
+
+
+def test_it_is_known_without_torch_and_says_the_same(
+    run: Callable[..., Any], options: dict[str, str], folders: Path
+) -> None:
+    first = run()
+    assert first.status == 0, first.err
+    written = {path: path.stat().st_mtime_ns for path in (folders / "results").rglob("*")}
+    flags = [part for name, value in options.items() for part in (f"--{name}", value)]
+    script = (
+        "import sys; from xkeb.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as left: assert not left.code, left.code\n"
+        "heavy = {'torch', 'transformers', 'numpy', 'scipy'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    again = subprocess.run(
+        [sys.executable, "-c", script, "run", *flags], capture_output=True, text=True, check=False, env=os.environ
+    )
+    assert again.returncode == 0, again.stderr
+    assert (again.stdout, again.stderr) == (first.out, FINISHED)
+    assert {path: path.stat().st_mtime_ns for path in (folders / "results").rglob("*")} == written
+    told = json.loads(run("--json").out)
+    assert told["results"] == [json.loads((folders / "results" / CELL / "result.json").read_text(encoding="utf-8"))]
+    assert "Seconds by phase" in run("--verbose").err
+
+
+def touch(path: Path) -> None:
+    os.utime(path, ns=(1, 1))
+
+
+def test_whatever_it_was_made_of_or_left_is_looked_at(run: Callable[..., Any], folders: Path) -> None:
+    results = folders / "results" / CELL
+    changes: list[Callable[[], Any]] = [
+        (results / "result.json").unlink,
+        lambda: touch(results / "cases.jsonl"),
+        lambda: touch(folders / "data" / "bizsre" / "bizsre_test.json"),
+        lambda: touch(folders / "model" / "model.safetensors"),
+        lambda: shutil.copy(folders / "model" / "config.json", folders / "data" / "bizsre" / "zsre_mend_eval.json"),
+    ]
+    assert run().status == 0
+    for change in changes:
+        assert run().err == FINISHED
+        change()
+        outcome = run()
+        assert outcome.status == 0 and "Plan" in outcome.err, outcome.err
+    assert run().err == FINISHED
+
+
+@pytest.mark.parametrize("changes", [{"limit": "2"}, {"seed": "1"}, {"method_args": "ft.steps=2"}], ids=str)
+def test_another_request_is_another_run(run: Callable[..., Any], folders: Path, changes: dict[str, str]) -> None:
+    assert run().status == 0
+    assert FINISHED not in run(**changes, output=str(folders / "other")).err
+    assert FINISHED not in run(**changes).err
+
+
+def test_what_was_asked_for_anew_or_is_watched_runs(run: Callable[..., Any], folders: Path) -> None:
+    assert run().status == 0
+    assert run().err == FINISHED
+    assert FINISHED not in run("--fresh").err
+    assert FINISHED not in run("--log-events", folders / "events.jsonl").err
+    assert (folders / "events.jsonl").is_file()
+
+
+def test_a_run_that_failed_is_not_finished(run: Callable[..., Any], folders: Path) -> None:
+    for _ in range(2):
+        outcome = run(method_args="ft.lr=-1")
+        assert outcome.status == 1 and "Invalid learning rate" in outcome.err

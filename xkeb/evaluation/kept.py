@@ -1,0 +1,101 @@
+"""Results that are scored anew: read whole, and written below another folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from xkeb.errors import RequestError
+from xkeb.results.crossing import crossing_scores
+from xkeb.results.environment import describe_environment, today
+from xkeb.results.journal import Journal
+from xkeb.results.reader import read_stored
+from xkeb.results.schema import CASES, CaseRecord, Result, comparable_group
+from xkeb.results.statistics import blank_scores, mean_scores, slice_scores
+from xkeb.results.untrusted import quoted
+from xkeb.results.verdicts import JUDGE, agreements
+
+
+@dataclass(frozen=True, slots=True)
+class KeptResult:
+    """A result and its cases as they lie on disk."""
+
+    file: Path
+    result: Result
+    cases: Mapping[str, CaseRecord]
+
+    @classmethod
+    def read(cls, file: Path) -> KeptResult:
+        """Reads both files.
+
+        Raises:
+            RequestError: one of them can't be read, is damaged, or lacks a case.
+        """
+        stored = read_stored(file)
+        if stored.problems or stored.result is None:
+            raise RequestError(f"{file}: {stored.problems[0]}.")
+        missing = [case_id for case_id in stored.result.case_ids if case_id not in stored.cases]
+        if missing:
+            raise RequestError(f"{file}: case {quoted(missing[0])} is missing from {CASES}.")
+        return cls(file, stored.result, stored.cases)
+
+    def folder_below(self, output: Path) -> Path:
+        """Where the new result goes.
+
+        Raises:
+            RequestError: the one that is read lies there.
+        """
+        folder = output / self.result.task.name / self.result.model.name / self.file.parent.name
+        if folder.resolve() == self.file.parent.resolve():
+            raise RequestError(f"{folder} holds the result itself; name another folder with --output.")
+        return folder
+
+
+def with_settings(result: Result, metrics: Sequence[str], protocol_args: Mapping[str, Any]) -> Result:
+    """A result of other metrics or rules, under their hash."""
+    new = result.model_copy(update={"metrics": list(metrics), "protocol_args": dict(protocol_args)})
+    settings = new.run_settings()
+    return new.model_copy(update={"settings": settings.sha256, "comparable_group": comparable_group(settings)})
+
+
+def write_anew(folder: Path, new: Result, lines: Sequence[CaseRecord], command: str) -> Result:
+    """Writes a result with everything that follows from its lines, and the lines beside it.
+
+    Raises:
+        RequestError: the folder can't be written.
+    """
+    with Journal(folder / CASES, CaseRecord, new.settings, overwrite=True) as journal:
+        for line in lines:
+            journal.append(line)
+    by_id = {line.case_id: line for line in lines}
+    ran = [by_id[case_id] for case_id in new.case_ids]
+    judge = new.judge and new.judge.model_copy(update={"agreement": agreements(ran, new.metrics)})
+    new = new.model_copy(
+        update={
+            "scores": mean_scores(ran),
+            "scores_before": mean_scores(ran, "scores_before"),
+            "slices": slice_scores(ran),
+            "slices_before": slice_scores(ran, "scores_before"),
+            "second_turn": mean_scores(ran, "second_turn"),
+            "blank": blank_scores(ran),
+            "crossing": crossing_scores(ran, new.task.direction, new.protocol),
+            "judge": judge if JUDGE in new.metrics else None,
+            "command": command,
+            "environment": _environment(new),
+        }
+    )
+    new.save(folder)
+    return new
+
+
+def _environment(result: Result) -> dict[str, Any]:
+    """Of the answers, with the versions by which the intervals were resampled now, and the command that made the answers."""
+    stated = result.environment.get("packages")
+    here = describe_environment(torch.device("cpu"))["packages"]
+    packages = {**(stated if isinstance(stated, dict) else {}), **{name: here[name] for name in ("numpy", "scipy")}}
+    answered_by = result.environment.get("answered_by", result.command)
+    return {**result.environment, "packages": packages, "answered_by": answered_by, "rescored": today()}
