@@ -51,19 +51,33 @@ def variants(editor: Editor) -> dict[str, Protocol]:
     return {name: protocol.for_editor(editor) for name, protocol in found.items()}
 
 
-class RecallingStyle(AnswerStyle):
-    """Another style, by which no text is passed a second time."""
+Beginning = tuple[int, int, str, tuple[int, ...]]
+"""Whose answer: the model, the change, the context and the ids so far."""
 
-    def __init__(self, style: AnswerStyle, known: dict[tuple[int, TokenRow], list[int]]) -> None:
+
+class RecallingStyle(AnswerStyle):
+    """Another style, by which no beginning of a text is passed a second time: what comes next hangs on nothing else."""
+
+    def __init__(self, style: AnswerStyle, known: dict[Beginning, int]) -> None:
         self.inner, self.known = style, known
 
     def ids(
         self, backbone: Backbone, rows: Sequence[TokenRow], intervention: Intervention | None, batch_size: int
     ) -> list[list[int]]:
-        new = [row for row in dict.fromkeys(rows) if (id(backbone), row) not in self.known]
-        for row, ids in zip(new, self.inner.ids(backbone, new, intervention, batch_size), strict=True):
-            self.known[id(backbone), row] = ids
-        return [self.known[id(backbone), row] for row in rows]
+        asked = [
+            [(id(backbone), row.row, row.context, row.ids[: position + 1]) for position in row.positions] for row in rows
+        ]
+        runs: list[list[Beginning]] = []
+        for one in sorted({one for own in asked for one in own}.difference(self.known)):
+            last = runs[-1][-1] if runs else None
+            if last is not None and one[:3] == last[:3] and one[3][: len(last[3])] == last[3]:
+                runs[-1].append(one)
+            else:
+                runs.append([one])
+        new = [TokenRow(run[-1][3], tuple(len(one[3]) - 1 for one in run), run[0][1], run[0][2]) for run in runs]
+        for run, ids in zip(runs, self.inner.ids(backbone, new, intervention, batch_size), strict=True):
+            self.known.update(zip(run, ids, strict=True))
+        return [[self.known[one] for one in own] for own in asked]
 
     def rows(self, backbone: Backbone, query: Query, context: str) -> Sequence[TokenRow]:
         return self.inner.rows(backbone, query, context)
@@ -77,8 +91,8 @@ class Recalling(Protocol):
     """Another protocol, asked in that style."""
 
     inner: Protocol
-    known: dict[tuple[int, TokenRow], list[int]]
-    """What the model says in one state, by text."""
+    known: dict[Beginning, int]
+    """What the model says next in one state."""
 
     def query(self, case: Case, probe: Probe, row: int = 0) -> Query:
         return self.inner.query(case, probe, row)
@@ -110,7 +124,7 @@ def ask_each(
 ) -> dict[str, list[CaseRecord]]:
     """The scored cases of each variant, under changes that are asked together."""
     records: dict[str, list[CaseRecord]] = defaultdict(list)
-    states: tuple[dict[tuple[int, TokenRow], list[int]], ...] = ({}, {}, {})
+    states: tuple[dict[Beginning, int], ...] = ({}, {}, {})
     for name, protocol in variants(editor).items():
         first, second, third = (Recalling(protocol, known) for known in states)
         before = predict_before(backbone, cases, first)
