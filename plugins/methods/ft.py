@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
-from pydantic import PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 
 from xkeb.editing.changes import DenseChange
 from xkeb.editing.dry_run import DryRunSession
@@ -21,6 +21,7 @@ from xkeb.models.layout import widths
 from xkeb.models.spec import ModelSpec
 from xkeb.models.suffix import SuffixForward
 from xkeb.types import Edit
+from xkeb_plugins.methods.tuned import tuned_settings
 
 
 @dataclass
@@ -28,13 +29,14 @@ class FineTuning(Editor):
     """FT: Adam on one down-projection, each weight kept near its old value."""
 
     name: ClassVar[str] = "ft"
-    """What its messages go by."""
+    """What its messages and tuned settings go by."""
     in_paper: ClassVar[bool] = True
 
     layer: int | None = None
-    """Tuned layer. None: as deep as layer 21 of LLaMA-7B's 32."""
+    """Edited layer. None: the tuned one, or as deep as layer 21 of LLaMA-7B's 32."""
     steps: PositiveInt = 25
-    lr: float = 5e-4
+    lr: PositiveFloat | None = None
+    """Step size. None: the tuned one, or 5e-4."""
     norm_constraint: float | None = None
     """Largest change of a single weight; None for no bound, as in EasyEdit's settings for LLaMA."""
     objective: Literal["prompt_last", "target_new"] = "prompt_last"
@@ -43,7 +45,8 @@ class FineTuning(Editor):
     stop_loss: float = 1e-2
 
     def configure(self, spec: ModelSpec) -> Self:
-        me = self.filled({"layer": spec.scale_layer(21, of=32)})
+        usual = {"layer": spec.scale_layer(21, of=32), "lr": 5e-4}
+        me = self.filled(usual | tuned_settings(self.name, spec))
         if not 0 <= known(me.layer) < spec.n_layers:
             raise RequestError(f"{self.name}.layer is {me.layer}; {spec.name!r} has layers 0 to {spec.n_layers - 1}.")
         return me
@@ -60,7 +63,7 @@ class FineTuning(Editor):
         suffix = SuffixForward(backbone, layer, rows)
         place = backbone.parameter(f"{path}.weight").device
         deltas = [torch.zeros(d_out, d_in, device=place, requires_grad=True) for _ in edits]
-        optimizer = torch.optim.Adam(deltas, lr=me.lr, fused=True)  # nothing of the size of all changes beside them
+        optimizer = torch.optim.Adam(deltas, lr=known(me.lr), fused=True)  # nothing of the size of all changes beside them
         active = list(range(len(edits)))
         for _ in range(me.steps):
             optimizer.zero_grad()

@@ -60,12 +60,12 @@ def test_a_pipe_is_plain_whatever_the_terminal(options: dict[str, str]) -> None:
 
 
 def test_json_is_what_the_files_hold_and_what_failed(run: Callable[..., Any], options: dict[str, str]) -> None:
-    outcome = run("--json", methods="ft,rome", method_args="ft.lr=-1")
+    outcome = run("--json", "--prompt", "qa", methods="kn,rome", method_args="kn.joined=false")
     assert outcome.status == 1
     told = json.loads(outcome.out)
-    assert told["results"] == [read(Path(options["output"]) / CELL / "rome" / "result.json")]
+    assert told["results"] == [read(Path(options["output"]) / CELL / "rome-qa" / "result.json")]
     ((job, error),) = [(one["job"], one["error"]) for one in told["failed"]]
-    assert job == "bizsre_mini_en2zh / llama / ft" and "Invalid learning rate: -1.0" in error
+    assert job == "bizsre_mini_en2zh / llama / kn" and "not --prompt qa" in error
 
 
 def test_a_run_in_a_terminal_of_80_columns(options: dict[str, str]) -> None:

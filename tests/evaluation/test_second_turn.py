@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -234,7 +236,10 @@ def test_answers_that_were_right_and_are_not_again_are_counted(
         "rescore", there, "--protocol-args", "cut=line", "--metrics", "exact", "--output", tmp_path / "new"
     )
     assert outcome.status == 0, outcome.err
-    assert "1 of 2" in outcome.out
+    rows = list(csv.DictReader(io.StringIO(outcome.out), delimiter="\t"))
+    (again,) = (row for row in rows if row["when"] == "again")
+    assert (again["cases_of"], again["cases"]) == ("all", "3")
+    assert (again["reliability.en.reverted"], again["reliability.en.exact"]) == ("50.00", "33.33")
     result = Result.load(tmp_path / "new" / TASK / "llama" / "made" / "result.json")
     (scores,) = result.second_turn["reliability"].values()
     assert (scores["reverted"].mean, scores["reverted"].n) == (50.0, 2)

@@ -11,14 +11,16 @@ from xkeb.results.schema import Result, Scores
 from xkeb.results.slices import ANSWERS
 
 FACTS = ("task", "model", "protocol", "prompt", "editing", "method", "when", "cases_of", "cases")
-"""Columns before the scores. `when`: ``before`` any edit, or ``after``. `cases_of`: ``all`` or a slice."""
+"""Columns before the scores. `when`: ``before`` any edit, ``after`` it, or ``again`` in a second turn. `cases_of`: ``all`` or a
+slice."""
 
 Place = tuple[str, str, str]
 """Property, language, metric."""
 
 
 def print_tsv(results: Sequence[Result]) -> None:
-    """A header, then two lines for each result, before and after its edits, and two more for each value of ``answers``.
+    """A header, then two lines for each result, before and after its edits, and two more for each value of ``answers``; one
+    more where questions were asked again.
 
     A column of scores is called ``property.language.metric``; what wasn't measured is empty. ``left_out.language`` are the
     questions that can't measure locality.
@@ -29,33 +31,36 @@ def print_tsv(results: Sequence[Result]) -> None:
     blank = list(dict.fromkeys(code for result in results for code in result.blank))
     _print_line([*FACTS, *map(".".join, places), *(f"left_out.{code}" for code in blank)])
     for result in results:
-        for cases_of, edited, scores in _parts(result):
+        for cases_of, when, scores in _parts(result):
             edit = scores.get("reliability", {}).get(result.task.source, {})
             count = max((score.n for score in edit.values()), default=0)
             facts = [result.task.name, result.model.name, result.protocol, result.prompt, result.task.source]
-            facts += [result.method.name, "after" if edited else "before", cases_of, str(count)]
+            facts += [result.method.name, when, cases_of, str(count)]
             left_out = [str(result.blank[code].n) if code in result.blank else "" for code in blank]
             numbers = [_number(scores, place) for place in places]
             _print_line([*facts, *numbers, *(left_out if cases_of == "all" else [""] * len(blank))])
 
 
 def _places(result: Result) -> Iterator[Place]:
-    for name, languages in result.scores.items():
-        for code, metrics in languages.items():
-            for metric in metrics:
-                yield name, code, metric
+    for scores in (result.scores, result.second_turn):
+        for name, languages in scores.items():
+            for code, metrics in languages.items():
+                for metric in metrics:
+                    yield name, code, metric
 
 
-def _parts(result: Result) -> Iterator[tuple[str, bool, Scores]]:
-    """What lines are made of: of which cases, whether after the edits, and the scores."""
-    for edited, scores, slices in (
-        (False, result.scores_before, result.slices_before),
-        (True, result.scores, result.slices),
+def _parts(result: Result) -> Iterator[tuple[str, str, Scores]]:
+    """What lines are made of: of which cases, when they were asked, and the scores."""
+    for when, scores, slices in (
+        ("before", result.scores_before, result.slices_before),
+        ("after", result.scores, result.slices),
+        ("again", result.second_turn, {}),
     ):
-        yield "all", edited, scores
+        if scores or when != "again":
+            yield "all", when, scores
         for name, part in slices.items():
             if name.startswith(f"{ANSWERS}="):
-                yield name, edited, part
+                yield name, when, part
 
 
 def _number(scores: Scores, place: Place) -> str:

@@ -157,8 +157,8 @@ def test_no_steps_are_refused() -> None:
 
 
 def test_the_default_layer_stands_as_deep_as_the_papers(llama: Backbone, gemma: Backbone) -> None:
-    for backbone, layer in ((llama, 4), (gemma, 12)):  # 21 of 32, of 6 and of 18
-        editor = xkeb.load_editor("ft").configure(backbone.spec)
+    for method, backbone, layer in (("ft", llama, 4), ("ft-m", gemma, 12)):  # 21 of 32, of 6 and of 18
+        editor = xkeb.load_editor(method).configure(backbone.spec)
         assert isinstance(editor, FineTuning) and editor.layer == layer
 
 

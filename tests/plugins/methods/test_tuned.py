@@ -61,7 +61,7 @@ def test_it_is_the_family_that_counts_and_not_the_name(embedded: dict[str, Model
 
 
 def test_there_are_files_of_registered_methods_for_embedded_models(embedded: dict[str, ModelSpec]) -> None:
-    assert set(FILES) == {"memit", "mend", "rome", "serac"} and set(FILES) <= set(get_plugins().methods)
+    assert set(FILES) == {"ft", "memit", "mend", "rome", "serac"} and set(FILES) <= set(get_plugins().methods)
     assert {family for _, family in TUNED} <= {each.family for each in embedded.values()}
 
 
@@ -85,6 +85,7 @@ def test_no_model_is_its_own_counterfactual_model(embedded: dict[str, ModelSpec]
 def test_what_is_given_goes_before_what_was_tuned(embedded: dict[str, ModelSpec], method: str) -> None:
     gemma = embedded["gemma3-270m"]
     options: dict[str, dict[str, Any]] = {
+        "ft": {"lr": 0.003},
         "memit": {"mom2_update_weight": 7.0},
         "mend": {"rank": 3},
         "rome": {"mom2_adjustment": False},
