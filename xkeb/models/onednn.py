@@ -6,6 +6,7 @@ PyTorch as well, has kernels made for the processor that it finds; its sums are 
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
@@ -14,6 +15,12 @@ from torch.autograd.function import once_differentiable
 
 PRODUCT = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
 """oneDNN's; None where PyTorch was built without it."""
+
+CACHED_KERNELS = 128
+"""Kernels that are kept, each for one shape of one product. A pass needs a dozen. The libraries' own choice is 1,024: texts of
+all lengths filled them with some 5 MB a case, until a process had grown by gigabytes."""
+CAPACITIES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+"""Where oneDNN, and PyTorch's layer above it, read how many to keep: at their first product, and never again."""
 
 
 class OneDnnLinear(nn.Linear):
@@ -55,6 +62,8 @@ def _product(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | Non
 def use_onednn(model: nn.Module) -> None:
     """Has the model's own linear layers use oneDNN where it applies. Parameters, names and hooks stay as they are."""
     if PRODUCT is not None:
+        for name in CAPACITIES:
+            os.environ.setdefault(name, str(CACHED_KERNELS))
         for module in model.modules():
             if type(module) is nn.Linear and module.weight.is_cpu and module.weight.dtype is torch.float32:
                 module.__class__ = OneDnnLinear
