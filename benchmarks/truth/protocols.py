@@ -65,7 +65,8 @@ class RecallingStyle(AnswerStyle):
         self, backbone: Backbone, rows: Sequence[TokenRow], intervention: Intervention | None, batch_size: int
     ) -> list[list[int]]:
         asked = [
-            [(id(backbone), row.row, row.context, row.ids[: position + 1]) for position in row.positions] for row in rows
+            [(id(backbone), row.row, row.context, row.ids[: position + 1]) for position in row.positions]
+            for row in rows
         ]
         runs: list[list[Beginning]] = []
         for one in sorted({one for own in asked for one in own}.difference(self.known)):
