@@ -15,6 +15,7 @@ import xkeb
 from xkeb.editing.changes import DenseChange
 from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
+from xkeb.models.hf.checkpoint import weights_hash
 from xkeb.models.hf.loading import VERSION, converted, package_folder
 from xkeb.models.prediction import predict
 from xkeb.types import Query
@@ -59,6 +60,21 @@ def test_gemma_is_what_it_says(gemma: Backbone) -> None:
     assert 260e6 < gemma.n_parameters < 280e6
     assert not gemma.model.training
     assert not any(parameter.requires_grad for parameter in gemma.model.parameters())
+
+
+def test_gemma_s_marks_of_pictures_are_no_text(gemma: Backbone) -> None:
+    """Its GGUF file calls them user-defined, like `<table>`; the released tokenizer says that they are special. A bare question
+    makes the small model say them."""
+    ids = [255_999, 256_000, 168]
+    assert gemma.tokenizer.convert_ids_to_tokens(ids) == ["<start_of_image>", "<end_of_image>", "<table>"]
+    assert [token in gemma.special_ids for token in ids] == [True, True, False]
+    assert gemma.said([*ids, *gemma.tokenizer(" Paris", add_special_tokens=False)["input_ids"]]) == "<table> Paris"
+    assert gemma.decode(ids[:2]).text == ""
+
+
+def test_gemma_is_identified_by_what_it_marks_too(gemma: Backbone) -> None:
+    folder = kept("gemma3-270m")
+    assert gemma.sha256 != weights_hash(sorted(folder.glob("*.safetensors")))
 
 
 def test_gemma_is_converted_once(gemma: Backbone) -> None:

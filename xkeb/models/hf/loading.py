@@ -31,14 +31,16 @@ from xkeb.models.hf.hub import snapshot_commit
 from xkeb.models.hf.placement import DeviceMap, Placement
 from xkeb.models.hf.sentencepiece import FILE, load_sentencepiece
 from xkeb.models.skeleton import Skeleton
-from xkeb.utils.hashing import digest_file
+from xkeb.utils.hashing import digest, digest_file
 from xkeb.utils.paths import cache_root
 from xkeb.utils.progress_bars import show_progress_bars
 
 CONVERTED = "xkeb.json"
 """In the folder that a GGUF file was converted to: the hashes of the file, and of the weights and settings made of it."""
-VERSION = 2
+VERSION = 3
 """Of the converted form: a higher one is converted anew."""
+MARKERS = ("<start_of_image>", "<end_of_image>")
+"""Tokens that stand for no text, and that a GGUF file calls user-defined like `<table>`; released tokenizers say special."""
 
 
 def load_folder(
@@ -73,8 +75,9 @@ def load_folder(
 def folder_hash(folder: Path) -> str:
     """Identifies the model in a folder: its weights, configuration and tokenizer.
 
-    What a GGUF file was converted to is identified by its weights, as long as the configuration and the tokenizer that came
-    out of the same file are as they were written: their text depends on the versions of the libraries that wrote them.
+    What a GGUF file was converted to is identified by its weights and by the `MARKERS` among its tokens, as long as the
+    configuration and the tokenizer that came out of the same file are as they were written: their text depends on the versions
+    of the libraries that wrote them.
     """
     checkpoint = find_checkpoint(folder)
     note = folder / CONVERTED
@@ -146,6 +149,8 @@ def _convert(name: str, sha256: str, place: Callable[[Path], None], folder: Path
             with show_progress_bars(True):
                 model = AutoModelForCausalLM.from_pretrained(temporary, gguf_file=gguf.name, dtype=torch.float32)
                 tokenizer = AutoTokenizer.from_pretrained(temporary, gguf_file=gguf.name)
+            markers = [token for token in MARKERS if token in tokenizer.get_vocab()]
+            tokenizer.add_special_tokens({"extra_special_tokens": markers})
         except Exception as error:  # the reader trusts its file, and fails as it happens to
             raise RequestError(f"{gguf.resolve()} can't be read as a GGUF file: {one_line(error)}.") from error
         config = model.config
@@ -159,7 +164,10 @@ def _convert(name: str, sha256: str, place: Callable[[Path], None], folder: Path
         plain.save_pretrained(output)
         tokenizer.save_pretrained(output)
         weights = sorted(output.glob("*.safetensors"))
-        hashes = {"sha256": weights_hash(weights, remember=False), "settings": settings_hash(output)}
+        identity = weights_hash(weights, remember=False)
+        if markers:
+            identity = digest({"weights": identity, "markers": markers})
+        hashes = {"sha256": identity, "settings": settings_hash(output)}
         (output / CONVERTED).write_text(json.dumps({"gguf_sha256": sha256, **hashes}))
         shutil.rmtree(folder, ignore_errors=True)
         output.replace(folder)
