@@ -336,8 +336,7 @@ FORGERIES: dict[str, tuple[Forgery, str]] = {
     ),
     "an older version": (
         set_result("schema_version", 5),
-        "is of schema version 5, older than the 6 that this xkeb reads: the command that made it, given again with "
-        "--fresh, makes it anew.",
+        "is of schema version 5, older than the 6 that this xkeb reads: the command that made it, given again, makes it anew.",
     ),
     "a version that is none": (
         set_result("schema_version", "6"),

@@ -11,7 +11,7 @@ from made_records import scored
 from pydantic import ValidationError
 
 from xkeb.errors import RequestError
-from xkeb.results.schema import SCHEMA_VERSION, Result, RunSettings
+from xkeb.results.schema import LINES_VERSION, SCHEMA_VERSION, Result, RunSettings
 from xkeb.results.statistics import mean_scores
 from xkeb.types import Direction, LanguagePair
 
@@ -120,7 +120,7 @@ def test_what_says_that_it_is_one_and_is_none_is_refused_field_by_field(tmp_path
 
 def test_a_result_of_another_schema_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
-    for version in (SCHEMA_VERSION + 1, SCHEMA_VERSION - 1):
+    for version in (SCHEMA_VERSION + 1, LINES_VERSION, LINES_VERSION - 1):
         values = {**made().model_dump(mode="json"), "schema_version": version}
         path.write_text(json.dumps(values), encoding="utf-8")
         with pytest.raises(RequestError) as caught:
@@ -128,7 +128,8 @@ def test_a_result_of_another_schema_version_is_refused(tmp_path: Path) -> None:
         if version > SCHEMA_VERSION:
             assert f"{path} is of schema version {version}, newer than" in str(caught.value)
         else:
-            assert "the command that made it, given again with --fresh, makes it anew" in str(caught.value)
+            how = "" if version == LINES_VERSION else " with --fresh"  # whether the lines beside it can be read
+            assert f"the command that made it, given again{how}, makes it anew" in str(caught.value)
 
 
 def test_a_result_that_is_not_there_is_named(tmp_path: Path) -> None:

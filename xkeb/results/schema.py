@@ -472,9 +472,11 @@ def version_problem(value: Any) -> str | None:
     if version > SCHEMA_VERSION:
         return f"is of schema version {version}, newer than the {SCHEMA_VERSION} that this xkeb reads"
     if version < SCHEMA_VERSION:
+        readable = version >= LINES_VERSION  # the lines beside it are
+        again = "given again" if readable else "given again with --fresh"
         return (
             f"is of schema version {version}, older than the {SCHEMA_VERSION} that this xkeb reads: the command that made it, "
-            "given again with --fresh, makes it anew"
+            f"{again}, makes it anew"
         )
     return None
 
