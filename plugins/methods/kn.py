@@ -252,9 +252,13 @@ def attributions(
         alphas = torch.tensor([alpha for _, alpha in batch], device=device).unsqueeze(1)
         tokens = torch.tensor([texts[i][1] for i, _ in batch], device=device)
         ids = [texts[i][0] for i, _ in batch]
-        suffixes, activations = _by_layer(
-            backbone, SuffixForward(backbone, 0, ids, [len(text) - 1 for text in ids]), site
-        )
+        last = SuffixForward(backbone, 0, ids, [len(text) - 1 for text in ids])
+        if last.sites.any():
+            raise RequestError(
+                f"kn asks about one position again and again, and {backbone.name!r} has layers that keep no keys and values "
+                "of what stands before it."
+            )
+        suffixes, activations = _by_layer(backbone, last, site)
         for layer, (suffix, w) in enumerate(zip(suffixes, activations, strict=True)):
             scaled = (alphas * w).requires_grad_(True)  # (b, d)
             handle = site.hook(backbone, layer, _instead(scaled))

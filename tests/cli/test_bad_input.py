@@ -290,7 +290,7 @@ def test_a_model_folder_that_is_broken_is_named(
 def test_a_model_that_is_no_causal_language_model_is_named_by_its_class(run: Callable[..., Any], broken: Path) -> None:
     small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 40}
     (broken / "config.json").write_text(json.dumps({"model_type": "bert", "vocab_size": 900, **small}))
-    assert "BertLMHeadModel has no list of layers" in sentence(run(model_args=f"path={broken}"))
+    assert "BertLMHeadModel is an encoder" in sentence(run(model_args=f"path={broken}"))
 
 
 # Output ----------------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from tiny_models import byte_level
+from tiny_models import byte_level, tiny_model
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
@@ -290,3 +290,20 @@ def test_in_real_records_the_tokens_up_to_the_subjects_last_end_with_the_subject
         # A token may hold what follows the subject as well, such as a quotation mark.
         assert edit.subject in text
     assert exact >= 95
+
+
+def test_a_tokenizer_larger_than_the_embedding_is_refused() -> None:
+    tokenizer = small_tokenizer()
+    size = len(tokenizer)
+    with pytest.raises(
+        RequestError, match=rf"^The tokenizer has the token .* with id {size - 1}, .* for 50 tokens .*\.$"
+    ):
+        Backbone("small", tiny_model("llama", 50), tokenizer, "0" * 64)
+
+
+def test_a_special_token_that_no_text_becomes_may_be_beyond_the_embedding() -> None:
+    tokenizer = small_tokenizer()
+    size = len(tokenizer)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    assert len(tokenizer) == size + 1
+    Backbone("small", tiny_model("llama", size), tokenizer, "0" * 64).prepare()

@@ -23,6 +23,7 @@ from xkeb.models.batching import saturating_tokens
 from xkeb.models.memory import activation_budget
 from xkeb.models.onednn import use_onednn
 from xkeb.models.skeleton import Skeleton
+from xkeb.models.token_axis import keep_token_axis
 from xkeb.models.tokenization import reports_offsets
 from xkeb.types import Case, PromptStyle
 from xkeb.utils.artifacts import Make, artifacts_from
@@ -83,6 +84,7 @@ class DryRun:
         self.meter.load(model, dtype)
         use_onednn(model)
         backbone = Backbone(name, model, tokenizer or find_tokenizer(skeleton), sha256="")
+        keep_token_axis(model, backbone.layout)
         backbone.activation_budget, backbone.saturating_tokens = (
             activation_budget(self.device),
             saturating_tokens(self.device),

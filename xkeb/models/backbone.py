@@ -10,16 +10,19 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import Cache, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from xkeb.errors import RequestError
 from xkeb.models import tokenization
+from xkeb.models.alignment import Alignment, find_alignment
 from xkeb.models.batching import saturating_tokens
+from xkeb.models.head import check_family, decode_hidden
 from xkeb.models.layout import Layout
 from xkeb.models.memory import activation_budget
 from xkeb.models.onednn import use_onednn
 from xkeb.models.prompts import Frame, make_conversation, make_frame
 from xkeb.models.spec import ModelSpec
+from xkeb.models.token_axis import keep_token_axis
 from xkeb.models.tokenization import Encoded
 from xkeb.registry.manager import get_plugins
 from xkeb.types import REPLACEMENT, Edit, Language, Prediction, PromptStyle
@@ -48,7 +51,7 @@ class Backbone:
             revision: commit of the hub's repository that the files are of.
 
         Raises:
-            RequestError: the model's layout can't be found, or its tokenizer reports no offsets.
+            RequestError: the model's layout can't be found; its tokenizer reports no offsets, or is larger than its embedding.
         """
         if not tokenization.reports_offsets(tokenizer):
             raise RequestError(
@@ -59,11 +62,15 @@ class Backbone:
         self.sha256 = sha256
         self.revision = revision
         self.spec = ModelSpec.of(name, model)
+        embedding: Any = model.get_input_embeddings()
+        tokenization.check_size(tokenizer, embedding.weight.shape[0])
         self.languages = get_plugins().languages
         self.activation_budget = activation_budget(self.device)
         """Bytes that one batch of an editor may keep for its backward pass, about."""
         self.saturating_tokens = saturating_tokens(self.device)
         """Tokens that fill a forward pass: see `xkeb.models.batching`."""
+        self.alignment = Alignment()
+        """What its passes may be given; `prepare` finds it out."""
         self.intervention: object | None = None
         """What every question is answered under; see `xkeb.models.interventions.Intervention.installed`."""
         self.prompt: PromptStyle = "plain"
@@ -74,11 +81,13 @@ class Backbone:
         """Makes the model ready for inference: evaluation mode, no gradients for parameters, fast products on a CPU.
 
         Raises:
-            RequestError: its logits are more than its head on its last hidden states.
+            RequestError: it is of a family that the suite's passes are not right for.
         """
         self.model.eval().requires_grad_(False)
         use_onednn(self.model)
-        self._check_head()
+        keep_token_axis(self.model, self.layout)
+        check_family(self.model, self.layout)
+        self.alignment = find_alignment(self.hidden, self.new_cache, self.device)
         return self
 
     def asked_in(self, prompt: PromptStyle) -> Backbone:
@@ -236,25 +245,19 @@ class Backbone:
         Returns:
             [B, T, hidden_size]
         """
-        output = self.model.get_decoder()(input_ids=ids, past_key_values=past, use_cache=past is not None, **kwargs)
+        output = self.module(self.layout.decoder)(
+            input_ids=ids, past_key_values=past, use_cache=past is not None, **kwargs
+        )
         hidden: torch.Tensor = output.last_hidden_state
         return hidden.to(self.device)  # of a model on several devices, from the last one
+
+    def new_cache(self) -> DynamicCache:
+        """Empty keys and values."""
+        return DynamicCache(config=self.model.config)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Next-token logits of final hidden states: [..., hidden_size] -> [..., vocabulary].
 
         The head is the costly part of a small model with a large vocabulary: give it only the positions that count.
         """
-        logits = self.module(self.layout.head)(hidden).to(hidden.device)
-        cap = getattr(self.model.config, "final_logit_softcapping", None)
-        return logits if cap is None else torch.tanh(logits / cap) * cap
-
-    @torch.no_grad()
-    def _check_head(self) -> None:
-        """Refuses a model whose logits are more than its head on its last hidden states (a scale, say)."""
-        ids = torch.arange(4, device=self.device).unsqueeze(0)
-        whole, parts = self.model(ids, use_cache=False).logits, self.logits(self.hidden(ids))
-        if whole.shape != parts.shape or not torch.allclose(whole.float(), parts.float(), rtol=1e-3, atol=1e-3):
-            raise RequestError(
-                f"{type(self.model).__name__} does something to its logits after the head that is not known here."
-            )
+        return decode_hidden(self.model, self.layout, hidden)

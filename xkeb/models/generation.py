@@ -42,7 +42,9 @@ def generate_rows(
 class _Generations(Passes):
     """Prompts padded on the left, so that the next token of all stands in one column, and then a token a pass.
 
-    Padding is masked, and positions are counted from each row's first token. Rows that have ended leave the batch. Behind a
+    Padding is masked, and positions are counted from each row's first token. Where the family takes no padding there, rows of
+    one length share a batch; where it keeps no keys and values, each pass is of the whole text. Rows that have ended leave the
+    batch. Behind a
     common prefix, rows of one length only share a batch: padding would stand between the two, and a sliding window of
     attention counts what stands there.
     """
@@ -66,7 +68,8 @@ class _Generations(Passes):
         by_length: dict[int, list[int]] = {}
         for i in sorted(members, key=lambda i: len(self.rows[i].ids)):
             length = len(self.rows[i].ids)
-            by_length.setdefault(length if prefix else -(-length // 8), []).append(i)
+            padded = not prefix and self.backbone.alignment.pads_left
+            by_length.setdefault(-(-length // 8) if padded else length, []).append(i)
         for group in by_length.values():
             longest = max(len(self.rows[i].ids) for i in group) + self.max_tokens
             size = max(1, min(self.batch_size, BATCH_TOKENS // longest))
@@ -76,13 +79,15 @@ class _Generations(Passes):
         backbone = self.backbone
         said: dict[int, list[int]] = {i: [] for i in batch}
         alive = list(batch)
-        cache = self.repeated(past, len(batch)) or self.new_cache()
+        cache = self.repeated(past, len(batch)) or backbone.new_cache()
+        continues = backbone.alignment.continues
         ids, mask = self._padded(batch, prefix)
         positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, prefix:]  # (B, T)
         while True:
             self.select(alive)
             whole = bool(mask.all())  # without padding, as one at a time: causal attention needs no mask
-            hidden = backbone.hidden(ids, cache, attention_mask=None if whole else mask, position_ids=positions)
+            kept_states = cache if continues else None
+            hidden = backbone.hidden(ids, kept_states, attention_mask=None if whole else mask, position_ids=positions)
             tokens = backbone.logits(hidden[:, -1]).argmax(-1)  # (B,)
             for i, token in zip(alive, tokens.tolist(), strict=True):
                 said[i].append(token)
@@ -91,12 +96,13 @@ class _Generations(Passes):
                 return said
             if len(kept) < len(alive):
                 rows = torch.tensor(kept, device=mask.device)
-                cache.batch_select_indices(rows)
-                tokens, mask, positions = tokens[rows], mask[rows], positions[rows]
+                if continues:
+                    cache.batch_select_indices(rows)
+                ids, tokens, mask, positions = ids[rows], tokens[rows], mask[rows], positions[rows]
                 alive = [alive[row] for row in kept]
-            ids = tokens.unsqueeze(-1)  # (B, 1)
             mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=-1)
-            positions = positions[:, -1:] + 1
+            new, after = tokens.unsqueeze(-1), positions[:, -1:] + 1  # (B, 1)
+            ids, positions = (new, after) if continues else (torch.cat([ids, new], 1), torch.cat([positions, after], 1))
 
     def _padded(self, batch: Sequence[int], prefix: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Ids [B, T] after the prefix, padded on the left, and the mask [B, prefix + T] of what is no padding."""

@@ -29,7 +29,8 @@ class OneDnnLinear(nn.Linear):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         weight, bias = self.weight, self.bias
         frozen = not weight.requires_grad and (bias is None or not bias.requires_grad)
-        if not (frozen and input.dtype is weight.dtype is torch.float32 and input.is_cpu and weight.is_cpu):
+        floats = input.dtype is weight.dtype is torch.float32 and input.is_cpu and weight.is_cpu
+        if not (frozen and floats and input.numel()):
             return super().forward(input)
         if torch.is_grad_enabled() and input.requires_grad:
             product: torch.Tensor = _Product.apply(input, weight, bias)

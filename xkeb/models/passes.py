@@ -80,9 +80,10 @@ class Passes(ABC):
         answers: dict[int, list[int]] = {i: [] for i in members}
         # The pass after the prefix needs at least the token that predicts the first of the answer.
         prefix = _common([self.rows[i].ids[: self.rows[i].positions[0]] for i in asked]) if alike and asked else 0
+        prefix = prefix if self.backbone.alignment.continues else 0
         past = None
         if prefix:
-            past = self.new_cache()
+            past = self.backbone.new_cache()
             self.select(asked[:1])
             self.backbone.hidden(torch.tensor([self.rows[asked[0]].ids[:prefix]], device=self.backbone.device), past)
         for batch in self._batches(asked, prefix):
@@ -113,10 +114,6 @@ class Passes(ABC):
             while group:
                 batch, group = group[: self.batch_size], group[self.batch_size :]
                 yield [members[i] for i in batch]
-
-    def new_cache(self) -> DynamicCache:
-        """Empty keys and values."""
-        return DynamicCache(config=self.backbone.model.config)
 
     def repeated(self, past: DynamicCache | None, times: int) -> DynamicCache | None:
         """A copy for so many rows."""

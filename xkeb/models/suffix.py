@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from xkeb.errors import XkebError
+from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
 
 
@@ -27,6 +27,7 @@ class _Prefix:
             rows: indices of the rows that are passed; None for all.
         """
         self.layers, self.rows = layers, rows
+        self.length = layers[0][0].shape[-2] if layers else 0
 
     @property
     def signature(self) -> tuple[Any, ...] | None:
@@ -41,7 +42,13 @@ class _Prefix:
         if self.rows is not None:
             rows = self.rows.to(before_keys.device)
             before_keys, before_values = before_keys[rows], before_values[rows]
-        return torch.cat([before_keys, keys], -2), torch.cat([before_values, values], -2)
+        both = torch.cat([before_keys, keys], -2), torch.cat([before_values, values], -2)
+        self.length = both[0].shape[-2]
+        return both
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Tokens that the last layer has seen, as of a cache that keeps them; before the first, those before the suffix."""
+        return self.length
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,32 +74,46 @@ class SuffixForward:
         Args:
             rows: ids of each text.
             sites: the position in each text from which on it is computed again; texts are aligned so that these stand
-                in one column, the first of the suffix. None recomputes every position.
+                in one column, the first of the suffix, where the family allows it (`sites`). None recomputes every position.
         """
         self.backbone = backbone
         self.layer = layer
         sites = [0] * len(rows) if sites is None else sites
-        start = max(sites)
-        width = start + max(len(row) - site for row, site in zip(rows, sites, strict=True))
-        ids = torch.full((len(rows), width), backbone.pad_id)
-        mask = torch.zeros_like(ids)
-        for i, (row, site) in enumerate(zip(rows, sites, strict=True)):
-            ids[i, start - site : start - site + len(row)] = torch.tensor(row)
-            mask[i, start - site : start - site + len(row)] = 1
-        self.mask = mask[:, start:].bool().to(backbone.device)
+        aligned = backbone.alignment.pads_left
+        start = max(sites) if aligned else 0
+        ids, mask = self._fill(rows, [start - site if aligned else 0 for site in sites])
+        past = self._past(ids[:, :start], mask[:, :start]) if start else None
+        self.sites = torch.tensor([0] * len(rows) if aligned else list(sites), device=backbone.device)
+        """[B] The column of the suffix in which each row's site stands: the first, but where what stands before can't be
+        kept."""
+        self.mask = mask[:, start:].bool()
         """[B, S] True where the suffix has a token."""
-        self._capture(ids.to(backbone.device), mask.to(backbone.device), start)
+        self._capture(ids, mask, start, past)
 
-    def _capture(self, ids: torch.Tensor, mask: torch.Tensor, start: int) -> None:
+    def _fill(self, rows: Sequence[Sequence[int]], shifts: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Ids [B, T] of rows that begin in the columns `shifts`, and the mask of what is no padding."""
+        width = max(shift + len(row) for row, shift in zip(rows, shifts, strict=True))
+        ids = torch.full((len(rows), width), self.backbone.pad_id)
+        mask = torch.zeros_like(ids)
+        for i, (row, shift) in enumerate(zip(rows, shifts, strict=True)):
+            ids[i, shift : shift + len(row)] = torch.tensor(row)
+            mask[i, shift : shift + len(row)] = 1
+        return ids.to(self.backbone.device), mask.to(self.backbone.device)
+
+    def _past(self, ids: torch.Tensor, mask: torch.Tensor) -> DynamicCache:
+        """Keys and values of the tokens before the suffix, [B, start]."""
+        past = self.backbone.new_cache()
+        positions = (mask.cumsum(-1) - 1).clamp_min(0)
+        self.backbone.hidden(ids, past, attention_mask=mask, position_ids=positions)
+        return past
+
+    def _capture(self, ids: torch.Tensor, mask: torch.Tensor, start: int, past: DynamicCache | None) -> None:
         backbone, layout = self.backbone, self.backbone.layout
         positions = (mask.cumsum(-1) - 1).clamp_min(0)
-        past = None
-        prefix = _Prefix([])
-        if start:
-            past = DynamicCache(config=backbone.model.config)
-            backbone.hidden(ids[:, :start], past, attention_mask=mask[:, :start], position_ids=positions[:, :start])
-            layers: list[Any] = past.layers  # each with its keys and values, [B, heads, start, d]
-            prefix = _Prefix([(layer.keys, layer.values) for layer in layers])
+        layers: list[Any] = (
+            past.layers if past is not None else []
+        )  # each with its keys and values, [B, heads, start, d]
+        prefix = _Prefix([(layer.keys, layer.values) for layer in layers])
         calls: list[_Call] = []
         entering: list[torch.Tensor] = []
 
@@ -111,13 +132,24 @@ class SuffixForward:
         finally:
             for handle in handles:
                 handle.remove()
+        family = type(backbone.model).__name__
+        if len(calls) != len(indices):
+            raise RequestError(
+                f"{family} doesn't run each of its layers once; an edit of one was expected to be of one pass."
+            )
+        sentence = (
+            f"{family} does more than hand hidden states from layer to layer and norm the last, so its upper layers can't be "
+            "run without the lower ones."
+        )
+        if entering[0].shape[:-1] != self.mask.shape:
+            raise RequestError(sentence)
         self.entering, self.calls = entering[0], calls
         """`base`: [B, S, D] final hidden states of the model as it is; `entering`: [B, S, D] what enters the layer."""
         again = self.run()
         if not torch.allclose(
             again[self.mask], self.base[self.mask], rtol=1e-2, atol=1e-2 * float(self.base.abs().max())
         ):
-            raise XkebError(f"{type(backbone.model).__name__} hands more from layer to layer than hidden states.")
+            raise RequestError(sentence)
 
     def run(self, rows: torch.Tensor | None = None) -> torch.Tensor:
         """Final hidden states, after the last norm, of all rows or of those at the rising indices `rows`: [b, S, D].
@@ -133,8 +165,8 @@ class SuffixForward:
             args = tuple(_take(value, rows, size) for value in call.args)
             kwargs = {name: _take(value, rows, size) for name, value in call.kwargs.items()}
             output = self.backbone.module(layout.layer(index))(hidden, *args, **kwargs)
-            hidden = output[0] if isinstance(output, tuple) else output
-        last: torch.Tensor = self.backbone.module(layout.norm)(hidden)
+            hidden = output[0] if isinstance(output, tuple | list) else output
+        last: torch.Tensor = hidden if layout.norm is None else self.backbone.module(layout.norm)(hidden)
         return last.to(self.backbone.device)  # of a model on several devices, from the last one
 
 

@@ -102,3 +102,25 @@ def token_bag(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
     where that is a token of its own: every two Chinese answers would share it."""
     ids = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
     return ids[1:] if len(ids) > 1 and not str(tokenizer.decode([ids[0]])).strip() else ids
+
+
+def check_size(tokenizer: PreTrainedTokenizerBase, embeddings: int) -> None:
+    """Refuses a tokenizer that gives ids which the model has no embedding for. Special tokens that text doesn't become, such as
+    Gemma's place for an image, may be beyond.
+
+    Raises:
+        RequestError: says which id.
+    """
+    if len(tokenizer) <= embeddings:
+        return
+    added = tokenizer.added_tokens_decoder
+    ends = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, tokenizer.unk_token_id}
+    ids = {
+        token: i for token, i in tokenizer.get_vocab().items() if i in ends or i not in added or not added[i].special
+    }
+    token = max(ids, key=ids.__getitem__)
+    if ids[token] >= embeddings:
+        raise RequestError(
+            f"The tokenizer has the token {token!r} with id {ids[token]}, and the model embeddings for {embeddings} tokens "
+            "only: they are not of one model."
+        )

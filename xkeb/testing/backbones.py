@@ -113,11 +113,12 @@ def the_layout_leads_to_modules(loaded: Loaded) -> None:
         for path, expected in [*((path, into) for path in layout.ups(index)), (layout.down(index), out)]:
             sizes = widths(backbone.module(path))
             expect(sizes == expected, f"{path} should lead from {expected[0]} to {expected[1]}; it leads {sizes}.")
-    norm = backbone.module(layout.norm)(torch.ones(1, 1, layout.hidden_size))
-    expect(
-        norm.shape == (1, 1, layout.hidden_size),
-        f"`layout.norm` should keep the width {layout.hidden_size}; it gives {norm.shape[-1]}.",
-    )
+    if layout.norm is not None:
+        norm = backbone.module(layout.norm)(torch.ones(1, 1, layout.hidden_size))
+        expect(
+            norm.shape == (1, 1, layout.hidden_size),
+            f"`layout.norm` should keep the width {layout.hidden_size}; it gives {norm.shape[-1]}.",
+        )
     expect(
         backbone.module(layout.head) is backbone.model.get_output_embeddings(),
         f"`layout.head` should lead to the model's output embeddings; {layout.head} does not.",

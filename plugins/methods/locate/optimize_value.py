@@ -169,11 +169,13 @@ class _Search:
         self.first = torch.tensor([owners.index(i) for i in range(len(edits))], device=device)
         self.module = backbone.module(module)
         self.suffix = SuffixForward(backbone, layer, self.ids, self.sites)
+        self.columns = self.suffix.sites  # (rows,) where the sites stand in the suffix
         self.keys, self.values = self._at_site()
         self.old = self.values[self.first].float()  # (n, d_out) in the bare prompt
         with torch.no_grad():
             drift = torch.tensor(self.drift, device=device)
-            self.reference = backbone.logits(self.suffix.base[drift, 0]).float().log_softmax(-1)  # (n, vocabulary)
+            ends = self.suffix.base[drift, self.columns[drift]]
+            self.reference = backbone.logits(ends).float().log_softmax(-1)  # (n, vocabulary)
 
     def _add_prompt(self, edit: Edit, prefix: str) -> None:
         encoded = self.backbone.encode(edit.prompt, edit.target, edit.language, context=prefix)
@@ -195,8 +197,8 @@ class _Search:
         states: list[torch.Tensor] = []
 
         def keep(_: Any, inputs: tuple[torch.Tensor, ...], output: Any) -> None:
-            hidden = output[0] if isinstance(output, tuple) else output
-            states.extend(state[:, 0].to(self.backbone.device) for state in (inputs[0], hidden))
+            hidden = output[0] if isinstance(output, tuple | list) else output
+            states.extend(_at(state, self.columns).to(self.backbone.device) for state in (inputs[0], hidden))
 
         handle = self.module.register_forward_hook(keep)
         try:
@@ -223,8 +225,10 @@ class _Search:
         targets = [(place[row], after, token) for row, after, token in self.targets if row in place]
         at_rows, after, tokens = (torch.tensor(column, device=device) for column in zip(*targets, strict=True))
         drift_rows = torch.tensor([place[self.drift[i]] for i in active], device=device)
+        columns = self.columns[torch.tensor(rows, device=device)]
         # One pass of the head, the costly part of a small model, for all that is looked at.
-        logits = self.backbone.logits(torch.cat([hidden[at_rows, after], hidden[drift_rows, 0]])).float()
+        looked_at = [hidden[at_rows, columns[at_rows] + after], hidden[drift_rows, columns[drift_rows]]]
+        logits = self.backbone.logits(torch.cat(looked_at)).float()
         nll = F.cross_entropy(logits[: len(targets)], tokens, reduction="none")
         drifted = logits[len(targets) :].log_softmax(-1)
 
@@ -242,10 +246,15 @@ class _Search:
         chosen = torch.tensor(rows, device=deltas.device)
 
         def add(_: Any, inputs: tuple[torch.Tensor, ...], output: Any) -> Any:
-            hidden = output[0] if isinstance(output, tuple) else output
-            at_site = hidden[:, :1] + deltas[self.owner[chosen]].unsqueeze(1).to(hidden)
-            changed = torch.cat([at_site, hidden[:, 1:]], 1)
-            return (changed, *output[1:]) if isinstance(output, tuple) else changed
+            hidden = output[0] if isinstance(output, tuple | list) else output
+            added = deltas[self.owner[chosen]].to(hidden)
+            columns = self.columns[chosen].to(hidden.device)
+            if not columns.any():  # the usual case, without a copy for the way back
+                changed = torch.cat([hidden[:, :1] + added.unsqueeze(1), hidden[:, 1:]], 1)
+            else:
+                everyone = torch.arange(len(columns), device=hidden.device)
+                changed = hidden.index_put((everyone, columns), added, accumulate=True)
+            return type(output)([changed, *output[1:]]) if isinstance(output, tuple | list) else changed
 
         handle = self.module.register_forward_hook(add)
         try:
@@ -265,3 +274,8 @@ class _Search:
             self.old[i] + delta,
             tuple(losses),
         )
+
+
+def _at(state: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    """[B, T, d] in one column of each row: [B, d]."""
+    return state[torch.arange(len(state), device=state.device), columns.to(state.device)]

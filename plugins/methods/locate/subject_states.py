@@ -73,7 +73,7 @@ class SubjectStates:
             keep(output)
 
         def keep_stream(_: Any, inputs: Any, output: Any) -> None:
-            keep(output[0] if isinstance(output, tuple) else output)
+            keep(output[0] if isinstance(output, tuple | list) else output)
 
         handles = [
             backbone.module(layout.down(layer)).register_forward_hook(keep_both),

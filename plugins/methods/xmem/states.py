@@ -74,7 +74,7 @@ def _layer_output(backbone: Backbone, layer: int, rows: Sequence[Sequence[int]])
     seen: list[torch.Tensor] = []
 
     def keep(_: Any, __: Any, output: Any) -> None:
-        seen.append(output[0] if isinstance(output, tuple) else output)
+        seen.append(output[0] if isinstance(output, tuple | list) else output)
 
     handle = backbone.module(backbone.layout.layer(layer)).register_forward_hook(keep)
     try:
