@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from xkeb.cli.completion import complete_registered
 from xkeb.cli.echo import say
-from xkeb.errors import NotHereError, PluginError, PluginWarning, XkebError
+from xkeb.cli.options import device_options, split_names
+from xkeb.errors import NotHereError, PluginError, PluginWarning, RequestError, XkebError
 
 if TYPE_CHECKING:
     from xkeb.data.dataset import Dataset
@@ -36,14 +38,78 @@ Finding = tuple[str, str, str]
 
 
 @click.command("doctor")
-def command() -> None:
-    """Look over the installation: versions, devices, plugins, folders, data. Exit status 1 if something is wrong."""
+@click.option(
+    "--model",
+    metavar="M",
+    shell_complete=complete_registered("models"),
+    help="Edit a made-up fact on this model instead.",
+)
+@click.option("--model-args", metavar="K=V,..", help="Options of the model.")
+@click.option(
+    "--methods",
+    metavar="M[,M]",
+    shell_complete=complete_registered("methods"),
+    help="Methods that edit it.  [default: the paper's that learn nothing first]",
+)
+@device_options
+def command(model: str | None, model_args: str | None, methods: str | None, device: str, dtype: str) -> None:
+    """Look over the installation: versions, devices, plugins, folders, data. Exit status 1 if something is wrong.
+
+    With --model, load that model and make one edit with each method, before a long run does: whether the new answer becomes
+    likelier, whether the model comes back to the bit, seconds and peak memory.
+    """
+    if model is not None:
+        sys.exit(_try_edits(model, model_args, methods, device, dtype))
+    if model_args is not None or methods is not None:
+        raise RequestError("--model-args and --methods need --model.")
     marks = {"ok": "ok   ", "note": "note ", "wrong": "WRONG"}
     wrong = 0
     for kind, what, detail in findings():
         wrong += kind == "wrong"
         say(f"{marks[kind]}  {what}: {detail}")
     sys.exit(1 if wrong else 0)
+
+
+def _try_edits(model: str, model_args: str | None, methods: str | None, device: str, dtype: str) -> int:
+    """Prints what became of the edits; the exit status."""
+    from xkeb.cli.output import make_console, make_table
+    from xkeb.cli.smoke_edit import FACT, smoke_edits, untrained_methods
+    from xkeb.editing.editor import editor_class
+    from xkeb.models.loader import load_backbone
+    from xkeb.registry.options import parse_options
+
+    names = None if methods is None else split_names(methods)
+    if names == []:
+        raise RequestError("--methods names nothing; without it, the paper's that learn nothing first are tried.")
+    for name in names or []:
+        editor_class(name)
+    backbone = load_backbone(model, device=device, dtype=dtype, **parse_options(model_args, "--model-args"))
+    say(f"{FACT.prompt} {FACT.target}: made up, so that no model knows it.")
+    out = make_console()
+    table = make_table(None, ["Method", "Before", "After", "Back", "Seconds", "Peak GiB"], out)
+    wrong = []
+    for edit in smoke_edits(backbone, names or untrained_methods(backbone)):
+        if edit.wrong is not None:
+            wrong.append(edit.wrong)
+        if edit.made:
+            back = "yes" if edit.came_back else "NO"
+            numbers = [
+                f"{edit.before:.2f}",
+                f"{edit.after:.2f}",
+                back,
+                f"{edit.seconds:.1f}",
+                f"{edit.peak / 2**30:.1f}",
+            ]
+        else:
+            numbers = ["-"] * 5
+        table.add_row(edit.method, *numbers)
+    out.print(table)
+    say(
+        "Before, after: mean log-likelihood of a token of the answer. Back: taken back, the model is the same to the bit."
+    )
+    for sentence in wrong:
+        say(sentence)
+    return 1 if wrong else 0
 
 
 def findings() -> Iterator[Finding]:
