@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
 from xkeb.registry.manager import get_plugins
 from xkeb.types import Edit
@@ -23,6 +24,8 @@ def module_paths(backbone: Backbone) -> dict[str, str]:
     once, as theirs: so that is the name it gets.
     """
     layout = backbone.layout
+    if layout.norm is None:
+        raise RequestError(f"EasyEdit's code names a norm after the last layer, and {backbone.name!r} has none.")
     down = f"{layout.layers}.{{}}.{layout.down_proj}"
     mlp, _, _ = layout.down_proj.rpartition(".")
     head = backbone.module(layout.head).weight

@@ -115,7 +115,8 @@ def tuples(backbone: Backbone) -> Iterator[None]:
         return (inputs[0][0] if isinstance(inputs[0], tuple) else inputs[0], *inputs[1:])
 
     handles = [layer.register_forward_hook(wrap) for layer in layers]
-    handles += [part.register_forward_pre_hook(unwrap) for part in (*layers, backbone.module(layout.norm))]
+    norms = [backbone.module(layout.norm)] if layout.norm is not None else []
+    handles += [part.register_forward_pre_hook(unwrap) for part in (*layers, *norms)]
     try:
         yield
     finally:
