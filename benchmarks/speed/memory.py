@@ -28,7 +28,7 @@ from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.events import RunObserver
 from xkeb.evaluation.job import Job
 from xkeb.evaluation.planning import plan_run
-from xkeb.evaluation.runner import JobRunner
+from xkeb.evaluation.runner import local_runner
 from xkeb.models.device import pick_device, pick_dtype
 from xkeb.models.loader import load_backbone
 from xkeb.registry.options import parse_options
@@ -79,7 +79,7 @@ def measure(job: Job, config: RunConfig, *, metered: bool = True) -> Measured:
         meter.hold([*backbone.model.parameters(), *backbone.model.buffers()])
     phases = Phases(meter)
     with tempfile.TemporaryDirectory() as folder, meter or nullcontext():
-        JobRunner(job.placed(Path(folder) / "run"), backbone, config, phases).run()
+        local_runner(job.placed(Path(folder) / "run"), backbone, config, phases).run()
         phases.phase_started("")
     if meter:
         return Measured({name: peak for name, peak in meter.peaks.items() if name}, phases.seconds)

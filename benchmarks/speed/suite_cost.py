@@ -38,7 +38,7 @@ from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.events import RunObserver
 from xkeb.evaluation.job import Job
 from xkeb.evaluation.planning import plan_run
-from xkeb.evaluation.runner import JobRunner
+from xkeb.evaluation.runner import local_runner
 from xkeb.models.backbone import Backbone
 from xkeb.models.loader import load_backbone
 from xkeb.registry.options import parse_options
@@ -175,7 +175,7 @@ def main(profile: bool, only_start: bool, **options: Any) -> None:
 def _run(job: Job, backbone: Backbone, config: RunConfig, name: str) -> None:
     """From nothing: no answer is there yet."""
     placed = job.placed(config.output / name / job.method / "run")
-    JobRunner(placed, backbone, config, RunObserver()).run()
+    local_runner(placed, backbone, config, RunObserver()).run()
 
 
 if __name__ == "__main__":

@@ -81,7 +81,9 @@ def test_training_facts_that_lack_something_are_refused_before_anything_is_loade
     bare = [{key: fact[key] for key in ("subject", "src", "alt")} for fact in facts]
     (folder / "zsre_mend_train_10000.json").write_text(json.dumps(bare), encoding="utf-8")
     options |= {"tasks": "bizsre_en2zh", "methods": "mend", "data-dir": str(tmp_path / "data")}
-    monkeypatch.setattr("xkeb.evaluation.executors.local.load_backbone", lambda *_, **__: pytest.fail("it is loaded"))
+    monkeypatch.setattr(
+        "xkeb.evaluation.executors.shared_model.load_backbone", lambda *_, **__: pytest.fail("it is loaded")
+    )
     outcome = xkeb_cli("run", *(part for key, value in options.items() for part in (f"--{key}", value)))
     assert outcome.status == 2
     assert "'mend' learns from facts with a rephrase and an unrelated question; none of the" in outcome.err
@@ -108,7 +110,9 @@ def test_a_training_that_is_asked_for_wrongly(
 def test_a_method_that_learns_nothing_is_refused_before_anything_is_loaded(
     train: Callable[..., Any], fresh_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xkeb.evaluation.executors.local.load_backbone", lambda *_, **__: pytest.fail("it is loaded"))
+    monkeypatch.setattr(
+        "xkeb.evaluation.executors.shared_model.load_backbone", lambda *_, **__: pytest.fail("it is loaded")
+    )
     outcome = train("--methods", "mend,ft", "--method-args", SMALL)
     assert (outcome.status, outcome.out) == (2, "")
     assert outcome.err == "xkeb: Method 'ft' learns nothing on 'llama' with these options.\n"

@@ -25,7 +25,7 @@ from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.events import RunObserver
 from xkeb.evaluation.job import Job
 from xkeb.evaluation.planning import plan_run
-from xkeb.evaluation.runner import JobRunner
+from xkeb.evaluation.runner import local_runner
 from xkeb.models.backbone import Backbone
 from xkeb.models.skeleton import Skeleton
 from xkeb.types import Edit
@@ -69,7 +69,7 @@ def measured(job: Job, config: RunConfig) -> Mapping[str, int]:
     backbone = xkeb.load_backbone("hf", device="cpu", **config.model_args)
     meter.hold([*backbone.model.parameters(), *backbone.model.buffers()])
     with meter:
-        JobRunner(job, backbone, config, Watching(meter)).run()
+        local_runner(job, backbone, config, Watching(meter)).run()
         meter.turn("")
     ike.encoder.cache_clear()
     return meter.peaks
@@ -132,7 +132,7 @@ def test_the_work_is_what_a_run_does(tiny_folders: dict[str, Path], tmp_path: Pa
     meter = Meter()
     backbone = xkeb.load_backbone("hf", device="cpu", **config.model_args)
     with meter:
-        JobRunner(job, backbone, config, Watching(meter)).run()
+        local_runner(job, backbone, config, Watching(meter)).run()
         meter.turn("")
     told = sum(cost.works[name].flops for name in ("edit", "evaluate")) * 8
     assert told == pytest.approx(meter.works["edit"].flops, rel=0.01)

@@ -24,7 +24,7 @@ from xkeb.evaluation.executors.local import run_jobs
 from xkeb.evaluation.job import JobError
 from xkeb.evaluation.planning import plan_run
 from xkeb.evaluation.probing import predict_after
-from xkeb.evaluation.runner import JobRunner
+from xkeb.evaluation.runner import local_runner
 from xkeb.models.backbone import Backbone
 from xkeb.models.oom import OutOfMemory, OutOfMemoryError, attempt
 from xkeb.registry.manager import get_plugins
@@ -79,7 +79,7 @@ def greedy(monkeypatch: pytest.MonkeyPatch) -> None:
 def run_job(asked: RunConfig, backbone: Backbone, observer: RunObserver | None = None) -> Result:
     """The one job of a run, on a model that is loaded already."""
     (job,) = plan_run(asked).jobs
-    (result,) = JobRunner(job, backbone, asked, observer or RunObserver()).run()
+    (result,) = local_runner(job, backbone, asked, observer or RunObserver()).run()
     return result
 
 

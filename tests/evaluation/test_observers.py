@@ -148,7 +148,7 @@ def test_a_model_that_cant_be_loaded_fails_each_of_its_jobs(
     def load(*_: object, **__: object) -> None:
         raise RuntimeError("no such luck")
 
-    monkeypatch.setattr("xkeb.evaluation.executors.local.load_backbone", load)
+    monkeypatch.setattr("xkeb.evaluation.executors.shared_model.load_backbone", load)
     outcome = run("--observe", "told", methods="ft,rome")
     assert outcome.status == 1 and "RuntimeError: no such luck" in outcome.err
     assert [values[0].method for name, values in Told.events if name == "job_failed"] == ["ft", "rome"]

@@ -40,7 +40,9 @@ def rome_on_gemma(data: Path) -> RunConfig:
 
 @pytest.fixture
 def nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xkeb.evaluation.executors.local.load_backbone", lambda *_, **__: pytest.fail("it is loaded"))
+    monkeypatch.setattr(
+        "xkeb.evaluation.executors.shared_model.load_backbone", lambda *_, **__: pytest.fail("it is loaded")
+    )
 
 
 @pytest.mark.usefixtures("nothing_loaded")

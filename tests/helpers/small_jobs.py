@@ -17,7 +17,7 @@ from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.events import RunObserver
 from xkeb.evaluation.job import Job
 from xkeb.evaluation.planning import plan_run
-from xkeb.evaluation.runner import JobRunner
+from xkeb.evaluation.runner import local_runner
 from xkeb.models.backbone import Backbone
 from xkeb.registry.manager import get_plugins
 from xkeb.registry.registry import Entry
@@ -71,7 +71,7 @@ def run_jobs(backbone: Backbone, config: RunConfig, jobs: Sequence[Job] | None =
     """The results of some jobs, by default of all that are planned, and the cases of each phase."""
     phases = Phases()
     planned = plan_run(config).jobs if jobs is None else jobs
-    return [result for job in planned for result in JobRunner(job, backbone, config, phases).run()], phases
+    return [result for job in planned for result in local_runner(job, backbone, config, phases).run()], phases
 
 
 class Opaque:

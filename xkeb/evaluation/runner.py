@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 
-from xkeb.editing.editor import options_of
-from xkeb.evaluation.batches import auto_batch, chunks, run_in_batches
 from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.events import RunObserver
 from xkeb.evaluation.job import Job
+from xkeb.evaluation.scoring import skipped_case
 from xkeb.evaluation.settings import missing_languages
-from xkeb.evaluation.timing import PhaseTimer
-from xkeb.evaluation.worker import Answers, Batch, JobWorker
+from xkeb.evaluation.team import Before, LocalTeam, Team
+from xkeb.evaluation.worker import Answers
 from xkeb.models.backbone import Backbone
 from xkeb.models.memory import retain_freed_memory
 from xkeb.results.crossing import crossing_scores
-from xkeb.results.environment import describe_environment, peak_memory, today
+from xkeb.results.environment import today
 from xkeb.results.journal import Journal
 from xkeb.results.schema import (
     CASES,
@@ -39,32 +38,28 @@ from xkeb.utils.secrets import without_secrets
 
 
 class JobRunner:
-    """One job on a loaded backbone. Killed at any moment, the same job goes on where it was."""
+    """One job, whoever answers its cases. Killed at any moment, the same job goes on where it was."""
 
-    def __init__(
-        self, job: Job, backbone: Backbone, config: RunConfig, observer: RunObserver, *, load_seconds: float = 0.0
-    ) -> None:
+    def __init__(self, job: Job, team: Team, config: RunConfig, observer: RunObserver) -> None:
         """
         Args:
-            load_seconds: that loading the backbone took, where it was loaded for this job.
+            team: answers its cases.
         """
-        self.job, self.config, self.observer = job, config, observer
-        self.timer = PhaseTimer(backbone.device, load_seconds)
-        self.worker = JobWorker(job, backbone, config.seed, self.timer)
-        self.backbone = self.worker.backbone
+        self.job, self.team, self.config, self.observer = job, team, config, observer
+        self.about = team.about
 
     @property
     def settings(self) -> Sequence[RunSettings]:
         """What the cases of each measurement depend on."""
-        return self.worker.settings
+        return self.about.settings
 
     @retain_freed_memory()
     def run(self) -> list[Result]:
         """Runs the cases that are missing, and writes a result.json for each protocol."""
-        self.observer.job_configured(self.job, without_secrets(options_of(self.worker.editor)))
+        self.observer.job_configured(self.job, self.about.options)
         with ExitStack() as stack:
             journals = [stack.enter_context(self._open_journal(number)) for number in range(len(self.settings))]
-            before = [self._answers_before(number) for number in range(len(journals))]
+            before = [self._answers_before(number, journal) for number, journal in enumerate(journals)]
             self._run_missing(journals, before)
             results = [
                 self._build_result(number, [journal.lines[case.id] for case in self.job.cases])
@@ -74,27 +69,18 @@ class JobRunner:
             result.save(measurement.folder)
         return results
 
-    def _run_missing(self, journals: Sequence[Journal[CaseRecord]], before: Sequence[Mapping[str, Answers]]) -> None:
+    def _run_missing(self, journals: Sequence[Journal[CaseRecord]], before: Before) -> None:
         cases, observer = self.job.cases, self.observer
         lacking = [{case.id for case in cases if case.id not in journal} for journal in journals]
         missing = [case for case in cases if any(case.id in ids for ids in lacking)]
-        if missing and self.worker.editor.needs_training():
+        if missing and self.about.needs_training:
             observer.phase_started("fit")
-            self.worker.learn(observer.progress)
+            self.team.learn(observer.progress)
         total = len(cases) * len(journals)
         observer.phase_started("edit", done=total - sum(map(len, lacking)), total=total)
-
-        def answer(batch: Sequence[Case]) -> Batch:
-            return self.worker.edit_and_ask(batch, lacking, before)
-
-        batches = run_in_batches(
-            self._skip_unsupported(missing, lacking, journals),
-            self.config.batch_size or auto_batch(self.backbone.device),
-            answer,
-            observer,
-            fixed=self.config.batch_size is not None,
-        )
-        for asked, batch in batches:
+        for asked, batch in self.team.edit_and_ask(
+            self._skip_what_cant_be_run(missing, lacking, journals), lacking, before
+        ):
             for number, records in enumerate(batch.records):
                 for record in records:
                     self._record(number, journals[number], record)
@@ -107,38 +93,46 @@ class JobRunner:
     def _record(self, number: int, journal: Journal[CaseRecord], record: CaseRecord) -> None:
         self.observer.case_done(record.case_id, journal.append(record), self.settings[number].protocol)
 
-    def _answers_before(self, number: int) -> dict[str, Answers]:
-        """The answers before any edit: made once for a model and a task, and shared by every method."""
-        job, worker = self.job, self.worker
-        name = worker.protocols[number].baseline(job.prompt)
-        path = job.measurements[number].folder.parent / name
-        with Journal(path, BaselineRecord, worker.baseline(number), shared=True) as journal:
-            missing = [case for case in job.cases if case.id not in journal]
+    def _answers_before(self, number: int, done: Journal[CaseRecord]) -> dict[str, Answers]:
+        """The answers before any edit: made once for a model and a task, and shared by every method.
+
+        Args:
+            done: the measurement's journal. A case that it skips needs no answers.
+        """
+        name, settings = self.about.baselines[number]
+        path = self.job.measurements[number].folder.parent / name
+        cases = [case for case in self.job.cases if case.id not in done or done.lines[case.id].status == "ok"]
+        with Journal(path, BaselineRecord, settings, shared=True) as journal:
+            missing = [case for case in cases if case.id not in journal]
             if missing:
-                self.observer.phase_started("before", done=len(job.cases) - len(missing), total=len(job.cases))
-            for cases in chunks(missing, 2 * auto_batch(self.backbone.device)):
-                for record in worker.answer_before(number, cases):
+                self.observer.phase_started(
+                    "before", done=len(self.job.cases) - len(missing), total=len(self.job.cases)
+                )
+            for records in self.team.answer_before(number, missing):
+                for record in records:
                     journal.append(record)
                     self.observer.case_done(record.case_id, None, self.settings[number].protocol)
-            return {case.id: [one.prediction for one in journal.lines[case.id].answers] for case in job.cases}
+            return {
+                case.id: [one.prediction for one in journal.lines[case.id].answers]
+                for case in cases
+                if case.id in journal
+            }
 
-    def _skip_unsupported(
+    def _skip_what_cant_be_run(
         self, cases: Sequence[Case], lacking: Sequence[set[str]], journals: Sequence[Journal[CaseRecord]]
     ) -> list[Case]:
         """The cases that the editor can make; the others are recorded with the reason."""
-        supported = []
+        reasons = {**self.team.why_unsupported(cases), **self.team.given_up}
         for case in cases:
-            if reason := self.worker.why_unsupported(case):
-                for number, journal in enumerate(journals):
-                    if case.id in lacking[number]:
-                        self._record(number, journal, self.worker.skipped(number, case, reason))
-            else:
-                supported.append(case)
-        return supported
+            for number, journal in enumerate(journals):
+                if case.id in reasons and case.id in lacking[number]:
+                    record = skipped_case(case, reasons[case.id], self.settings[number].sha256)
+                    self._record(number, journal, record)
+        return [case for case in cases if case.id not in reasons]
 
     def _build_result(self, number: int, records: Sequence[CaseRecord]) -> Result:
         """The result of the cases asked for; the journal may hold more."""
-        job, settings, backbone = self.job, self.settings[number], self.backbone
+        job, settings = self.job, self.settings[number]
         assert settings.method is not None
         ran = [record for record in records if record.status == "ok"]
         skipped = [(one.case_id, one.reason) for one in job.task.test.skipped]
@@ -150,7 +144,7 @@ class JobRunner:
                 **settings.model.model_dump(),
                 plugin=job.choice.plugin,
                 args=without_secrets(job.model_args),
-                revision=backbone.revision,
+                revision=self.about.revision,
             ),
             method=settings.method,
             protocol=settings.protocol,
@@ -173,7 +167,7 @@ class JobRunner:
             missing=missing_languages(job.task, ran),
             case_ids=[record.case_id for record in ran],
             timing=self._timing(number, ran),
-            environment={**describe_environment(backbone.device), "date": today()},
+            environment={**self.about.environment, "date": today()},
             command=self.config.command,
             settings=settings.sha256,
         )
@@ -181,11 +175,23 @@ class JobRunner:
     def _timing(self, number: int, records: Sequence[CaseRecord]) -> Timing:
         """Loading, learning, editing and the suite's own work are the whole job's, whatever the protocols."""
         seconds = [record.seconds for record in records if record.seconds]
-        phases = {**self.timer.read(), **self.worker.seconds[number]}
+        spent = self.team.spent()
+        phases = {**spent.phases, **spent.measurements[number]}
         return Timing(
             edit_seconds=sum(one.edit for one in seconds),
             evaluate_seconds=sum(one.evaluate for one in seconds),
             wall_seconds=sum(phases.values()) - phases["load"],
-            peak_memory_bytes=peak_memory(self.backbone.device),
+            peak_memory_bytes=spent.peak_memory,
             phases=Phases(**phases),
         )
+
+
+def local_runner(
+    job: Job, backbone: Backbone, config: RunConfig, observer: RunObserver, load_seconds: float = 0.0
+) -> JobRunner:
+    """Runs a job in this process.
+
+    Args:
+        load_seconds: that loading the backbone took, where it was loaded for this job.
+    """
+    return JobRunner(job, LocalTeam(job, backbone, config, observer, load_seconds), config, observer)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import gc
 import itertools
@@ -15,20 +14,18 @@ from xkeb.editing.editor import options_of, prepare
 from xkeb.errors import PluginError, RequestError, one_line
 from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.events import RunObserver
+from xkeb.evaluation.executors.shared_model import SharedModel, changed_model, set_aside
 from xkeb.evaluation.job import Job, JobError
-from xkeb.evaluation.runner import JobRunner
-from xkeb.evaluation.state import ProcessState, Snapshot, difference, model_state
+from xkeb.evaluation.runner import local_runner
+from xkeb.evaluation.state import ProcessState
 from xkeb.models.backbone import Backbone
-from xkeb.models.loader import load_backbone
 from xkeb.models.memory import retain_freed_memory
 from xkeb.models.oom import detach_traceback
-from xkeb.results.schema import CASES, RESULT, Result
+from xkeb.results.schema import Result
 from xkeb.utils.progress import reporting_to
 from xkeb.utils.secrets import without_secrets
 
 LOG = logging.getLogger(__name__)
-SPOILT = "cases.spoilt.jsonl"
-"""What the cases of a job are called that changed the model: kept to be looked at, never gone on from."""
 T = TypeVar("T")
 Failed = list[tuple[Job, Exception]]
 
@@ -42,13 +39,13 @@ def run_jobs(jobs: Sequence[Job], config: RunConfig, observer: RunObserver | Non
     watching = observer or RunObserver()
 
     def run_job(job: Job, backbone: Backbone, load_seconds: float) -> list[Result]:
-        return JobRunner(job, backbone, config, watching, load_seconds=load_seconds).run()
+        return local_runner(job, backbone, config, watching, load_seconds).run()
 
     def done(job: Job, results: Sequence[Result]) -> None:
         for result in results:
             watching.job_done(job, result)
 
-    of_jobs, failed = _for_each(jobs, config, watching, run_job, done=done, spoilt=_set_aside)
+    of_jobs, failed = _for_each(jobs, config, watching, run_job, done=done, spoilt=set_aside)
     results = [result for of_job in of_jobs for result in of_job]
     if failed:
         raise JobError(failed, results)
@@ -102,7 +99,7 @@ def _for_each(
     failed: Failed = []
     for _, group in itertools.groupby(jobs, key=lambda job: job.model):
         members = list(group)
-        model = _SharedModel(members[0], config, observer)
+        model = SharedModel(members[0], config, observer)
         for job in members:
             model.load()
             observer.job_started(job)
@@ -118,7 +115,7 @@ def _for_each(
 
 
 def _run_apart(
-    job: Job, model: _SharedModel, act: Callable[[Job, Backbone, float], T], spoilt: Callable[[Job], None]
+    job: Job, model: SharedModel, act: Callable[[Job, Backbone, float], T], spoilt: Callable[[Job], None]
 ) -> T:
     """What `act` gives for a job, of which nothing remains for the next one: the process is put back, and the model loaded
     again, where the job left them otherwise.
@@ -144,66 +141,7 @@ def _run_apart(
         LOG.warning("Method %r left %s changed; it is put back for the next job.", job.method, changed)
     if changed := model.changed():
         spoilt(job)
-        raise PluginError(
-            f"Method {job.method!r} left the model changed: {changed}. Its answers can't be relied on and don't count; "
-            "the next job gets the model loaded anew."
-        ) from error
+        raise changed_model(job, changed) from error
     if error is not None:
         raise error
     return results[0]
-
-
-class _SharedModel:
-    """The model of several jobs, loaded when the first needs it, and again after one that changed it."""
-
-    def __init__(self, job: Job, config: RunConfig, observer: RunObserver) -> None:
-        self.job, self.config, self.observer = job, config, observer
-        self._backbone: Backbone | Exception | None = None
-        self._state: Snapshot = {}
-        self._seconds = 0.0
-
-    def load(self) -> None:
-        """Loads it, where it isn't there. What that raises is kept for `take`."""
-        if self._backbone is not None:
-            return
-        started = time.perf_counter()
-        try:
-            self._backbone = _load(self.job, self.config, self.observer)
-            self._state = model_state(self._backbone)
-        except SystemExit as error:
-            self._backbone = PluginError(f"Loading {self.job.model!r} ended the process ({one_line(error)}).")
-        except Exception as error:  # noqa: BLE001 - raised by `take`, for each job of the model
-            self._backbone = detach_traceback(error)
-        self._seconds = time.perf_counter() - started
-
-    def take(self) -> tuple[Backbone, float]:
-        """The model, and the seconds that loading it took, if that was for this job."""
-        assert self._backbone is not None
-        if isinstance(self._backbone, Exception):
-            raise self._backbone
-        seconds, self._seconds = self._seconds, 0.0
-        return self._backbone, seconds
-
-    def changed(self) -> str:
-        """What is no longer as it was loaded, in words. Then the model is let go of."""
-        assert isinstance(self._backbone, Backbone)
-        changed = difference(self._state, model_state(self._backbone))
-        if changed:
-            self._backbone = None
-            gc.collect()
-        return changed
-
-
-def _set_aside(job: Job) -> None:
-    """Takes the cases and the result of a job out of the way, so that no run goes on from them."""
-    for measurement in job.measurements:
-        (measurement.folder / RESULT).unlink(missing_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            (measurement.folder / CASES).replace(measurement.folder / SPOILT)
-
-
-def _load(job: Job, config: RunConfig, observer: RunObserver) -> Backbone:
-    """The model of a job, under its display name."""
-    observer.model_loading(job.model)
-    name = f"{job.choice.plugin}:{job.model}"
-    return load_backbone(name, device=config.device, dtype=config.dtype, **job.model_args)

@@ -17,7 +17,7 @@ from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.events import RunObserver
 from xkeb.evaluation.job import Job
 from xkeb.evaluation.planning import PlannedModel, check_request, make_job, options_by_method, plan_models
-from xkeb.evaluation.runner import JobRunner
+from xkeb.evaluation.runner import local_runner
 from xkeb.evaluation.tuned_settings import read_settings, write_settings
 from xkeb.evaluation.tuning.facts import ASKED, TuningFacts, tuning_task
 from xkeb.evaluation.tuning.points import PointJournal, PointRecord, choose, settings_text
@@ -156,7 +156,7 @@ class _Search:
         try:
             # Beside one another, so that they share the answers before any edit.
             placed = [job.placed(scratch / job.task.name / str(number)) for job in jobs]
-            runners = [JobRunner(job, backbone, self.config, self.observer) for job in placed]
+            runners = [local_runner(job, backbone, self.config, self.observer) for job in placed]
             key = digest([settings.sha256 for runner in runners for settings in runner.settings])
             if key in journal.points:
                 return journal.points[key].model_copy(update={"settings": dict(point)})
