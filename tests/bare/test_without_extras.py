@@ -16,6 +16,7 @@ HIDDEN = (
     "peft",
     "plotly",
     "pooch",
+    "ray",
     "requests",
     "sentence_transformers",
     "sentencepiece",
@@ -77,6 +78,11 @@ def test_a_model_is_edited_and_measured(tmp_path: Path) -> None:
             ("run", "--tasks", "bizsre_mini_en2zh", "--model", "hf", "--model-args", "path=x", "--observe", "wandb"),
             "wandb",
             "wandb",
+        ),
+        (
+            ("run", "--tasks", "bizsre_mini_en2zh", "--model", "hf", "--model-args", "path=x", "--executor", "ray"),
+            "ray",
+            "ray",
         ),
     ],
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.events import Observers, RunObserver
+from xkeb.evaluation.executors.choice import make_executor
 from xkeb.evaluation.job import Job, JobError
 from xkeb.evaluation.planning import plan_run
 from xkeb.registry.manager import get_plugins
@@ -59,10 +60,10 @@ def execute(jobs: Sequence[Job], config: RunConfig, observer: RunObserver | None
         observer: watches beside those that the configuration names.
 
     Raises:
-        RequestError: an unknown executor or observer.
+        RequestError: an unknown executor or observer, or an option that it doesn't have.
         JobError: some jobs failed.
     """
-    executor = get_plugins().executors.get(config.executor)
+    executor = make_executor(config)
     watching = Observers([*([observer] if observer else []), *make_observers(config)])
     watching.run_started(jobs, config)
     results: Sequence[Result] = []

@@ -90,6 +90,8 @@ class RunConfig:
     """More task folders."""
     executor: str = "local"
     """What runs the jobs."""
+    executor_args: Mapping[str, Any] = field(default_factory=dict)
+    """Its options."""
     observers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Registered observers of the run, by name, with their options."""
     command: str = ""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from xkeb.evaluation.config import RunConfig
 from xkeb.results.schema import CASES, RESULT, Result
 from xkeb.utils.files import write_atomically
-from xkeb.utils.hashing import digest
+from xkeb.utils.hashing import digest, digest_file
 from xkeb.utils.paths import cache_root
 
 if TYPE_CHECKING:
@@ -89,6 +89,13 @@ def code_hash() -> str:
     packages = dict.fromkeys([*PACKAGES, *(point.module.partition(".")[0] for point in points)])
     files = [(str(path), _stamp(path)) for name in packages for path in sorted(_files_of(name))]
     return digest([named, files])
+
+
+def code_contents() -> str:
+    """A hash of the same files by what is in them, which is equal on two machines that have the same code."""
+    points = metadata.entry_points(group="xkeb")
+    packages = sorted({*PACKAGES, *(point.module.partition(".")[0] for point in points)})
+    return digest([[name, sorted(digest_file(path) for path in _files_of(name))] for name in packages])
 
 
 def _files_of(package: str) -> Iterator[Path]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from xkeb.editing.editor import Editor, editor_class, load_editor
 from xkeb.errors import NotHereError, RequestError, unknown
 from xkeb.evaluation.config import ModelChoice, RunConfig, check_folder_name
+from xkeb.evaluation.executors.choice import make_executor
 from xkeb.evaluation.job import Job
 from xkeb.evaluation.measurements import Measurement, load_protocols
 from xkeb.evaluation.protocols import Protocol
@@ -261,7 +262,7 @@ def _check_names(config: RunConfig) -> None:
         raise RequestError(f"There is no folder {config.data_dir}, which --data-dir names.")
     for metric in metrics:
         get_plugins().metrics.get(metric)
-    get_plugins().executors.entry(config.executor)
+    make_executor(config)
     for observer in config.observers:
         get_plugins().observers.entry(observer)
 

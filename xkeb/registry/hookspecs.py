@@ -62,8 +62,8 @@ def register_tasks(register: Callable[[str, Path], None]) -> None:
 
 @hookspec
 def register_executors(register: Callable[[str, Callable[..., Any] | str], None]) -> None:
-    """Executors: a function that runs the jobs of a plan and returns their results (see `xkeb.evaluation.executors.Executor`);
-    ``--executor NAME`` chooses it."""
+    """Executors: a function that runs the jobs of a plan and returns their results (see `xkeb.evaluation.executors.Executor`),
+    or a class whose fields are its options and whose instances do; ``--executor NAME`` chooses it."""
 
 
 @hookspec

@@ -24,6 +24,7 @@ LOG = logging.getLogger(__name__)
 Tensors = dict[str, torch.Tensor]
 Make = Callable[[], Tensors]
 _STORE: ContextVar[Callable[[Path, Make], Tensors] | None] = ContextVar("store", default=None)
+_USED: ContextVar[dict[Path, None] | None] = ContextVar("used", default=None)
 
 
 def artifact_path(kind: str, key: Mapping[str, Any]) -> Path:
@@ -50,6 +51,17 @@ def artifacts_from(store: Callable[[Path, Make], Tensors]) -> Iterator[None]:
         _STORE.reset(token)
 
 
+@contextmanager
+def artifacts_used() -> Iterator[dict[Path, None]]:
+    """Inside, the files of the artifacts that are asked for are noted, in their order."""
+    used: dict[Path, None] = {}
+    token = _USED.set(used)
+    try:
+        yield used
+    finally:
+        _USED.reset(token)
+
+
 def cached_tensors(kind: str, key: Mapping[str, Any], make: Make) -> Tensors:
     """The artifact of that key. Makes it and keeps it where it isn't kept yet.
 
@@ -59,6 +71,8 @@ def cached_tensors(kind: str, key: Mapping[str, Any], make: Make) -> Tensors:
     path, text = artifact_path(kind, key), key_text(key)
     if store := _STORE.get():
         return store(path, make)
+    if (used := _USED.get()) is not None:
+        used[path] = None
     if (artifact := _read(path, text)) is not None:
         return artifact
     with locked(path):

@@ -99,7 +99,13 @@ if TYPE_CHECKING:
 )
 @click.option("--verbose", is_flag=True, help="Say at the end where the time of each job went.")
 @click.option("--fresh", is_flag=True, help="Discard the cases that are there, instead of going on.")
-@click.option("--executor", default="local", show_default=True, metavar="NAME", help="What runs the jobs.")
+@click.option(
+    "--executor", default="local", show_default=True, metavar="NAME", help="What runs the jobs (xkeb ls executors)."
+)
+@click.option(
+    "--workers", type=int, metavar="N", help="Processes that an executor such as ray divides the cases among."
+)
+@click.option("--executor-args", metavar="K=V,..", help="Options of the executor, e.g. address=auto for ray.")
 @click.option("--observe", metavar="NAME[,NAME]", help="Observers that watch the run (xkeb ls observers).")
 @click.option("--observer-args", metavar="NAME.K=V,..", help="Options of the observers.")
 @click.option(
@@ -189,9 +195,22 @@ def _config(options: Mapping[str, Any]) -> RunConfig:
         overwrite=options["fresh"],
         include=options["include_path"],
         executor=options["executor"],
+        executor_args=_executor_args(options),
         observers=_observers(options),
         command=command_line(["xkeb", *sys.argv[1:]]),
     )
+
+
+def _executor_args(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The executor's options; ``--workers`` is one of them."""
+    from xkeb.registry.options import parse_options
+
+    chosen = parse_options(options["executor_args"], "--executor-args")
+    if options["workers"] is not None:
+        if "workers" in chosen:
+            raise RequestError("--workers and --executor-args both say how many workers.")
+        chosen["workers"] = options["workers"]
+    return chosen
 
 
 def _observers(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

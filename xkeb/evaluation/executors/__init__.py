@@ -11,4 +11,5 @@ if TYPE_CHECKING:
     from xkeb.results.schema import Result
 
 Executor: TypeAlias = "Callable[[Sequence[Job], RunConfig, RunObserver], list[Result]]"
-"""What a plugin registers as an executor: runs the jobs, tells the observer, and raises a `JobError` if any failed."""
+"""Runs the jobs, tells the observer, and raises a `JobError` if any failed. A plugin registers one, or a
+class whose fields are its options and whose instances are one."""

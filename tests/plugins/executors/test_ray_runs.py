@@ -1,0 +1,132 @@
+"""``--executor ray``: real runs, by workers of an own cluster on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deadly_plugin import Run
+from finished_cells import CELL, answers, read
+from short_options import PAPER, short_options
+
+import xkeb
+
+pytest.importorskip("ray")
+pytest_plugins = ("command_line", "deadly_plugin")
+pytestmark = pytest.mark.usefixtures("cache_of_this_module")
+
+TIMES = ("timing", "command", "environment", "case_ids")
+"""What two runs of one job needn't have in common."""
+
+
+def result(folder: Path) -> dict[str, Any]:
+    return {name: value for name, value in read(folder / "result.json").items() if name not in TIMES}
+
+
+def test_two_workers_give_what_one_process_gives_for_every_method_of_the_paper(
+    run: Callable[..., Any],
+    xkeb_cli: Callable[..., Any],
+    options: dict[str, str],
+    tiny_folders: dict[str, Path],
+    tiny_bert: Path,
+    tmp_path: Path,
+) -> None:
+    args = [
+        f"{method}.{name}={json.dumps(value)}"
+        for method in PAPER
+        for name, value in short_options(method, tiny_bert, tiny_folders["llama"]).items()
+    ]
+    options |= {"methods": ",".join(PAPER), "method-args": ",".join(args), "device": "cpu"}
+    common = ("--train-size", "30")
+    outcome = run("--executor", "ray", "--workers", "2", *common, limit="6", output=str(tmp_path / "ray"))
+    assert outcome.status == 0, outcome.err
+    alone = run(*common, limit="6", output=str(tmp_path / "local"))
+    assert alone.status == 0, alone.err
+    assert outcome.out == alone.out, "the table"
+    for method in PAPER:
+        there, here = (tmp_path / name / CELL / method for name in ("ray", "local"))
+        assert answers(there) == answers(here)
+        assert result(there) == result(here)
+        assert read(there / "result.json")["case_ids"] == read(here / "result.json")["case_ids"]
+        assert read(there / "result.json")["environment"]["workers"] == 2
+    checked = xkeb_cli("leaderboard", "check", tmp_path / "ray")
+    assert checked.status == 0, checked.out + checked.err
+
+
+@pytest.mark.timeout(1200)
+def test_a_lost_workers_cases_go_to_another_and_a_case_that_kills_twice_is_given_up(
+    with_deadly: Run, tiny_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    victim = next(iter(xkeb.load_task("bizsre_mini_en2zh")))
+    args = []
+    for method, times in (("deadly", 1), ("deadlier", 99)):
+        (tmp_path / method).mkdir()
+        args.append(
+            f"{method}.subject={json.dumps(victim.edit.subject)},{method}.marks={tmp_path / method},{method}.times={times}"
+        )
+    output = tmp_path / "out"
+    common: list[object] = ["run", "--tasks", "bizsre_mini_en2zh", "--model", "hf"]
+    common += ["--model-args", f"path={tiny_folders['llama']}"]
+    common += ["--methods", "deadly,deadlier", "--method-args", ",".join(args), "--device", "cpu", "--output", output]
+    done = with_deadly(*common, "--limit", 5, "--batch-size", 5, "--executor", "ray", "--workers", 1)
+    assert done.returncode == 0, done.stderr
+    once, always = (read(output / CELL / method / "result.json") for method in ("deadly", "deadlier"))
+    assert once["case_ids"] == [str(number) for number in range(5)] and once["skipped"] == []
+    assert [case_id for case_id in once["case_ids"] if case_id != victim.id] == always["case_ids"]
+    (skipped,) = always["skipped"]
+    assert skipped["case_id"] == victim.id
+    assert skipped["reason"].startswith("its worker was lost 2 times: ")
+    assert len(list((tmp_path / "deadlier").iterdir())) == 5, "with 5, 3, 2 and twice with 1 case in hand"
+    # Another number of workers goes on, and then this process alone; nobody asks the given-up case again.
+    kills = 5
+    first = {method: answers(output / CELL / method) for method in ("deadly", "deadlier")}
+    for limit, how in ((8, ["--executor", "ray", "--workers", 2]), (9, [])):
+        done = with_deadly(*common, "--limit", limit, *how)
+        assert done.returncode == 0, done.stderr
+        for method, lines in first.items():
+            more = answers(output / CELL / method)
+            assert len(more) == limit and {case_id: more[case_id] for case_id in lines} == lines
+    assert len(list((tmp_path / "deadlier").iterdir())) == kills
+
+
+def test_workers_that_cant_load_their_model_fail_the_job_with_what_became_of_them(
+    with_deadly: Run, tmp_path: Path
+) -> None:
+    common = ["run", "--tasks", "bizsre_mini_en2zh", "--methods", "ft", "--limit", 2, "--output", tmp_path / "out"]
+    common += ["--executor", "ray", "--workers", 1]
+    done = with_deadly(*common, "--model", "unloadable")
+    assert done.returncode == 1
+    assert "No worker could be started: " in done.stderr and "Traceback" not in done.stderr
+    late = with_deadly(*common, "--model", "unloadable", "--executor-args", "start_seconds=0.01")
+    assert late.returncode == 1
+    assert "it had not loaded the model after 0.01 s; the cluster has 1 CPU, 0 GPU" in late.stderr, late.stderr
+
+
+def test_ctrl_c_finishes_the_chunks_in_hand_and_says_how_to_go_on(options: dict[str, str]) -> None:
+    options |= {"method-args": "ft.steps=200,ft.stop_loss=0", "limit": "48", "batch-size": "3", "device": "cpu"}
+    options |= {"executor": "ray", "workers": "2"}
+    flags = [part for name, value in options.items() for part in (f"--{name}", value)]
+    heeding = "import os, signal, sys; signal.signal(2, signal.default_int_handler); from xkeb.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", heeding, "run", *flags, "--log-events", "/dev/stdout"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    for line in process.stdout:
+        event = json.loads(line) if line.startswith("{") else {}
+        if event.get("phase") == "edit" and event["event"] == "case_done":
+            break
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers, too
+    _, told = process.communicate(timeout=300)
+    assert process.returncode == 130, told
+    assert told.splitlines()[-1] == "xkeb: stopped; the same command goes on from here."
+    assert "Stopping: the chunks in hand are finished first" in told and "Traceback" not in told
+    done = (Path(options["output"]) / CELL / "ft" / "cases.jsonl").read_text(encoding="utf-8").splitlines()
+    assert 3 <= len(done) < 48 and len(done) % 3 == 0, "whole chunks"

@@ -1,0 +1,32 @@
+"""The executor that a run names, with its options."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING
+
+from xkeb.errors import RequestError
+from xkeb.registry.manager import get_plugins
+from xkeb.registry.options import build_with_options
+
+if TYPE_CHECKING:
+    from xkeb.evaluation.config import RunConfig
+    from xkeb.evaluation.executors import Executor
+
+
+def make_executor(config: RunConfig) -> Executor:
+    """The executor, ready to be called with jobs.
+
+    Raises:
+        RequestError: an unknown one, an option that it doesn't have, or a package of it that isn't installed.
+    """
+    name, options = config.executor, config.executor_args
+    registered = get_plugins().executors.get(name)
+    if inspect.isclass(registered):
+        executor: Executor = build_with_options("executor", name, registered, options)
+        return executor
+    if options:
+        raise RequestError(
+            f"Executor {name!r} has no options, so no {next(iter(options))!r}; others: xkeb ls executors."
+        )
+    return registered
