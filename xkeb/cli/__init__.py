@@ -25,6 +25,7 @@ COMMANDS = (
     "show",
     "compare",
     "rescore",
+    "merge",
     "judge",
     "leaderboard",
     "ls",

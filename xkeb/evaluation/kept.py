@@ -1,4 +1,4 @@
-"""Results that are scored anew: read whole, and written below another folder."""
+"""Results that are scored anew or joined: read whole, and written below another folder."""
 
 from __future__ import annotations
 
@@ -62,8 +62,13 @@ def with_settings(result: Result, metrics: Sequence[str], protocol_args: Mapping
     return new.model_copy(update={"settings": settings.sha256, "comparable_group": comparable_group(settings)})
 
 
-def write_anew(folder: Path, new: Result, lines: Sequence[CaseRecord], command: str) -> Result:
+def write_anew(
+    folder: Path, new: Result, lines: Sequence[CaseRecord], command: str, *, done: str = "rescored"
+) -> Result:
     """Writes a result with everything that follows from its lines, and the lines beside it.
+
+    Args:
+        done: what was done to it today, for its environment.
 
     Raises:
         RequestError: the folder can't be written.
@@ -85,17 +90,17 @@ def write_anew(folder: Path, new: Result, lines: Sequence[CaseRecord], command: 
             "crossing": crossing_scores(ran, new.task.direction, new.protocol),
             "judge": judge if JUDGE in new.metrics else None,
             "command": command,
-            "environment": _environment(new),
+            "environment": _environment(new, done),
         }
     )
     new.save(folder)
     return new
 
 
-def _environment(result: Result) -> dict[str, Any]:
+def _environment(result: Result, done: str) -> dict[str, Any]:
     """Of the answers, with the versions by which the intervals were resampled now, and the command that made the answers."""
     stated = result.environment.get("packages")
     here = describe_environment(torch.device("cpu"))["packages"]
     packages = {**(stated if isinstance(stated, dict) else {}), **{name: here[name] for name in ("numpy", "scipy")}}
     answered_by = result.environment.get("answered_by", result.command)
-    return {**result.environment, "packages": packages, "answered_by": answered_by, "rescored": today()}
+    return {**result.environment, "packages": packages, "answered_by": answered_by, done: today()}
