@@ -10,17 +10,20 @@ function Board(section, number) {
   this.count = section.querySelector(".count");
   this.intervals = section.querySelector(".intervals");
   this.heads = [...section.querySelectorAll("thead th")];
-  this.body = section.querySelector("tbody");
-  this.rows = [...this.body.rows].map((row, place) => {
+  this.groups = [...section.querySelectorAll("tbody")].map((body) => ({ body, heading: body.rows[0], rows: [] })); // each comparable
+  this.rows = [...section.querySelectorAll("tbody tr:not(.group)")].map((row, place) => {
     const cells = [...row.cells];
-    const fields = cells.slice(0, 4).map((cell) => cell.firstElementChild.textContent.replace(/\s+/g, " ").trim());
+    const texts = cells.map((cell) => (cell.firstElementChild || cell).textContent.replace(/\s+/g, " ").trim());
     const ties = (cell) => new Set((cell.dataset.t || "").split(",").filter(Boolean).map(Number));
-    return {
-      row, place, cells, fields,
-      group: Number(row.dataset.group || 0), // of rows whose numbers are comparable
-      values: cells.map((cell, i) => fields[i] ?? (cell.dataset.v === undefined ? "" : Number(cell.dataset.v))),
+    const number = (cell) => (cell.dataset.v === undefined ? "" : Number(cell.dataset.v));
+    const item = {
+      row, place, cells,
+      fields: [texts[0], texts[1], row.dataset.source, texts[6]],
+      values: cells.map((cell, i) => (this.heads[i].hasAttribute("data-text") ? texts[i] : number(cell))),
       ties: cells.map(ties), // places of best rows that it can't be told from
     };
+    this.groups.find((group) => group.body === row.parentElement).rows.push(item);
+    return item;
   });
   this.sort = null;
   this.intervals.addEventListener("change", remember);
@@ -54,12 +57,15 @@ Board.prototype.wanted = function (field) {
 Board.prototype.show = function () {
   const wanted = FIELDS.map((field) => this.wanted(field));
   const property = this.wanted("property");
-  const order = [...this.rows].sort((a, b) => this.compare(a, b));
-  this.body.append(...order.map((item) => item.row));
   let shown = 0;
   for (const item of this.rows) {
     item.row.hidden = wanted.some((value, i) => value && item.fields[i] !== value);
     shown += !item.row.hidden;
+  }
+  for (const group of this.groups) {
+    const order = [...group.rows].sort((a, b) => this.compare(a, b));
+    group.body.append(...order.map((item) => item.row));
+    group.heading.hidden = group.rows.every((item) => item.row.hidden);
   }
   this.heads.forEach((head, column) => {
     const off = Boolean(property && head.dataset.property && head.dataset.property !== property);
@@ -77,8 +83,6 @@ Board.prototype.compare = function (a, b) {
   const { column, way } = this.sort;
   const [x, y] = [a.values[column], b.values[column]];
   const numbers = typeof x === "number" && typeof y === "number";
-  const score = !this.heads[column].hasAttribute("data-text");
-  if (score && a.group !== b.group) return a.group - b.group; // no row is ranked among those of another group
   if (!numbers && typeof x !== typeof y) return typeof x === "number" ? -1 : 1; // what has no value comes last, either way
   const order = numbers ? x - y : String(x).localeCompare(String(y), "en");
   return order * way || a.place - b.place;
@@ -86,13 +90,12 @@ Board.prototype.compare = function (a, b) {
 
 // The best of the rows that are shown, and those that can't be told from it; each comparable group for itself.
 Board.prototype.mark = function () {
-  const able = this.rows.filter((item) => !item.row.hidden && item.fields[3] !== "baseline");
-  const groups = new Set(able.map((item) => item.group));
   this.heads.forEach((head, column) => {
-    if (!head.dataset.property) return;
+    if (!head.dataset.property || head.hasAttribute("data-unranked")) return;
     for (const item of this.rows) item.cells[column].classList.remove("best", "tie");
-    for (const group of groups) {
-      this.markColumn(column, able.filter((item) => item.group === group && typeof item.values[column] === "number"));
+    for (const { rows } of this.groups) {
+      const able = rows.filter((item) => !item.row.hidden && item.fields[3] !== "baseline");
+      this.markColumn(column, able.filter((item) => typeof item.values[column] === "number"));
     }
   });
 };

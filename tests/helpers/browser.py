@@ -57,17 +57,17 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Published rows, two results of one cell, one with a published counterpart, many cases, training sizes, strange texts."""
     results = tmp_path_factory.mktemp("results")
-    stays = ("locality", "en")
+    reasoned = ("portability", "zh")
     right = {"a": range(20), "b": range(10)}  # enough for a paired test to tell the two apart
     put(
         results / "a",
-        result(method="memit", n_cases=20, f1={stays: score(99.4, 98, 99.9)}),
-        answered(20, right["a"], stays),
+        result(method="memit", n_cases=20, f1={reasoned: score(99.4, 98, 99.9)}),
+        answered(20, right["a"], reasoned),
     )
     put(
         results / "b",
         result(method="memit", n_cases=20, environment={"date": "2026-12-01"}),
-        answered(20, right["b"], stays),
+        answered(20, right["b"], reasoned),
     )
     told = result("bizsre_zh2en", "zh", "en", "gemma3-270m", "rome")
     told["method"]["sees"].append("target_answer")

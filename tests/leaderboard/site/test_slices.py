@@ -43,7 +43,8 @@ def test_cases_whose_answers_differ_have_the_first_table(tmp_path: Path) -> None
     assert page.index("Cases whose answers differ between the languages, teacher forcing: edits") < page.index(
         "All cases, teacher forcing: edits"
     )
-    assert "of 30</strong> in another" in page.replace("<strong>30", "30") or "<strong>30</strong> in another" in page
+    (told,) = [row for row in Page(tmp_path / "site" / "index.html").rows if row[:1] == ["rome"] and len(row) == 6]
+    assert told[4] == "30.0"
 
 
 def test_where_all_answers_differ_one_table_is_enough(tmp_path: Path) -> None:
@@ -74,8 +75,6 @@ def test_numbers_of_two_protocols_have_no_common_mean(tmp_path: Path) -> None:
     put(tmp_path / "results" / "a", result())
     put(tmp_path / "results" / "b", result(protocol="generate", f1={CELL: score(10.0)}))
     build_site([tmp_path / "results"], tmp_path / "site")
-    heads = [
-        text for text in Page(tmp_path / "site" / "index.html").text.split("reproduced ") if "row, 1 model" in text[:40]
-    ]
-    assert len(heads) == 2
-    assert {"teacher forcing" in head[:60] for head in heads} == {True, False}
+    text = Page(tmp_path / "site" / "index.html").text
+    for way in ("teacher forcing", "generate"):
+        assert text.count(f"reproduced bizsre_en2zh , 4 cases, {way}, 1 model") == 1

@@ -147,7 +147,7 @@ def generality(site: Path) -> list[dict[str, str | None]]:
     for tag, attributes in Page(site / "index.html").elements:
         if tag == "tr":
             rows.append([])
-        elif tag == "td" and "data-v" in attributes:
+        elif tag == "td" and "data-v" in attributes and "number" not in (attributes.get("class") or ""):
             rows[-1].append(attributes)
     return [row[2] for row in rows if len(row) == 7]
 

@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from xkeb.errors import RequestError, optional_import
 from xkeb.leaderboard.site import charts
+from xkeb.leaderboard.site.case_sets import with_case_sets
 from xkeb.leaderboard.site.cases import Pages, write_cases
 from xkeb.leaderboard.site.charts import Chart
 from xkeb.leaderboard.site.comparability import why_incomparable
@@ -34,7 +35,7 @@ from xkeb.leaderboard.site.evidence import chinese_edits
 from xkeb.leaderboard.site.heatmap import heatmaps
 from xkeb.leaderboard.site.samples import Collector, Numbers
 from xkeb.leaderboard.site.summary import summarize
-from xkeb.leaderboard.site.tables import Board, as_csv, as_json, boards
+from xkeb.leaderboard.site.tables import UNRANKED, Board, as_csv, as_json, boards
 from xkeb.leaderboard.site.ties import PairedTests, sample_id
 from xkeb.results.schema import JudgeRecord
 from xkeb.results.slices import HEADLINE
@@ -69,7 +70,9 @@ class Site:
             keep_trailing_newline=True,
         )
         self.templates.filters["slug"] = slug
-        self.templates.globals.update(version=metadata.version("xkeb"), paper=published()["citation"])
+        self.templates.globals.update(
+            version=metadata.version("xkeb"), paper=published()["citation"], unranked=UNRANKED
+        )
 
     def write(self, path: str, content: str) -> None:
         target = self.folder / path
@@ -98,7 +101,8 @@ def build_site(results: Iterable[Path], output: Path, *, with_published: bool = 
         RequestError: a folder is missing, `output` holds something else or the results, or there is nothing to show.
     """
     folders = list(results)
-    findings = find_results(folders)
+    found = find_results(folders)
+    findings = replace(found, entries=with_case_sets(found.entries))
     printed = list(published_entries()) if with_published else []
     if not printed and not findings.entries:
         broken = f" ({len(findings.broken)} can't be read)" if findings.broken else ""

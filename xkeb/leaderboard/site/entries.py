@@ -48,7 +48,8 @@ class Entry:
     method: str
     protocol: str
     group: str
-    """Only rows that have the same are set against each other (`xkeb.results.schema.comparable_group`)."""
+    """Only rows that have the same are set against each other: results of one comparable group
+    (`xkeb.results.schema.comparable_group`), and of the same cases."""
     scores: Mapping[Cell, Mapping[str, AnyScore]]
     """By property and language, by metric; published ones have no interval."""
     origin: str
@@ -66,6 +67,8 @@ class Entry:
     """The slice that `scores` are of; None for all cases."""
     rules: str = ""
     """Options of the protocol, where results of the site differ in them."""
+    n_cases: int | None = None
+    """That its scores are of; None where that isn't said."""
 
     @property
     def target(self) -> str:
@@ -97,10 +100,10 @@ class Entry:
     @cached_property
     def seconds(self) -> float | None:
         """A case, editing and evaluation."""
-        if self.result is None or not self.result.case_ids:
+        if self.result is None or not self.n_cases:
             return None
         timing = self.result.timing
-        return (timing.edit_seconds + timing.evaluate_seconds) / len(self.result.case_ids)
+        return (timing.edit_seconds + timing.evaluate_seconds) / self.n_cases
 
     @property
     def train_size(self) -> int | None:
@@ -132,6 +135,7 @@ def published() -> dict[str, Any]:
 def published_entries() -> Iterator[Entry]:
     """A row for each of the paper's Tables 2 and 4."""
     paper = published()
+    (n_cases,) = {split["examples"] for split in paper["data_statistics"] if split["split"] == "test"}
     for row in paper["rows"]:
         source, target = row["task"].rpartition("_")[2].split("2")
         scores = {
@@ -150,7 +154,7 @@ def published_entries() -> Iterator[Entry]:
         seen = None if sees is None else [Sight(name) for name in sees]
         yield Entry(
             key, "published", row["task"], source, (target,), row["model"], method, paper["protocol"], group, scores,
-            row["source"], sees=seen,
+            row["source"], sees=seen, n_cases=n_cases,
         )  # fmt: skip
 
 
@@ -238,6 +242,7 @@ def _entry(file: Path, result: Result, sha256: str) -> Entry:
         result.method.sees,
         result.prompt,
         {name: _flat(scores) for name, scores in result.slices.items()},
+        n_cases=len(result.case_ids),
     )
 
 
@@ -249,7 +254,7 @@ def baselines(entries: Iterable[Entry]) -> Iterator[Entry]:
             continue
         key = (entry.task, entry.model, entry.asked, entry.group)
         best = fullest.get(key)
-        if best is None or best.result is None or len(entry.result.case_ids) > len(best.result.case_ids):
+        if best is None or (entry.n_cases or 0) > (best.n_cases or 0):
             fullest[key] = entry
     names: set[str] = set()
     for (task, model, asked, group), entry in sorted(fullest.items(), key=lambda item: item[0]):
@@ -259,6 +264,7 @@ def baselines(entries: Iterable[Entry]) -> Iterator[Entry]:
         yield Entry(
             name, "baseline", task, entry.source, entry.targets, model, "no edit", entry.protocol, group,
             _flat(entry.result.scores_before), "before any edit", prompt=entry.prompt, rules=entry.rules, slices=of_slices,
+            n_cases=entry.n_cases,
         )  # fmt: skip
 
 

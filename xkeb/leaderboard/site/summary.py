@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from xkeb.leaderboard.site.entries import Badge, Entry
+from xkeb.leaderboard.site.overall import overall
 
 MOST = 10
-"""Methods that are named; with more, those that cross over best."""
+"""Methods that are named; with more, those of the highest `overall`."""
 
 
 @dataclass(frozen=True)
@@ -25,62 +26,68 @@ class Means:
     """Generality in the other languages."""
     stays: float | None
     """Locality, in all languages."""
+    overall: float | None
+    """All of these in one (`xkeb.leaderboard.site.overall`)."""
     saw_target_answer: bool = False
     """Whether it was shown the answer in another language, in any of the rows."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The rows of one kind."""
+    """The rows of one group, of methods that ran on the same models."""
 
     badge: Badge
+    task: str
+    source: str
+    targets: Sequence[str]
+    asked: str
+    """Protocol and prompt style."""
+    n_cases: int | None
     models: Sequence[str]
     n_rows: int
-    overall: Means
     methods: Sequence[Means]
     baseline: Means | None
     """What the same models answer before any edit."""
-    asked: str = ""
-    """Protocol and prompt style."""
-    tasks: Sequence[str] = ()
     within: str | None = None
     """The slice that all of this is of."""
 
 
 def summarize(entries: Sequence[Entry], badge: Badge) -> list[Summary]:
-    """Of the rows of a kind, one for each way in which they were asked and each choice of comparable groups: means over other
-    groups are no measure of one thing, so methods that ran in the same groups alone stand side by side."""
+    """Of the rows of a kind, one for each group and each choice of models: a mean over other rows is no measure of the same
+    thing, so only methods that ran on the same models in the same group stand side by side. The fullest come first."""
     chosen = [entry for entry in entries if entry.badge == badge]
-    of_method: dict[tuple[str, str], set[str]] = {}
+    ran_on: dict[tuple[str, str], set[str]] = {}
     for entry in chosen:
-        of_method.setdefault((entry.asked, entry.method), set()).add(entry.group)
+        ran_on.setdefault((entry.group, entry.method), set()).add(entry.model)
     views: dict[tuple[str, frozenset[str]], list[Entry]] = {}
     for entry in chosen:
-        views.setdefault((entry.asked, frozenset(of_method[entry.asked, entry.method])), []).append(entry)
-    return [
-        _summary(
-            members, [entry for entry in entries if entry.badge == "baseline" and entry.group in groups], badge, asked
-        )
-        for (asked, groups), members in views.items()
+        views.setdefault((entry.group, frozenset(ran_on[entry.group, entry.method])), []).append(entry)
+    before = [entry for entry in entries if entry.badge == "baseline"]
+    found = [
+        _summary(members, [entry for entry in before if entry.group == group and entry.model in models])
+        for (group, models), members in views.items()
     ]
+    return sorted(found, key=lambda view: (-view.n_rows * (view.n_cases or 1), view.task, view.asked))
 
 
-def _summary(chosen: Sequence[Entry], baselines: Sequence[Entry], badge: Badge, asked: str) -> Summary:
+def _summary(chosen: Sequence[Entry], baselines: Sequence[Entry]) -> Summary:
     methods = [
         _means(name, [entry for entry in chosen if entry.method == name]) for name in {entry.method for entry in chosen}
     ]
-    methods.sort(key=lambda means: (means.there is None, -(means.there or 0.0), means.name))
-    before = baselines if badge == "reproduced" else []
+    methods.sort(key=lambda means: (means.overall is None, -(means.overall or 0.0), means.name))
+    first = chosen[0]
     return Summary(
-        badge,
+        first.badge,
+        first.task,
+        first.source,
+        first.targets,
+        first.asked,
+        max((entry.n_cases for entry in chosen if entry.n_cases is not None), default=None),
         sorted({entry.model for entry in chosen}),
         len(chosen),
-        _means("all", chosen),
         methods[:MOST],
-        _means("baseline", before) if before else None,
-        asked,
-        sorted({entry.task for entry in chosen}),
-        chosen[0].within,
+        _means("baseline", baselines) if baselines else None,
+        first.within,
     )
 
 
@@ -95,5 +102,6 @@ def _means(name: str, entries: Sequence[Entry]) -> Means:
         mean(lambda entry: [entry.mean(("generality", entry.source))]),
         mean(lambda entry: [entry.mean(("generality", code)) for code in entry.targets]),
         mean(lambda entry: [entry.mean(("locality", code)) for code in entry.languages]),
+        mean(lambda entry: [overall(entry)]),
         any(entry.saw_target_answer for entry in entries),
     )

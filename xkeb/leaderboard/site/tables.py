@@ -7,10 +7,12 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any
 
 from xkeb.leaderboard.site.comparability import why_incomparable
 from xkeb.leaderboard.site.entries import AnyScore, Cell, Entry, slug, unused
+from xkeb.leaderboard.site.overall import overall
 from xkeb.leaderboard.site.ties import PairedTests, compared, place_of, shown_mean, ties
 from xkeb.types import PROPERTIES
 
@@ -44,14 +46,37 @@ class Shown:
         return f"{score.ci95[0]:.1f} to {score.ci95[1]:.1f}" if score is not None and score.ci95 else ""
 
 
+UNRANKED = frozenset({"locality"})
+"""Properties in which nothing is called best: an edit that does nothing has all of it. `overall` weighs it."""
+
+
 @dataclass(frozen=True)
 class Row:
     entry: Entry
     places: Sequence[Shown]
     facts: int | None = None
     """How many it learnt from, where other rows of the cell learnt from more or fewer."""
-    group: int = 0
-    """Number of its comparable group in the table: rows of two groups are not ranked among each other."""
+
+    @property
+    def overall(self) -> float | None:
+        return overall(self.entry)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows whose numbers may be set against each other."""
+
+    rows: Sequence[Row]
+
+    @property
+    def first(self) -> Entry:
+        """For what all have in common."""
+        return self.rows[0].entry
+
+    @property
+    def n_cases(self) -> int | None:
+        """Of the row with most."""
+        return max((row.entry.n_cases for row in self.rows if row.entry.n_cases is not None), default=None)
 
 
 @dataclass(frozen=True)
@@ -69,9 +94,9 @@ class Board:
     """The slice whose scores it shows; None for all cases."""
 
     @property
-    def n_groups(self) -> int:
-        """Comparable groups among its rows."""
-        return len({row.group for row in self.rows})
+    def groups(self) -> list[Group]:
+        """The rows, those of a group together."""
+        return [Group(list(rows)) for _, rows in groupby(self.rows, lambda row: row.entry.group)]
 
     def values(self, name: str) -> list[str]:
         """What a filter offers: the values that occur of an entry's field."""
@@ -96,30 +121,52 @@ def boards(entries: Sequence[Entry], prefix: str, tests: PairedTests) -> list[Bo
 
 
 def board(entries: Sequence[Entry], languages: Sequence[str], name: str, tests: PairedTests) -> Board:
-    """A table, its rows in the order of their tasks, models and methods, published before reproduced."""
+    """A table, its rows by group, and in a group by what is `overall`."""
     columns: list[Cell] = [("reliability", ""), *((name, code) for name in PROPERTIES[1:] for code in languages)]
-    ordered = sorted(
-        entries, key=lambda entry: (*entry.cell, entry.badge, entry.train_size or 0, entry.origin, entry.id)
-    )
+    ordered = _in_order(entries)
     sizes: dict[tuple[str, ...], set[int | None]] = {}
     for entry in ordered:
         if entry.badge == "reproduced":
             sizes.setdefault((*entry.cell, entry.group), set()).add(entry.train_size)
     printed = {entry.cell: entry for entry in ordered if entry.badge == "published"}
     shown = [[_show(entry, column, printed) for column in columns] for entry in ordered]
-    groups = list(dict.fromkeys(entry.group for entry in ordered))
-    for group in groups:
+    for group in dict.fromkeys(entry.group for entry in ordered):
         able = [i for i, entry in enumerate(ordered) if entry.badge != "baseline" and entry.group == group]
         members = [ordered[i] for i in able]
-        tests.p_values(compared(members, columns))  # all at once, which is faster
+        ranked = [column for column in columns if column[0] not in UNRANKED]
+        tests.p_values(compared(members, ranked))  # all at once, which is faster
         for k, column in enumerate(columns):
+            if column not in ranked:
+                continue
             for i, (sign, tied) in zip(able, mark(members, column, tests), strict=True):
                 shown[i][k] = replace(shown[i][k], mark=sign, ties=[able[best] for best in tied])
     several = [len(sizes.get((*entry.cell, entry.group), ())) > 1 for entry in ordered]
     train_sizes = [entry.train_size if many else None for entry, many in zip(ordered, several, strict=True)]
-    numbers = [groups.index(entry.group) for entry in ordered]
-    rows = [Row(*row) for row in zip(ordered, shown, train_sizes, numbers, strict=True)]
+    rows = [Row(*row) for row in zip(ordered, shown, train_sizes, strict=True)]
     return Board(name, languages, columns, rows, entries[0].asked, entries[0].within)
+
+
+def _in_order(entries: Sequence[Entry]) -> list[Entry]:
+    """Groups by their tasks, published ones first, then those with more cases; in a group the highest `overall` first."""
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(entry.group, []).append(entry)
+
+    def rank(entry: Entry) -> tuple[float, bool, tuple[str, ...], int, str, str]:
+        score = overall(entry)
+        edited = entry.badge != "baseline"
+        return 1.0 if score is None else -score, edited, entry.cell, entry.train_size or 0, entry.origin, entry.id
+
+    def place(group: str) -> tuple[str, bool, int, str]:
+        members = groups[group]
+        return (
+            members[0].task,
+            members[0].badge != "published",
+            -max(entry.n_cases or 0 for entry in members),
+            group,
+        )
+
+    return [entry for group in sorted(groups, key=place) for entry in sorted(groups[group], key=rank)]
 
 
 def _show(entry: Entry, column: Cell, printed: Mapping[tuple[str, str, str, str, str], Entry]) -> Shown:
@@ -175,7 +222,9 @@ def records(board: Board) -> list[dict[str, Any]]:
                 "origin": entry.origin,
                 "sees": None if entry.sees is None else list(entry.sees),
                 "train_size": entry.train_size,
+                "n_cases": entry.n_cases,
                 "seconds_a_case": entry.seconds,
+                "overall": row.overall,
                 "scores": scores,
                 "f1_minus_published": {
                     f"{name}_{code or entry.source}": place.difference
@@ -195,14 +244,14 @@ def as_csv(board: Board) -> str:
     """One line a row; F1, EM and F1's interval of each column."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    facts = ("badge", "task", "source", "target", "model", "method", "protocol", "prompt", "origin")
+    facts = ("badge", "task", "source", "target", "model", "method", "protocol", "prompt", "group", "n_cases", "origin")
     heads = [f"{name}_{code or 'edited'}" for name, code in board.columns]
     writer.writerow(
-        [*facts, "sees", *(f"{head}_{part}" for head in heads for part in ("f1", "em", "f1_low", "f1_high"))]
+        [*facts, "sees", "overall", *(f"{head}_{part}" for head in heads for part in ("f1", "em", "f1_low", "f1_high"))]
     )
     for row in board.rows:
-        line = [_harmless(str(getattr(row.entry, fact))) for fact in facts]
-        line.append(" ".join(row.entry.sees or ()))
+        line = ["" if (fact := getattr(row.entry, name)) is None else _harmless(str(fact)) for name in facts]
+        line += [" ".join(row.entry.sees or ()), "" if row.overall is None else str(row.overall)]
         for place in row.places:
             score = place.f1
             low, high = score.ci95 if score is not None and score.ci95 else ("", "")

@@ -1,0 +1,27 @@
+"""One number for a row: high only if the edit takes, holds in other words, crosses, and leaves the rest alone."""
+
+from __future__ import annotations
+
+from statistics import fmean, harmonic_mean
+
+from xkeb.leaderboard.site.entries import Entry
+
+
+def overall(entry: Entry) -> float | None:
+    """The harmonic mean of reliability, generality in the language of the edit, generality in the others, and locality.
+
+    ROME (Meng et al., NeurIPS 2022, 3.4) and MEMIT (Meng et al., ICLR 2023) call the harmonic mean of efficacy, paraphrase and
+    neighborhood scores *Score*; generality in another language is what this field adds. It is near to the least of the four: an
+    edit that does nothing has perfect locality and the unedited model's reliability, one that spoils the model the reverse.
+
+    Returns:
+        Percent; None where one of the four wasn't measured.
+    """
+    parts = (
+        [entry.mean(("reliability", entry.source))],
+        [entry.mean(("generality", entry.source))],
+        [entry.mean(("generality", code)) for code in entry.targets],
+        [entry.mean(("locality", code)) for code in dict.fromkeys(entry.languages)],
+    )
+    values = [fmean(known) for part in parts if (known := [value for value in part if value is not None])]
+    return harmonic_mean([max(0.0, value) for value in values]) if len(values) == len(parts) else None
