@@ -1,75 +1,71 @@
 "use strict";
-// Draws the pictures in the colours of the page, each when it comes near to what is seen.
+// The pictures stand in the page as they are. This adds: a key brings its series forward; a picture as PNG.
 
-const COLOURS = {
-  light: ["#0067a8", "#b84a00", "#00795a", "#a63d7c", "#6b46b8", "#7a5c00", "#b3261e", "#4a5563"],
-  dark: ["#6cb4ee", "#f29a5c", "#4fd1a5", "#f09ccd", "#b9a2f5", "#dcb94f", "#ff8f86", "#b4bfcb"],
-};
-const dark = matchMedia("(prefers-color-scheme: dark)");
-const plots = [...document.querySelectorAll("[data-chart]")];
-const drawn = new Set();
+const SCALE = 3;
+const LOOKS = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-dasharray", "font-family", "font-size", "font-weight", "opacity"];
 
-function colour(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+function bringForward(figure, key) {
+  const marks = [...figure.querySelectorAll(".plots .mark, .plots .shape, .plots .shade")];
+  const classes = key ? key.dataset.series.split(" ") : [];
+  for (const mark of marks) mark.classList.toggle("away", Boolean(key) && !classes.every((name) => mark.classList.contains(name)));
+  for (const other of figure.querySelectorAll(".key")) other.setAttribute("aria-pressed", other === key);
 }
 
-// Fresh objects each time: plotly writes into those that it is given.
-function axis(own) {
-  const line = colour("line");
-  return { gridcolor: line, zerolinecolor: colour("soft"), linecolor: line, automargin: true, ...own };
+function standing(svg) {
+  const copy = svg.cloneNode(true);
+  const [, , width, height] = svg.getAttribute("viewBox").split(" ").map(Number);
+  copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
+  copy.setAttribute("width", width * SCALE);
+  copy.setAttribute("height", height * SCALE);
+  const shown = [...svg.querySelectorAll("*")];
+  [...copy.querySelectorAll("*")].forEach((part, i) => {
+    const look = getComputedStyle(shown[i]); // the style sheet stays behind
+    for (const name of LOOKS) part.style.setProperty(name, look.getPropertyValue(name));
+  });
+  return { text: new XMLSerializer().serializeToString(copy), width: width * SCALE, height: height * SCALE };
 }
 
-function paint(trace, place) {
-  const { badge, ...rest } = trace;
-  const ink = badge ? colour(badge) : COLOURS[dark.matches ? "dark" : "light"][place % 8];
-  const painted = { ...rest, marker: { ...rest.marker, color: ink }, line: { ...rest.line, color: ink } };
-  if (rest.fill === "toself") painted.fillcolor = colour("shade");
-  if (rest.type === "scatterpolar") painted.hovertemplate = "%{theta}: %{r:.1f}<extra>%{fullData.name}</extra>";
-  if (rest.text) painted.hovertemplate = "%{text}: %{y:.1f}<extra>%{fullData.name}</extra>";
-  return painted;
+async function png(svg, name) {
+  const { text, width, height } = standing(svg);
+  const image = new Image(width, height);
+  image.src = URL.createObjectURL(new Blob([text], { type: "image/svg+xml" }));
+  await image.decode();
+  const canvas = document.createElement("canvas");
+  Object.assign(canvas, { width, height });
+  const context = canvas.getContext("2d");
+  context.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--ground");
+  context.fillRect(0, 0, width, height);
+  context.drawImage(image, 0, 0);
+  URL.revokeObjectURL(image.src);
+  const link = document.createElement("a");
+  link.download = name;
+  link.href = URL.createObjectURL(await new Promise((done) => canvas.toBlob(done, "image/png")));
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
 
-function draw(plot) {
-  const { data, layout } = JSON.parse(document.getElementById(plot.dataset.chart).textContent);
-  const narrow = plot.clientWidth < 560;
-  const clear = "rgba(0,0,0,0)";
-  const own = {
-    paper_bgcolor: clear,
-    plot_bgcolor: clear,
-    font: { color: colour("ink"), family: getComputedStyle(document.body).fontFamily, size: 12 },
-    margin: { t: 10, r: 10, b: 40, l: 40 },
-    hovermode: "closest",
-    dragmode: false,
-    showlegend: false,
-    legend: narrow ? { orientation: "h", y: -0.3 } : {},
-    ...layout,
-    xaxis: axis(layout.xaxis),
-    yaxis: axis(layout.yaxis),
-  };
-  if (data.every((trace) => trace.type === "scatterpolar")) {
-    const small = plot.clientWidth < 220;
-    own.margin = small ? { t: 16, r: 42, b: 16, l: 36 } : { t: 26, r: 56, b: 26, l: 56 };
-    own.polar = {
-      bgcolor: clear,
-      radialaxis: { ...axis({ type: "linear", range: [0, 100], tickvals: [0, 50, 100], showline: false }), tickfont: { size: 9 }, angle: 90, tickangle: 90 },
-      angularaxis: { ...axis({ type: "category" }), tickfont: { size: small ? 9 : 11 } },
-    };
-    delete own.polar.radialaxis.automargin;
-    delete own.polar.angularaxis.automargin;
-    delete own.xaxis;
-    delete own.yaxis;
+for (const figure of document.querySelectorAll("figure[data-chart]")) {
+  const keys = [...figure.querySelectorAll(".key")];
+  if (keys.length > 1) {
+    for (const key of keys) {
+      key.tabIndex = 0;
+      key.setAttribute("role", "button");
+      key.setAttribute("aria-pressed", "false");
+      const turn = () => bringForward(figure, key.getAttribute("aria-pressed") === "true" ? null : key);
+      key.addEventListener("click", turn);
+      key.addEventListener("keydown", (event) => {
+        if (event.key !== "Enter" && event.key !== " ") return;
+        event.preventDefault();
+        turn();
+      });
+    }
   }
-  Plotly.react(plot, data.map(paint), own, { responsive: true, displaylogo: false, displayModeBar: false });
-  drawn.add(plot);
+  const panels = [...figure.querySelectorAll(".plots svg")];
+  panels.forEach((svg, i) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = panels.length > 1 ? `PNG ${i + 1}` : "PNG";
+    button.addEventListener("click", () => png(svg, `${figure.dataset.chart}${panels.length > 1 ? `-${i + 1}` : ""}.png`));
+    figure.querySelector(".pngs").append(", ", button);
+  });
 }
-
-const near = new IntersectionObserver((entries) => {
-  for (const entry of entries) {
-    if (!entry.isIntersecting) continue;
-    near.unobserve(entry.target);
-    draw(entry.target);
-  }
-}, { rootMargin: "800px" });
-
-plots.forEach((plot) => near.observe(plot));
-dark.addEventListener("change", () => drawn.forEach(draw));

@@ -14,7 +14,6 @@ HIDDEN = (
     "gdown",
     "gguf",
     "peft",
-    "plotly",
     "pooch",
     "ray",
     "requests",
@@ -73,7 +72,6 @@ def test_a_model_is_edited_and_measured(tmp_path: Path) -> None:
     ("arguments", "package", "extra"),
     [
         (("data", "fetch", "mzsre", "--data-dir", "data"), "gdown", "fetch"),
-        (("leaderboard", "build", "--output", "site"), "plotly", "site"),
         (
             ("run", "--tasks", "bizsre_mini_en2zh", "--model", "hf", "--model-args", "path=x", "--observe", "wandb"),
             "wandb",

@@ -133,7 +133,7 @@ def result_page(site: Path) -> Callable[[str], str]:
 @pytest.fixture(scope="session")
 def kinds(site: Path, result_page: Callable[[str], str]) -> list[str]:
     """A page of each kind."""
-    names = ["index.html", "models/gemma3-270m.html", "methods/memit.html", "tasks/bizsre-en2zh.html"]
+    names = ["index.html", "rows.html", "models/gemma3-270m.html", "methods/memit.html", "tasks/bizsre-en2zh.html"]
     return [
         *names,
         result_page("gemma3-270m--ft--"),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import re
+import csv
 from pathlib import Path
 from typing import Any
 
-from made_results import put, result, score
+from made_results import put, released_rules, result, score
 from site_pages import Page, records, result_pages
 
 from xkeb.leaderboard.site.build import build_site
@@ -58,7 +57,7 @@ def test_each_task_has_a_best_of_its_own_in_a_table_of_two_directions(tmp_path: 
         "teacher_forcing": [(en, "rome", "best"), (en, "ft", ""), (zh, "ft", "best"), (zh, "rome", "")]
     }
     build_site([tmp_path], tmp_path / "site", with_published=False)
-    rows = Page(tmp_path / "site" / "index.html").rows
+    rows = Page(tmp_path / "site" / "rows.html").rows
     table = [row for row in rows if len(row) in (1, 15) and row[0] != "Method"]
     assert [row[0] for row in table] == [
         "bizsre_en2zh, 4 cases, teacher forcing, f1 / em", "rome", "ft", "no edit",
@@ -100,16 +99,30 @@ def test_each_way_of_asking_has_pictures_of_its_own(tmp_path: Path) -> None:
     put(tmp_path / "a", free(60))
     put(tmp_path / "b", result(f1={CELL: score(99)}))
     build_site([tmp_path], tmp_path / "site")
-    page = tmp_path / "site" / "models" / "chinese-llama-2-7b.html"
-    titles = [re.sub(r"\s+", " ", text) for text in Page(page).texts if "Transfer gap" in text]
-    for way in ("generate", "paper", "teacher forcing"):
-        title = f"Transfer gap: F1 in the language of the edit minus F1 in another ({way})"
-        assert title in titles
-    specs = re.findall(r'<script type="application/json" id="(radar[^"]+)">(.*?)</script>', page.read_text("utf-8"))
-    for _, spec in specs:
-        badges = {trace["badge"] for trace in json.loads(spec)["data"]}
-        assert badges <= {"reproduced", "baseline"} or badges == {"published"}
-    assert len(specs) > 3 and len({name for name, _ in specs}) == len(specs)
+    texts = " ".join(Page(tmp_path / "site" / "models" / "chinese-llama-2-7b.html").texts)
+    for way, n in (("generate", "4"), ("paper", "1,037"), ("teacher forcing", "4")):
+        assert f"chinese-llama-2-7b edited in en, bizsre_en2zh, {n} cases, {way}: F1 by property" in texts
+    for path in (tmp_path / "site" / "pictures").glob("model-chinese-llama-2-7b-radar-*.csv"):
+        with path.open(encoding="utf-8", newline="") as file:
+            kinds = {row["kind"].partition(",")[0] for row in csv.DictReader(file)}
+        assert kinds in ({"reproduced", "baseline"}, {"published"})
+
+
+def test_published_rows_stand_in_a_radar_of_ours_only_where_they_are_measured_alike(tmp_path: Path) -> None:
+    for name, limited in (("a", "all"), ("b", "first")):
+        rules = released_rules(tokenizer="plus")
+        put(
+            tmp_path / name,
+            result(protocol="paper", protocol_args=rules, selection=limited, n_cases=4 if limited == "all" else 2),
+        )
+    build_site([tmp_path], tmp_path / "site")
+    found = []
+    for path in (tmp_path / "site" / "pictures").glob("model-chinese-llama-2-7b-radar-*.csv"):
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        if any(row["kind"].startswith("reproduced") for row in rows):
+            found.append({row["kind"].partition(",")[0] for row in rows if row["method"] in ("rome", "no edit")})
+    assert sorted(found, key=len) == [{"reproduced", "baseline"}, {"published", "reproduced", "baseline"}]
 
 
 def test_a_page_says_what_its_result_is_comparable_with(tmp_path: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 from made_results import HOSTILE, put, put_hostile, result
 from site_pages import Page, result_pages
 
 from xkeb.leaderboard.site.build import build_site
 
-OURS = {"static/menu.js", "static/table.js", "static/plotly.min.js", "static/charts.js", "static/cases.js", "cases.js"}
+OURS = {"static/menu.js", "static/table.js", "static/tabs.js", "static/charts.js", "static/cases.js", "cases.js"}
 
 
 def test_hostile_texts_are_shown_as_text_and_escape_nowhere(tmp_path: Path) -> None:
@@ -32,8 +33,10 @@ def test_hostile_texts_are_shown_as_text_and_escape_nowhere(tmp_path: Path) -> N
                 value = attributes.get(key)
                 assert value is None or not value.startswith(("javascript:", "data:", "//")), value
         for script in page.named("script"):
-            assert script.get("type") == "application/json" or str(script["src"]).replace("../", "") in OURS
-            assert ("src" in script) != ("type" in script)
+            assert str(script["src"]).replace("../", "") in OURS and "type" not in script
+    for path in site.rglob("*.svg"):
+        names = {element.tag.rpartition("}")[2] for element in ET.parse(path).iter()}
+        assert names <= {"svg", "style", "rect", "line", "path", "text", "title", "g"}
     shown = dict.fromkeys(HOSTILE, False)
     for path in result_pages(site):
         for text in HOSTILE:
@@ -46,6 +49,7 @@ def tags(tmp_path: Path) -> set[str]:
     """The elements of a site with nothing strange in it."""
     made = result(skipped=[{"case_id": "9", "reason": "no subject"}])
     made["method"]["sees"].append("target_answer")
+    made["slices"] = {f"relation={name}": made["scores"] for name in ("a", "b")}
     put(tmp_path / "harmless" / "a", made)
     (tmp_path / "harmless" / "b").mkdir()
     (tmp_path / "harmless" / "b" / "result.json").write_text("{", encoding="utf-8")

@@ -65,7 +65,7 @@ def number(text: str) -> float:
 
 def test_a_click_sorts_within_each_group_and_says_so(browser: Browser) -> None:
     """No row of one task is ranked among those of another."""
-    browser.open()
+    browser.open("rows.html")
     as_built = column(browser, 9)
     for expected, order in (("descending", -1), ("ascending", 1)):
         head(browser, 9).find_element("css selector", "button").click()
@@ -84,7 +84,7 @@ def test_a_click_sorts_within_each_group_and_says_so(browser: Browser) -> None:
 
 
 def test_filters_hide_rows_and_columns_and_mark_anew(browser: Browser) -> None:
-    browser.open()
+    browser.open("rows.html")
     every = len(column(browser, 0, OWN))
     choose(browser, "model", "chinese-llama-2-7b", OWN)
     choose(browser, "source", "en", OWN)
@@ -131,7 +131,7 @@ def test_the_script_marks_what_the_page_was_written_with(browser: Browser, site:
 
 
 def test_an_address_opened_afresh_shows_the_same_view(browser: Browser) -> None:
-    browser.open()
+    browser.open("rows.html")
     choose(browser, "source", "zh")
     choose(browser, "model", "baichuan-7b")
     head(browser, 10).find_element("css selector", "button").click()
@@ -145,7 +145,7 @@ def test_an_address_opened_afresh_shows_the_same_view(browser: Browser) -> None:
     assert browser.driver.find_element("css selector", f"#{PAPER} .intervals").is_selected()
     chosen = browser.driver.find_element("css selector", f"#{PAPER} select[name=model]").get_attribute("value")
     assert chosen == "baichuan-7b"
-    browser.open("index.html#0.source=nonsense&1.sort=99up&x=%3Cscript%3E")
+    browser.open("rows.html#0.source=nonsense&1.sort=99up&x=%3Cscript%3E")
     assert len(column(browser, 0)) == 48
 
 
@@ -169,6 +169,8 @@ def test_the_keyboard_reaches_the_content_the_menus_and_the_sorting(browser: Bro
     assert browser.js("return document.activeElement.getBoundingClientRect().left") >= 0
     press(browser, TAB)
     assert focused(browser) == "xkeb leaderboard"
+    press(browser, TAB)
+    assert focused(browser) == "All rows"
     press(browser, TAB)
     assert focused(browser) == "Tasks"
     press(browser, ENTER, TAB)
@@ -198,7 +200,7 @@ def test_the_keyboard_reaches_the_content_the_menus_and_the_sorting(browser: Bro
 
 
 def test_a_menu_closes_when_something_else_is_clicked(browser: Browser) -> None:
-    browser.open()
+    browser.open("rows.html")
     browser.driver.find_elements("css selector", ".menu summary")[1].click()
     assert browser.driver.find_element("link text", "baichuan2-7b").is_displayed()
     browser.driver.find_elements("css selector", ".menu summary")[2].click()

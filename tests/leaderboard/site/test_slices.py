@@ -39,7 +39,7 @@ def test_cases_whose_answers_differ_have_the_first_table(tmp_path: Path) -> None
     assert first["reproduced"]["scores"]["generality_zh"]["f1"]["mean"] == 30.0
     assert first["baseline"]["scores"]["generality_zh"]["f1"]["mean"] == 20.0
     assert {row["slice"] for row in found["all--en-zh--teacher-forcing"]} == {None}
-    page = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    page = (tmp_path / "site" / "rows.html").read_text(encoding="utf-8")
     assert page.index("Cases whose answers differ between the languages, teacher forcing: edits") < page.index(
         "All cases, teacher forcing: edits"
     )
@@ -66,7 +66,7 @@ def test_ties_of_a_slice_are_of_its_cases(tmp_path: Path) -> None:
         made = sliced(*f1, method=method, n_cases=40, f1={CELL: score(100.0 if method == "rome" else 50.0)})
         put(tmp_path / "results" / method, made, cases)
     build_site([tmp_path / "results"], tmp_path / "site", with_published=False)
-    page = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    page = (tmp_path / "site" / "rows.html").read_text(encoding="utf-8")
     first, rest = page.split("All cases, teacher forcing: edits")
     assert first.count('class="best"') > rest.split("</table>")[0].count('class="best"')
 

@@ -144,7 +144,7 @@ def test_a_question_that_stands_there_twice_counts_once() -> None:
 def generality(site: Path) -> list[dict[str, str | None]]:
     """The places of the overview's table in the column of generality in Chinese."""
     rows: list[list[dict[str, str | None]]] = []
-    for tag, attributes in Page(site / "index.html").elements:
+    for tag, attributes in Page(site / "rows.html").elements:
         if tag == "tr":
             rows.append([])
         elif tag == "td" and "data-v" in attributes and "number" not in (attributes.get("class") or ""):

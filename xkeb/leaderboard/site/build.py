@@ -13,8 +13,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from xkeb.errors import RequestError, optional_import
-from xkeb.leaderboard.site import charts
+from xkeb.errors import RequestError
+from xkeb.leaderboard.site import charts, views
 from xkeb.leaderboard.site.case_sets import with_case_sets
 from xkeb.leaderboard.site.cases import Pages, write_cases
 from xkeb.leaderboard.site.charts import Chart
@@ -33,8 +33,10 @@ from xkeb.leaderboard.site.entries import (
 )
 from xkeb.leaderboard.site.evidence import chinese_edits
 from xkeb.leaderboard.site.heatmap import heatmaps
+from xkeb.leaderboard.site.overall import overall
 from xkeb.leaderboard.site.samples import Collector, Numbers
 from xkeb.leaderboard.site.summary import summarize
+from xkeb.leaderboard.site.svg import SHAPES, style_sheet
 from xkeb.leaderboard.site.tables import UNRANKED, Board, as_csv, as_json, boards
 from xkeb.leaderboard.site.ties import PairedTests, sample_id
 from xkeb.results.schema import JudgeRecord
@@ -56,6 +58,16 @@ class Built:
     broken: Sequence[Broken]
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """A picture with its files."""
+
+    chart: Chart
+    csv: str
+    files: Sequence[str]
+    """An SVG for each panel."""
+
+
 class Site:
     """A folder that pages are written to."""
 
@@ -71,7 +83,12 @@ class Site:
         )
         self.templates.filters["slug"] = slug
         self.templates.globals.update(
-            version=metadata.version("xkeb"), paper=published()["citation"], unranked=UNRANKED
+            version=metadata.version("xkeb"),
+            paper=published()["citation"],
+            unranked=UNRANKED,
+            shapes=SHAPES,
+            overall=overall,
+            crossed=views.crossed,
         )
 
     def write(self, path: str, content: str) -> None:
@@ -83,6 +100,22 @@ class Site:
         """A page; ``root`` leads from it to the site's own folder."""
         root = "../" * path.count("/")
         self.write(path, self.templates.get_template(template).render(root=root, path=path, **context))
+
+    def pictures(self, prefix: str, charts: Sequence[Chart]) -> list[Drawn]:
+        """Pictures as files, beside the pages that have them.
+
+        Args:
+            prefix: of their names; letters, digits and hyphens.
+        """
+        drawn = []
+        for chart in charts:
+            name = f"pictures/{prefix}-{chart.id}"
+            self.write(f"{name}.csv", chart.csv)
+            files = [f"{name}-{i}.svg" for i in range(len(chart.panels))]
+            for file, panel in zip(files, chart.panels, strict=True):
+                self.write(file, panel.drawing.file())
+            drawn.append(Drawn(chart, f"{name}.csv", files))
+        return drawn
 
     def board(self, board: Board) -> None:
         """A table as data, beside the pages."""
@@ -128,19 +161,9 @@ def _write_site(site: Site, printed: Sequence[Entry], findings: Found) -> None:
     _copy_static(site)
     names = {kind: _names(entries, kind) for kind in ("task", "model", "method")}
     site.templates.globals["pages"] = names
-    told = in_slice(entries, HEADLINE) or entries
     tests = _results(site, findings.entries, in_slice(entries, HEADLINE), {entry.cell[:3]: entry for entry in printed})
-    _listing(
-        site,
-        "index.html",
-        "overview.html",
-        entries,
-        "all",
-        tests,
-        partial(_overview_charts, entries),
-        broken=findings.broken,
-        summaries=[*summarize(entries, "published"), *summarize(told, "reproduced")],
-    )
+    _overview(site, entries, findings.broken)
+    _listing(site, "rows.html", "rows.html", entries, "all", tests, tuple)
     for kind in ("task", "model", "method"):
         for name, page in names[kind].items():
             members = [entry for entry in entries if getattr(entry, kind) == name]
@@ -152,6 +175,31 @@ def _write_site(site: Site, printed: Sequence[Entry], findings: Found) -> None:
     site.page("about.html", "about.html")
     _published(site)
     site.page("submit.html", "submit.html")
+
+
+def _overview(site: Site, entries: Sequence[Entry], broken: Sequence[Broken]) -> None:
+    """The first page: the finding as a picture, and a tab for each question of a reader."""
+    told = in_slice(entries, HEADLINE) or entries
+    summaries = [*summarize(entries, "published"), *summarize(told, "reproduced")]
+    fullest = {id(rows[0]): rows for rows in views.groups_of(entries)[:1]}.values()
+    main = [entry for rows in fullest for entry in entries if entry.group == rows[0].group]
+    costs = [rows for rows in views.groups_of(entries) if sum(entry.seconds is not None for entry in rows) > 1][:1]
+    timed = [entry for rows in costs for entry in entries if entry.group == rows[0].group]
+    site.page(
+        "index.html",
+        "overview.html",
+        broken=broken,
+        summaries=summaries[: views.MOST_GROUPS],
+        n_summaries=len(summaries),
+        finding=site.pictures("overview", charts.present([charts.crossing(summaries)])),
+        balance=site.pictures("overview", charts.present([charts.reliability_locality(main, "balance")])),
+        cost=site.pictures("overview", charts.present([charts.transfer_locality(timed, "cost")])),
+        models=views.by_model(entries),
+        pairs=views.by_pair(entries),
+        heatmaps=list(heatmaps(entries))[: views.MOST_GROUPS],
+        protocols=views.by_protocol(entries),
+        costs=views.by_cost(entries),
+    )
 
 
 def _published(site: Site) -> None:
@@ -202,9 +250,7 @@ def _copy_static(site: Site) -> None:
     for part in sorted((files("xkeb_leaderboard") / "static").iterdir(), key=lambda part: part.name):
         if part.is_file() and not part.name.endswith(".py"):
             site.write(f"static/{part.name}", part.read_text(encoding="utf-8"))
-    optional_import("plotly", "site", "The leaderboard")
-    plotly = files("plotly") / "package_data" / "plotly.min.js"
-    site.write("static/plotly.min.js", plotly.read_text(encoding="utf-8"))
+    site.write("static/picture.css", style_sheet())
 
 
 def _names(entries: Sequence[Entry], kind: str) -> dict[str, str]:
@@ -231,48 +277,34 @@ def _listing(
     for table in tables:
         site.board(table)
     maps = list(heatmaps(entries))
-    site.page(path, template, boards=tables, heatmaps=maps, charts=charts.present(pictures()), **context)
+    drawn = site.pictures(prefix, charts.present(pictures()))
+    site.page(path, template, boards=tables, heatmaps=maps, charts=drawn, **context)
 
 
-Draw = Callable[[Sequence[Entry], str], Chart | None]
-"""A picture of some rows, with its name."""
+def _charts(entries: Sequence[Entry]) -> Iterator[Chart | None]:
+    """Pictures of each group with enough rows, the fullest first."""
+    for i, members in enumerate(views.groups_of(entries)[: views.MOST_GROUPS]):
+        group = [entry for entry in entries if entry.group == members[0].group]
+        yield charts.reliability_locality(group, f"balance-{i}")
+        yield charts.transfer_locality(group, f"cost-{i}")
+        yield charts.training_sizes(group, f"sizes-{i}")
 
 
-def _overview_charts(entries: Sequence[Entry]) -> Iterable[Chart | None]:
-    return [*_each_way(entries, charts.transfer, "transfer"), *_each_way(entries, charts.pace, "pace")]
-
-
-def _task_charts(entries: Sequence[Entry]) -> Iterable[Chart | None]:
-    return [*_overview_charts(entries), *_each_way(entries, charts.training_sizes, "sizes")]
-
-
-def _model_charts(entries: Sequence[Entry]) -> Iterable[Chart | None]:
-    for i, task in enumerate(sorted({entry.task for entry in entries})):
-        members = [entry for entry in entries if entry.task == task]
-        yield from _each_way(members, charts.radar, f"radar-{i}", with_baselines=True)
-    yield from _task_charts(entries)
-
-
-def _method_charts(entries: Sequence[Entry]) -> Iterable[Chart | None]:
-    return [
-        *_each_way(entries, partial(charts.transfer, by="model"), "transfer"),
-        *_each_way(entries, partial(charts.pace, by="model"), "pace"),
-        *_each_way(entries, charts.training_sizes, "sizes"),
-    ]
-
-
-def _each_way(
-    entries: Sequence[Entry], draw: Draw, name: str, *, with_baselines: bool = False
-) -> Iterator[Chart | None]:
-    """A picture for each way of asking, since no other way's rows may stand in it."""
-    ways = sorted({entry.asked for entry in entries})
-    for i, asked in enumerate(ways):
-        members = [entry for entry in entries if entry.asked == asked]
-        shown = [entry for entry in members if with_baselines or entry.badge != "baseline"]
-        chart = draw(shown, name if len(ways) == 1 else f"{name}-{i}")
-        if chart is not None and len(ways) > 1:
-            chart = replace(chart, title=f"{chart.title} ({asked.replace('_', ' ')})")
-        yield chart
+def _model_charts(entries: Sequence[Entry]) -> Iterator[Chart | None]:
+    """The radars of each group, the published rows among those that are measured as they are; then those of any page."""
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(entry.group, []).append(entry)
+    beside: dict[str, list[Entry]] = {}  # published rows that stand in a picture of ours, by its group
+    for group, members in groups.items():
+        alike = {entry.cell for entry in members if entry.result is not None and why_incomparable(entry) is None}
+        beside[group] = [entry for entry in entries if entry.badge == "published" and entry.cell in alike]
+    placed = {entry.id for rows in beside.values() for entry in rows}
+    ordered = sorted(groups, key=lambda group: (groups[group][0].task, groups[group][0].asked, group))
+    for i, group in enumerate(ordered):
+        own = [entry for entry in groups[group] if entry.id not in placed]
+        yield charts.radars([*beside[group], *own], f"radar-{i}") if own else None
+    yield from _charts(entries)
 
 
 SIGHTS: dict[Sight, str] = {
@@ -285,9 +317,9 @@ SIGHTS: dict[Sight, str] = {
     Sight.EXTERNAL_TRANSLATION: "a translation of its own making",
 }
 PICTURES: dict[str, Callable[[Sequence[Entry]], Iterable[Chart | None]]] = {
-    "task": _task_charts,
+    "task": _charts,
     "model": _model_charts,
-    "method": _method_charts,
+    "method": _charts,
 }
 
 
@@ -342,6 +374,7 @@ def _result(site: Site, entry: Entry, shown: Pages, counterpart: Entry | None) -
         why_incomparable=why_incomparable,
         slices={name: scores for name, scores in entry.slices.items() if scores},
         shown_to_method=_shown_to(entry.result.method.sees),
+        charts=site.pictures(entry.id, list(charts.slices(entry))),
     )
 
 

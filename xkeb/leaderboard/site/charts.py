@@ -1,26 +1,44 @@
-"""The pictures: data and layout for plotly, with a text for those who don't see them and the same numbers as a table."""
+"""The pictures: what of the rows they show, with a text for those who don't see them and the same numbers as a table."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from html import escape
-from typing import Any, Literal
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
 
 from xkeb.leaderboard.site.entries import Badge, Entry
+from xkeb.leaderboard.site.plots import (
+    Axis,
+    Outline,
+    PairRow,
+    Point,
+    bars,
+    front,
+    lines,
+    pairs,
+    percent,
+    radar,
+    scatter,
+)
+from xkeb.leaderboard.site.summary import Means, Summary
+from xkeb.leaderboard.site.svg import Drawing
 from xkeb.types import PROPERTIES
 
 SIZES = (100, 500, 1000, 3000, 5000, 10000)
 """Training facts of the paper's Figure 3."""
-SECONDS = tuple(digit * 10.0**power for power in range(-3, 4) for digit in (1, 2, 5))
-"""Where a logarithmic axis of seconds is labelled."""
-MARGIN = 0.25
-"""Of a logarithmic axis, in decades: enough for two labels where there is but one value."""
-SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x", "star", "triangle-down", "pentagon", "hexagram")
-"""Tell methods apart where colours don't."""
-LONGEST_LABEL = 48
 BADGES: tuple[Badge, ...] = ("published", "reproduced", "baseline")
+ROLES: Mapping[Badge, str] = {
+    "published": "shape s4",
+    "reproduced": "shape dash s2",
+    "baseline": "shade",
+}
+MOST_PANELS = 4
+"""Panels of the overview's first picture."""
+FEWEST_BARS, MOST_BARS = 2, 30
+SMALLEST, LARGEST = 3.0, 9.0
+"""Marks whose size is a cost."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +46,7 @@ class Panel:
     """One of the plots of a picture."""
 
     title: str
-    traces: Sequence[dict[str, Any]]
-    """As plotly takes them, but for ``badge``: the colour is that of the kind of row."""
-    layout: dict[str, Any]
-
-    @property
-    def spec(self) -> dict[str, Any]:
-        return {"data": list(self.traces), "layout": self.layout}
+    drawing: Drawing
 
 
 @dataclass(frozen=True)
@@ -47,25 +59,175 @@ class Chart:
     heads: Sequence[str]
     rows: Sequence[Sequence[str]]
     """The data as a table."""
-    shape: str = "wide"
-    """Of the panels: ``wide`` as the page, ``half`` or a ``third`` of it, or ``small``."""
-    badges: Sequence[Badge] = ()
-    """Kinds of rows that the colours stand for."""
+    keys: Sequence[tuple[str, str]] = ()
+    """Class and text of what colours and shapes stand for."""
     note: str = ""
     """How to read it."""
+    small: bool = False
+    """Whether its panels are many and small."""
+
+    @property
+    def csv(self) -> str:
+        """The data as a file."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(self.heads)
+        writer.writerows([harmless(value) for value in row] for row in self.rows)
+        return out.getvalue()
 
 
-def label(text: str) -> str:
-    """A strange text as plotly shows it letter by letter: it would take some tags for formatting and links."""
-    shown = text if len(text) <= LONGEST_LABEL else f"{text[: LONGEST_LABEL // 2]}…{text[-LONGEST_LABEL // 3 :]}"
-    return escape(shown, quote=False)
+def harmless(text: str) -> str:
+    """A spreadsheet takes what begins like this for a formula."""
+    return f"'{text}" if text[:1] in "=+-@\t\r" else text
 
 
-def radar(chosen: Sequence[Entry], name: str) -> Chart | None:
+def crossing(summaries: Sequence[Summary]) -> Chart | None:
+    """What an edit does in its own language and in another: a panel a group, the fullest of each kind."""
+    groups: dict[tuple[str, str], list[Summary]] = {}
+    for view in summaries:
+        groups.setdefault((view.badge, view.group), []).append(view)
+    chosen: list[list[Summary]] = []
+    for badge in ("published", "reproduced"):
+        of_kind = [views for (kind, _), views in groups.items() if kind == badge]
+        of_kind = [views for views in of_kind if any(_shown(view) for view in views)]
+        chosen += of_kind[: MOST_PANELS // 2]
+    if not chosen:
+        return None
+    panels, rows = [], []
+    for views in chosen:
+        first = views[0]
+        drawn: list[PairRow] = []
+        for view in views:
+            models = view.models[0] if len(view.models) == 1 else f"mean of {len(view.models)} models"
+            drawn.append(PairRow(models))
+            drawn += [
+                PairRow(line.name, line.here, line.there, "*" if line.saw_target_answer else "")
+                for line in _shown(view)
+            ]
+            rows += [
+                [
+                    view.badge,
+                    view.task,
+                    view.asked,
+                    ", ".join(view.models),
+                    line.name,
+                    _one(line.here),
+                    _one(line.there),
+                ]
+                for line in (*_shown(view), *([view.baseline] if view.baseline else []))
+            ]
+        before = first.baseline.there if first.baseline else None
+        cases = f"{first.n_cases:,} cases" if first.n_cases else "cases not said"
+        edits = f"{first.badge.capitalize()}: edits in {first.source}, asked in {', '.join(first.targets)}"
+        title = f"{edits}; {cases}, {_way(first.asked)}"
+        panels.append(Panel(title, pairs(drawn, before)))
+    return Chart(
+        "crossing",
+        "What an edit does in its own language, and in another",
+        f"{len(panels)} plots with a line for each method: F1 of the question in other words, in the language of the edit and "
+        "in another. The numbers stand in the table below.",
+        panels,
+        ["kind", "task", "protocol", "models", "method", "F1, language of the edit", "F1, another language"],
+        rows,
+        [("s0", "in the language of the edit"), ("s1", "in another language")],
+        "F1 of the edited fact, asked in other words. A long line is an edit that stays behind in its language. * was shown "
+        "the answer in the other language; dashed: the unedited model in the other language.",
+    )
+
+
+def _shown(view: Summary) -> list[Means]:
+    return [line for line in view.methods if line.here is not None or line.there is not None]
+
+
+def reliability_locality(entries: Sequence[Entry], name: str) -> Chart | None:
+    """Whether edits take, against whether other facts stay, of one group."""
+    return _against_locality(entries, name, "reliability", "Reliability against locality", sized=False)
+
+
+def transfer_locality(entries: Sequence[Entry], name: str) -> Chart | None:
+    """What crosses, against whether other facts stay, of one group; the larger the mark, the longer a case takes."""
+    return _against_locality(
+        entries, name, "generality in another language", "What crosses against locality, and its cost", sized=True
+    )
+
+
+def _against_locality(entries: Sequence[Entry], name: str, what: str, title: str, *, sized: bool) -> Chart | None:
+    placed = []
+    for entry in entries:
+        ours = (
+            [entry.mean(("reliability", entry.source))]
+            if not sized
+            else [entry.mean(("generality", code)) for code in entry.targets]
+        )
+        known, stays = [value for value in ours if value is not None], _locality(entry)
+        if known and stays is not None:
+            placed.append((entry, stays, fmean(known)))
+    edited = [entry for entry, *_ in placed if entry.badge != "baseline"]
+    if len(edited) < 2:
+        return None
+    methods = sorted({entry.method for entry in edited})
+    slowest = max((entry.seconds or 0.0 for entry in edited), default=0.0)
+    several = len({entry.model for entry in edited}) > 1
+    points = []
+    for entry, stays, value in placed:
+        who = f"{_label(entry, several=True)}: locality {stays:.1f}, {what} {value:.1f}"
+        cost = f", {entry.seconds:.2f} s a case" if sized and entry.seconds is not None else ""
+        size = SMALLEST + (LARGEST - SMALLEST) * ((entry.seconds or 0.0) / slowest) ** 0.5 if sized and slowest else 5.0
+        if entry.badge == "baseline":
+            points.append(Point(stays, value, 7, f"unedited {who}", 4.0, role="faint"))
+        else:
+            points.append(Point(stays, value, methods.index(entry.method), who + cost, size))
+    best = front([point for point, (entry, *_) in zip(points, placed, strict=True) if entry.badge != "baseline"])
+    for i, (entry, *_) in enumerate(placed):
+        if points[i] in best:
+            points[i] = replace(points[i], label=_label(entry, several=several))
+        else:
+            points[i] = replace(points[i], role="faint")
+    across = percent("locality: other facts stay, F1", [point.x for point in points])
+    upwards = percent(f"{what}, F1", [point.y for point in points])
+    first = edited[0]
+    return Chart(
+        name,
+        f"{title}: {first.task}, {_cases(edited)}, {_way(first.asked)}",
+        f"Scatter plot of {len(edited)} rows of one group: F1 of locality against F1 of {what}. Not surpassed in both are "
+        f"{', '.join(point.label for point in points if point.label)}.",
+        [Panel("", scatter(points, across, upwards, best))],
+        ["method", "model", "kind", "locality", what, "seconds a case"],
+        [
+            [
+                entry.method,
+                entry.model,
+                entry.badge,
+                _one(stays),
+                _one(value),
+                "" if entry.seconds is None else f"{entry.seconds:.2f}",
+            ]
+            for entry, stays, value in placed
+        ],
+        [
+            *((f"s{i % 8}", method) for i, method in enumerate(methods)),
+            *([("s7 faint", "unedited")] if len(placed) > len(edited) else []),
+        ],
+        "The line is the front: no row of this group is above and right of it."
+        + (" The larger a mark, the longer a case takes." if sized and slowest else ""),
+    )
+
+
+def _label(entry: Entry, *, several: bool) -> str:
+    name = f"{entry.method} ({entry.train_size:,})" if entry.train_size else entry.method
+    return f"{name}, {entry.model}" if several else name
+
+
+def _locality(entry: Entry) -> float | None:
+    known = [value for code in dict.fromkeys(entry.languages) if (value := entry.mean(("locality", code))) is not None]
+    return fmean(known) if known else None
+
+
+def radars(chosen: Sequence[Entry], name: str) -> Chart | None:
     """The paper's Figure 2, a panel a method: F1 of each property when one model is edited in one language.
 
     Args:
-        chosen: rows of one model and task.
+        chosen: rows of one model and group; published ones may be among them.
     """
     edited = [entry for entry in chosen if entry.badge != "baseline"]
     if not edited:
@@ -73,206 +235,111 @@ def radar(chosen: Sequence[Entry], name: str) -> Chart | None:
     source, task = chosen[0].source, chosen[0].task
     codes = sorted({code for entry in chosen for code in entry.languages})
     axes = [("reliability", source), *((prop, code) for prop in PROPERTIES[1:] for code in codes)]
-    labels = [label(f"{prop[:3]}. {code}") for prop, code in axes]
+    labels = [f"{prop[:3]}. {code[:8]}" for prop, code in axes]
     panels = []
     for method in sorted({entry.method for entry in edited}):
-        shown = [entry for entry in chosen if entry.method in (method, "baseline")]
+        shown = [entry for entry in chosen if entry.method in (method, "no edit")]
         shown.sort(key=lambda entry: -BADGES.index(entry.badge))  # the baseline behind the others
-        panels.append(Panel(method, [_outline(entry, axes, labels) for entry in shown], {}))
-    values = [[entry.mean(axis) for axis in axes] for entry in chosen]
+        outlines = [
+            Outline([entry.mean(axis) for axis in axes], ROLES[entry.badge], f"{entry.badge}, {entry.origin}")
+            for entry in shown
+        ]
+        panels.append(Panel(method, radar(outlines, labels)))
     gained = " What lies outside the shaded shape was gained by the edit." if len(edited) < len(chosen) else ""
+    present = {entry.badge for entry in chosen}
     return Chart(
         name,
-        f"{chosen[0].model} edited in {source}, {task}: F1 by property",
+        f"{chosen[0].model} edited in {source}, {task}, {_cases(chosen)}, {_way(chosen[0].asked)}: F1 by property",
         f"{len(panels)} radar charts, one a method, each with an axis for every property and language, from 0 at the centre to "
         "100 at the rim. The numbers stand in the table below.",
         panels,
         ["method", "kind", *(f"{prop} ({code})" for prop, code in axes)],
         [
-            [entry.method, f"{entry.badge}, {entry.origin}", *map(_one_decimal, row)]
-            for entry, row in zip(chosen, values, strict=True)
+            [entry.method, f"{entry.badge}, {entry.origin}", *(_one(entry.mean(axis)) for axis in axes)]
+            for entry in chosen
         ],
-        "small",
-        _badges(chosen),
+        [(ROLES[badge], badge) for badge in BADGES if badge in present],
         "From 0 at the centre to 100 at the rim: rel(iability), gen(erality), loc(ality) and por(tability), by the language "
         f"that is asked in.{gained}",
-    )
-
-
-def _outline(entry: Entry, axes: Sequence[tuple[str, str]], labels: Sequence[str]) -> dict[str, Any]:
-    values = [entry.mean(axis) for axis in axes]
-    return {
-        "type": "scatterpolar",
-        "mode": "lines",
-        "badge": entry.badge,
-        "name": label(f"{entry.badge}, {entry.origin}"),
-        "r": [*values, values[0]],
-        "theta": [*labels, labels[0]],
-        "line": {"dash": "dash" if entry.badge == "reproduced" else "solid", "width": 2.5},
-        "fill": "toself" if entry.badge == "baseline" else "none",
-    }
-
-
-def transfer(entries: Sequence[Entry], name: str, by: Literal["method", "model"] = "method") -> Chart | None:
-    """How much of an effect stays behind in the language of the edit: F1 there minus F1 in another language."""
-    panels = []
-    groups = sorted({getattr(entry, by) for entry in entries})
-    gaps = {
-        (prop, entry.id, code): here - there
-        for prop in PROPERTIES[1:]
-        for entry in entries
-        for code in entry.targets
-        if (here := entry.mean((prop, entry.source))) is not None and (there := entry.mean((prop, code))) is not None
-    }
-    if not gaps:
-        return None
-    margin = [5 * (min(0.0, *gaps.values()) // 5) - 5, 5 * (max(0.0, *gaps.values()) // 5) + 10]
-    for prop in PROPERTIES[1:]:
-        traces = []
-        for badge in _badges(entries):
-            members = [
-                (entry, code)
-                for entry in entries
-                for code in entry.targets
-                if entry.badge == badge and (prop, entry.id, code) in gaps
-            ]
-            traces.append(
-                {
-                    "type": "scatter",
-                    "mode": "markers",
-                    "badge": badge,
-                    "name": badge,
-                    "x": [label(getattr(entry, by)) for entry, _ in members],
-                    "y": [round(gaps[prop, entry.id, code], 1) for entry, code in members],
-                    "text": [
-                        label(f"{entry.method}, {entry.model}, {entry.source} to {code}") for entry, code in members
-                    ],
-                    "marker": {"symbol": SYMBOLS[BADGES.index(badge)], "size": 8, "opacity": 0.75},
-                }
-            )
-        layout = {
-            "xaxis": {"type": "category", "categoryorder": "array", "categoryarray": list(map(label, groups))},
-            "yaxis": {"type": "linear", "range": margin, "zeroline": True, "title": {"text": "points of F1"}},
-        }
-        panels.append(Panel(prop, traces, layout))
-    return Chart(
-        name,
-        "Transfer gap: F1 in the language of the edit minus F1 in another",
-        f"Three plots, for generality, locality and portability: a point a direction of a row, over its {by}. At zero both "
-        "languages fare alike; a point far above it is an effect that stays in the language of the edit.",
-        panels,
-        ["method", "model", "direction", "kind", *PROPERTIES[1:]],
-        [
-            [
-                entry.method,
-                entry.model,
-                f"{entry.source} to {code}",
-                entry.badge,
-                *(
-                    f"{gap:+.1f}" if (gap := gaps.get((prop, entry.id, code))) is not None else ""
-                    for prop in PROPERTIES[1:]
-                ),
-            ]
-            for entry in entries
-            for code in entry.targets
-        ],
-        "third",
-        _badges(entries),
-        "At zero both languages fare alike; far above it, the effect stays in the language of the edit.",
-    )
-
-
-def pace(entries: Sequence[Entry], name: str, by: Literal["method", "model"] = "method") -> Chart | None:
-    """Seconds a case against reliability, of results that were timed."""
-    timed = [
-        entry
-        for entry in entries
-        if entry.seconds is not None and entry.mean(("reliability", entry.source)) is not None
-    ]
-    if not timed:
-        return None
-    traces: list[dict[str, Any]] = []
-    rows = []
-    for i, group in enumerate(sorted({getattr(entry, by) for entry in timed})):
-        members = [entry for entry in timed if getattr(entry, by) == group]
-        labels = [f"{entry.method}, {entry.model}, {entry.source} to {entry.target}" for entry in members]
-        seconds = [round(entry.seconds or 0, 4) for entry in members]
-        reliability = [round(entry.mean(("reliability", entry.source)) or 0, 2) for entry in members]
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": label(group),
-                "x": seconds,
-                "y": reliability,
-                "text": list(map(label, labels)),
-                "marker": {"symbol": SYMBOLS[i % len(SYMBOLS)], "size": 11},
-            }
-        )
-        rows += [
-            [label, f"{second:.2f}", f"{value:.1f}", _device(entry)]
-            for label, second, value, entry in zip(labels, seconds, reliability, members, strict=True)
-        ]
-    layout = {
-        "xaxis": _logarithmic("seconds a case (logarithmic)", SECONDS, [entry.seconds or 0 for entry in timed]),
-        "yaxis": {"type": "linear", "title": {"text": "reliability, F1"}, "range": [-3, 105]},
-        "showlegend": True,
-    }
-    return Chart(
-        name,
-        "Seconds a case against reliability",
-        f"Scatter plot of {len(timed)} results: seconds for editing and evaluating one case, on a logarithmic axis, against F1 "
-        "of reliability.",
-        [Panel("", traces, layout)],
-        ["result", "seconds a case", "reliability, F1", "machine"],
-        rows,
+        small=True,
     )
 
 
 def training_sizes(entries: Sequence[Entry], name: str) -> Chart | None:
-    """The paper's Figure 3: F1 against the number of training facts, a panel a property, for methods run with several."""
-    by_method: dict[tuple[str, str, str, str], list[Entry]] = {}
+    """The paper's Figure 3: F1 against the number of training facts, a panel a property, for methods run with several.
+
+    Args:
+        entries: the rows of one group.
+    """
+    learnt: dict[tuple[str, str], list[Entry]] = {}
     for entry in entries:
-        if entry.train_size is not None:
-            by_method.setdefault((entry.method, entry.model, entry.task, entry.asked), []).append(entry)
-    traces: dict[str, list[dict[str, Any]]] = {prop: [] for prop in PROPERTIES}
+        if entry.train_size:
+            learnt.setdefault((entry.method, entry.model), []).append(entry)
+    traces: dict[str, dict[int, list[Point]]] = {prop: {} for prop in PROPERTIES}
+    keys: list[tuple[str, str]] = []
     rows = []
-    for (method, model, task, _), members in sorted(by_method.items()):
+    for (method, model), members in sorted(learnt.items()):
         members.sort(key=lambda entry: (entry.train_size or 0, entry.id))
         if len({entry.train_size for entry in members}) < 2:
             continue
-        sizes = [entry.train_size or 0 for entry in members]
-        for prop, code in sorted({cell for entry in members for cell in entry.scores if cell[0] in PROPERTIES}):
-            values = [entry.mean((prop, code)) for entry in members]
-            line = f"{method}, {model}, {task}: {code}"
-            drawn = traces[prop]
-            marker = {"symbol": SYMBOLS[len(drawn) % len(SYMBOLS)], "size": 8}
-            drawn.append(
-                {
-                    "type": "scatter", "mode": "lines+markers", "name": label(line), "x": sizes, "y": values,
-                    "marker": marker,
-                }
-            )  # fmt: skip
-            rows += [[line, prop, str(size), _one_decimal(value)] for size, value in zip(sizes, values, strict=True)]
+        for code in dict.fromkeys(members[0].languages):
+            line, number = f"{method}, {model}: {code}", len(keys)
+            keys.append((f"s{number % 8}", line))
+            for prop in PROPERTIES:
+                for entry in members:
+                    if (value := entry.mean((prop, code))) is not None:
+                        tip = f"{line}, {entry.train_size:,} facts: {value:.1f}"
+                        traces[prop].setdefault(number, []).append(Point(entry.train_size or 1, value, number, tip))
+                        rows.append([line, prop, str(entry.train_size), _one(value)])
     if not rows:
         return None
-    shown_sizes = [size for lines in traces.values() for line in lines for size in line["x"]]
-    layout = {
-        "xaxis": _logarithmic("training facts (logarithmic)", SIZES, shown_sizes),
-        "yaxis": {"type": "linear", "title": {"text": "F1"}, "range": [-3, 105]},
-        "showlegend": True,
-        "legend": {"orientation": "h", "y": -0.3},  # beside half a page, it would leave no room for the lines
-    }
+    shown = [point.x for series in traces.values() for points in series.values() for point in points]
+    x = Axis(
+        "training facts (logarithmic)",
+        min(shown) / 1.6,
+        max(shown) * 1.6,
+        [size for size in SIZES if min(shown) <= size <= max(shown)],
+        log=True,
+    )
     return Chart(
         name,
-        "F1 against the number of training facts",
-        "A plot for each property, with a line for each method, model, task and language; the axis of training facts is "
-        "logarithmic.",
-        [Panel(prop, lines, layout) for prop, lines in traces.items() if lines],
+        f"F1 against the number of training facts: {entries[0].task}, {_way(entries[0].asked)}",
+        "A plot for each property, with a line for each method, model and language; the axis of training facts is logarithmic.",
+        [Panel(prop, lines(series, x, percent("F1"))) for prop, series in traces.items() if series],
         ["line", "property", "training facts", "F1"],
         rows,
-        "half",
+        keys,
     )
+
+
+def slices(entry: Entry) -> Iterator[Chart]:
+    """Of one result, generality in another language by what the data tells of its cases, as their relation."""
+    kinds: dict[str, list[tuple[str, float, int]]] = {}
+    for name, scores in entry.slices.items():
+        kind, _, value = name.partition("=")
+        parts = [
+            score
+            for code in entry.targets
+            if (score := scores.get(("generality", code), {}).get(entry.headline)) is not None
+        ]
+        if parts:
+            kinds.setdefault(kind, []).append(
+                (value, fmean(score.mean for score in parts), max(score.n or 0 for score in parts))
+            )
+    for i, (kind, values) in enumerate(sorted(kinds.items())):
+        if len(values) < FEWEST_BARS:
+            continue
+        values.sort(key=lambda value: (-value[2], value[0]))
+        shown = values[:MOST_BARS]
+        yield Chart(
+            f"slices-{i}",
+            f"Generality in another language, by {kind}",
+            f"A bar for each of {len(shown)} values: F1, and the number of cases.",
+            [Panel("", bars([(value, mean, f"n {n}") for value, mean, n in shown]))],
+            [kind, "F1, another language", "cases"],
+            [[value, _one(mean), str(n)] for value, mean, n in values],
+            note=f"Those with most cases first{'' if len(shown) == len(values) else f'; {len(shown)} of {len(values)}'}.",
+        )
 
 
 def present(charts: Iterable[Chart | None]) -> list[Chart]:
@@ -280,27 +347,14 @@ def present(charts: Iterable[Chart | None]) -> list[Chart]:
     return [chart for chart in charts if chart is not None]
 
 
-def _logarithmic(title: str, labelled: Sequence[float], values: Sequence[float]) -> dict[str, Any]:
-    """An axis around the values; those of zero can't be shown on it."""
-    shown = [value for value in values if value > 0] or [1.0]
-    return {
-        "range": [round(math.log10(min(shown)) - MARGIN, 3), round(math.log10(max(shown)) + MARGIN, 3)],
-        "type": "log",
-        "title": {"text": title},
-        "tickvals": list(labelled),
-        "ticktext": [f"{value:g}" for value in labelled],
-        "minor": {"ticks": ""},
-    }
+def _cases(entries: Sequence[Entry]) -> str:
+    """How many the fullest of the rows has."""
+    return f"{max(entry.n_cases or 0 for entry in entries):,} cases"
 
 
-def _badges(entries: Iterable[Entry]) -> list[Badge]:
-    badges = {entry.badge for entry in entries}
-    return [badge for badge in BADGES if badge in badges]
+def _way(asked: str) -> str:
+    return asked.replace("_", " ")
 
 
-def _one_decimal(value: float | None) -> str:
+def _one(value: float | None) -> str:
     return "" if value is None else f"{value:.1f}"
-
-
-def _device(entry: Entry) -> str:
-    return "" if entry.result is None else str(entry.result.environment.get("device", ""))

@@ -37,6 +37,7 @@ class Summary:
     """The rows of one group, of methods that ran on the same models."""
 
     badge: Badge
+    group: str
     task: str
     source: str
     targets: Sequence[str]
@@ -78,6 +79,7 @@ def _summary(chosen: Sequence[Entry], baselines: Sequence[Entry]) -> Summary:
     first = chosen[0]
     return Summary(
         first.badge,
+        first.group,
         first.task,
         first.source,
         first.targets,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
+from xkeb.leaderboard.site.charts import harmless
 from xkeb.leaderboard.site.comparability import why_incomparable
 from xkeb.leaderboard.site.entries import AnyScore, Cell, Entry, slug, unused
 from xkeb.leaderboard.site.overall import overall
@@ -250,7 +251,7 @@ def as_csv(board: Board) -> str:
         [*facts, "sees", "overall", *(f"{head}_{part}" for head in heads for part in ("f1", "em", "f1_low", "f1_high"))]
     )
     for row in board.rows:
-        line = ["" if (fact := getattr(row.entry, name)) is None else _harmless(str(fact)) for name in facts]
+        line = ["" if (fact := getattr(row.entry, name)) is None else harmless(str(fact)) for name in facts]
         line += [" ".join(row.entry.sees or ()), "" if row.overall is None else str(row.overall)]
         for place in row.places:
             score = place.f1
@@ -259,8 +260,3 @@ def as_csv(board: Board) -> str:
             line += [str(low), str(high)]
         writer.writerow(line)
     return out.getvalue()
-
-
-def _harmless(text: str) -> str:
-    """A spreadsheet takes what begins like this for a formula."""
-    return f"'{text}" if text[:1] in "=+-@\t\r" else text
