@@ -18,8 +18,8 @@ from site_pages import Page, contents, csv_lines, records, result_pages
 from xkeb.errors import RequestError
 from xkeb.leaderboard.site.build import Site, build_site
 from xkeb.leaderboard.site.entries import find_results, published_entries
+from xkeb.leaderboard.site.exports import records as table_records
 from xkeb.leaderboard.site.tables import boards
-from xkeb.leaderboard.site.tables import records as table_records
 from xkeb.leaderboard.site.ties import PairedTests
 from xkeb.leaderboard.verify.check import check_result
 from xkeb.leaderboard.verify.source import Sources
@@ -193,6 +193,30 @@ def test_csv_and_json_hold_the_same_numbers(tmp_path: Path) -> None:
     assert [own[f"locality_en_f1{part}"] for part in ("", "_low", "_high")] == ["61.23456", "50.5", "70.25"]
     (page,) = result_pages(tmp_path / "site")
     assert "61.2 50.5 to 70.2" in Page(page).text
+
+
+def test_latex_has_a_tabular_for_each_group_with_names_that_tex_can_print(tmp_path: Path) -> None:
+    cell = ("generality", "zh")
+    put(
+        tmp_path / "a",
+        result(method="my_rome & co\n%", f1={cell: score(75.0)}, n_cases=40),
+        answered(40, range(30), cell),
+    )
+    put(tmp_path / "b", result(method="ft", f1={cell: score(70.0)}, n_cases=40), answered(40, range(2, 30), cell))
+    put(tmp_path / "c", result("bizsre_zh2en", "zh", "en"))
+    build_site([tmp_path], tmp_path / "site", with_published=False)
+    text = (tmp_path / "site" / "tables" / "all--en-zh--teacher-forcing.tex").read_text(encoding="utf-8")
+    first, second = text.split("\n\n")
+    lines = first.splitlines()
+    assert lines[0] == "% bizsre_en2zh: 40 cases, teacher_forcing, f1 / em"
+    assert lines[1] == r"\begin{tabular}{llrrrrrrrr}"
+    assert lines[3].startswith(r"Method & Model & Overall & Rel. edited & Gen. en & Gen. zh & Loc. en")
+    best = r"\textbf{50.0 / 25.0}"
+    start = rf"my\_rome \& co \% & chinese-llama-2-7b & 54.5 & {best} & {best} & \textbf{{75.0 / 25.0}} & 50.0"
+    assert lines[5].startswith(start)
+    assert r" & \underline{70.0 / 25.0} & " in lines[6]
+    assert {line.count(" & ") for line in (lines[3], lines[6])} == {9}
+    assert second.startswith("% bizsre_zh2en: 4 cases") and second.rstrip().endswith(r"\end{tabular}")
 
 
 def test_a_spreadsheet_takes_no_name_for_a_formula(tmp_path: Path) -> None:

@@ -32,12 +32,13 @@ from xkeb.leaderboard.site.entries import (
     unused,
 )
 from xkeb.leaderboard.site.evidence import chinese_edits
+from xkeb.leaderboard.site.exports import as_csv, as_json, as_latex
 from xkeb.leaderboard.site.heatmap import heatmaps
 from xkeb.leaderboard.site.overall import overall
 from xkeb.leaderboard.site.samples import Collector, Numbers
 from xkeb.leaderboard.site.summary import summarize
 from xkeb.leaderboard.site.svg import SHAPES, style_sheet
-from xkeb.leaderboard.site.tables import UNRANKED, Board, as_csv, as_json, boards
+from xkeb.leaderboard.site.tables import UNRANKED, Board, boards
 from xkeb.leaderboard.site.ties import PairedTests, sample_id
 from xkeb.results.schema import JudgeRecord
 from xkeb.results.slices import HEADLINE
@@ -121,6 +122,7 @@ class Site:
         """A table as data, beside the pages."""
         self.write(f"tables/{board.id}.csv", as_csv(board))
         self.write(f"tables/{board.id}.json", as_json(board))
+        self.write(f"tables/{board.id}.tex", as_latex(board))
 
 
 def build_site(results: Iterable[Path], output: Path, *, with_published: bool = True) -> Built:

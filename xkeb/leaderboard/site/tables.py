@@ -1,16 +1,11 @@
-"""A table of the leaderboard: rows of F1 / EM, what is best in each column, and the same as CSV and JSON."""
+"""A table of the leaderboard: rows of F1 / EM, and what is best in each column."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any
 
-from xkeb.leaderboard.site.charts import harmless
 from xkeb.leaderboard.site.comparability import why_incomparable
 from xkeb.leaderboard.site.entries import AnyScore, Cell, Entry, slug, unused
 from xkeb.leaderboard.site.overall import overall
@@ -194,69 +189,3 @@ def mark(entries: Sequence[Entry], column: Cell, tests: PairedTests) -> list[tup
         alike = mean is not None and f"{mean:.1f}" == f"{most:.1f}"
         rows.append(("best" if alike else "tie" if best in tied else "", tied))
     return rows
-
-
-def records(board: Board) -> list[dict[str, Any]]:
-    """The table as data: a record a row, with every metric."""
-    rows = []
-    for row in board.rows:
-        entry = row.entry
-        scores = {
-            f"{name}_{code or entry.source}": {
-                metric: {"mean": score.mean, "ci95": list(score.ci95) if score.ci95 else None, "n": score.n}
-                for metric, score in place.scores.items()
-            }
-            for (name, code), place in zip(board.columns, row.places, strict=True)
-        }
-        rows.append(
-            {
-                "badge": entry.badge,
-                "task": entry.task,
-                "source": entry.source,
-                "target": entry.target,
-                "model": entry.model,
-                "method": entry.method,
-                "protocol": entry.protocol,
-                "prompt": entry.prompt,
-                "comparable_group": entry.group,
-                "slice": entry.within,
-                "origin": entry.origin,
-                "sees": None if entry.sees is None else list(entry.sees),
-                "train_size": entry.train_size,
-                "n_cases": entry.n_cases,
-                "seconds_a_case": entry.seconds,
-                "overall": row.overall,
-                "scores": scores,
-                "f1_minus_published": {
-                    f"{name}_{code or entry.source}": place.difference
-                    for (name, code), place in zip(board.columns, row.places, strict=True)
-                    if place.difference is not None
-                },
-            }
-        )
-    return rows
-
-
-def as_json(board: Board) -> str:
-    return json.dumps(records(board), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
-
-
-def as_csv(board: Board) -> str:
-    """One line a row; F1, EM and F1's interval of each column."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    facts = ("badge", "task", "source", "target", "model", "method", "protocol", "prompt", "group", "n_cases", "origin")
-    heads = [f"{name}_{code or 'edited'}" for name, code in board.columns]
-    writer.writerow(
-        [*facts, "sees", "overall", *(f"{head}_{part}" for head in heads for part in ("f1", "em", "f1_low", "f1_high"))]
-    )
-    for row in board.rows:
-        line = ["" if (fact := getattr(row.entry, name)) is None else harmless(str(fact)) for name in facts]
-        line += [" ".join(row.entry.sees or ()), "" if row.overall is None else str(row.overall)]
-        for place in row.places:
-            score = place.f1
-            low, high = score.ci95 if score is not None and score.ci95 else ("", "")
-            line += [str(place.scores[metric].mean) if metric in place.scores else "" for metric in place.headlines]
-            line += [str(low), str(high)]
-        writer.writerow(line)
-    return out.getvalue()

@@ -1,0 +1,130 @@
+"""A table as a file: CSV and JSON with every row, LaTeX as a paper prints it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+from xkeb.leaderboard.site.charts import harmless
+from xkeb.leaderboard.site.tables import Board, Group, Row, Shown
+
+LATEX = {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+}  # fmt: skip
+"""What TeX takes for something else."""
+
+
+def records(board: Board) -> list[dict[str, Any]]:
+    """The table as data: a record a row, with every metric."""
+    rows = []
+    for row in board.rows:
+        entry = row.entry
+        scores = {
+            f"{name}_{code or entry.source}": {
+                metric: {"mean": score.mean, "ci95": list(score.ci95) if score.ci95 else None, "n": score.n}
+                for metric, score in place.scores.items()
+            }
+            for (name, code), place in zip(board.columns, row.places, strict=True)
+        }
+        rows.append(
+            {
+                "badge": entry.badge,
+                "task": entry.task,
+                "source": entry.source,
+                "target": entry.target,
+                "model": entry.model,
+                "method": entry.method,
+                "protocol": entry.protocol,
+                "prompt": entry.prompt,
+                "comparable_group": entry.group,
+                "slice": entry.within,
+                "origin": entry.origin,
+                "sees": None if entry.sees is None else list(entry.sees),
+                "train_size": entry.train_size,
+                "n_cases": entry.n_cases,
+                "seconds_a_case": entry.seconds,
+                "overall": row.overall,
+                "scores": scores,
+                "f1_minus_published": {
+                    f"{name}_{code or entry.source}": place.difference
+                    for (name, code), place in zip(board.columns, row.places, strict=True)
+                    if place.difference is not None
+                },
+            }
+        )
+    return rows
+
+
+def as_json(board: Board) -> str:
+    return json.dumps(records(board), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
+def as_csv(board: Board) -> str:
+    """One line a row; F1, EM and F1's interval of each column."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    facts = ("badge", "task", "source", "target", "model", "method", "protocol", "prompt", "group", "n_cases", "origin")
+    heads = [f"{name}_{code or 'edited'}" for name, code in board.columns]
+    writer.writerow(
+        [*facts, "sees", "overall", *(f"{head}_{part}" for head in heads for part in ("f1", "em", "f1_low", "f1_high"))]
+    )
+    for row in board.rows:
+        line = ["" if (fact := getattr(row.entry, name)) is None else harmless(str(fact)) for name in facts]
+        line += [" ".join(row.entry.sees or ()), "" if row.overall is None else str(row.overall)]
+        for place in row.places:
+            score = place.f1
+            low, high = score.ci95 if score is not None and score.ci95 else ("", "")
+            line += [str(place.scores[metric].mean) if metric in place.scores else "" for metric in place.headlines]
+            line += [str(low), str(high)]
+        writer.writerow(line)
+    return out.getvalue()
+
+
+def as_latex(board: Board) -> str:
+    """A tabular a group, for booktabs: F1 / EM, the best bold, what ties with it underlined."""
+    return "\n".join(_tabular(board, group) for group in board.groups)
+
+
+def _tabular(board: Board, group: Group) -> str:
+    first = group.first
+    cases = "" if group.n_cases is None else f"{group.n_cases:,} cases, "
+    printed = ", published" if first.badge == "published" else ""
+    metrics = " / ".join(first.headlines)
+    heads = [f"{name[:3].capitalize()}. {code or 'edited'}" for name, code in board.columns]
+    return "\n".join(
+        [
+            f"% {_one_line(f'{first.task}: {cases}{first.asked}, {metrics}{printed}')}",
+            rf"\begin{{tabular}}{{ll{'r' * (1 + len(heads))}}}",
+            r"\toprule",
+            rf"Method & Model & Overall & {' & '.join(map(_tex, heads))} \\",
+            r"\midrule",
+            *(_line(row) for row in group.rows),
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
+    )
+
+
+def _line(row: Row) -> str:
+    name = row.entry.method if row.facts is None else f"{row.entry.method} ({row.facts:,} facts)"
+    score = "--" if row.overall is None else f"{row.overall:.1f}"
+    return rf"{_tex(name)} & {_tex(row.entry.model)} & {score} & {' & '.join(map(_place, row.places))} \\"
+
+
+def _place(place: Shown) -> str:
+    if place.f1 is None:
+        return "--"
+    return {"best": rf"\textbf{{{place.text}}}", "tie": rf"\underline{{{place.text}}}"}.get(place.mark, place.text)
+
+
+def _tex(text: str) -> str:
+    return "".join(LATEX.get(letter, letter) for letter in _one_line(text))
+
+
+def _one_line(text: str) -> str:
+    """Without line ends, which would end a comment, and what can't be seen."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
