@@ -13,6 +13,7 @@ from made_results import put, result, score
 from site_pages import Page
 
 from xkeb.leaderboard.site.build import build_site
+from xkeb.leaderboard.site.heatmap import heatmap
 from xkeb.leaderboard.site.plots import Axis, PairRow, Point, bars, front, pairs, percent, scatter
 from xkeb.leaderboard.site.svg import COLOURS, INK, SHAPES, Drawing
 
@@ -61,6 +62,19 @@ def test_bars_are_as_long_as_their_values() -> None:
     drawing = "".join(bars([("father", 100.0, "n 3"), ("place of birth", 25.0, "n 9")]).parts)
     full, part = (float(width) for width in re.findall(r'<rect [^>]*width="([\d.]+)"', drawing))
     assert part / full == pytest.approx(0.25)
+
+
+def test_a_matrix_has_a_cell_for_each_pair_the_fuller_the_further_from_zero() -> None:
+    chart = heatmap("m", "Transfer", {("de", "en"): 100.0, ("en", "de"): -50.0, ("en", "th"): 0.0})
+    (panel,) = chart.panels
+    parts = re.findall(
+        r'<rect x="(\d+)" y="(\d+)"[^>]* class="(s\d)" fill-opacity="([\d.]+)"', "".join(panel.drawing.parts)
+    )
+    assert parts == [("94", "24", "s0", "0.7"), ("54", "50", "s1", "0.35"), ("134", "50", "s0", "0")]
+    assert (list(chart.heads), [list(row) for row in chart.rows]) == (
+        ["edited in", "de", "en", "th"], [["de", "", "100.0", ""], ["en", "-50.0", "", "0.0"]],
+    )  # fmt: skip
+    assert "Least is -50 from en to de, most 100 from de to en." in chart.alt
 
 
 def test_strange_texts_are_text() -> None:

@@ -71,6 +71,22 @@ def test_ties_of_a_slice_are_of_its_cases(tmp_path: Path) -> None:
     assert first.count('class="best"') > rest.split("</table>")[0].count('class="best"')
 
 
+def test_results_without_that_slice_are_told_beside_those_that_have_it(tmp_path: Path) -> None:
+    """Each group by the cases that it has, with their number."""
+    made = sliced(30.0, 90.0)
+    for languages in made["slices"]["answers=differ"].values():
+        for metrics in languages.values():
+            for value in metrics.values():
+                value["n"] = 3
+    put(tmp_path / "results" / "a", made)
+    put(tmp_path / "results" / "b", result("bizsre_zh2en", "zh", "en"))
+    build_site([tmp_path / "results"], tmp_path / "site", with_published=False)
+    text = Page(tmp_path / "site" / "index.html").text
+    assert "edits in en, asked in zh; 3 cases, answers differ, teacher forcing" in text
+    assert "edits in zh, asked in en; 4 cases, teacher forcing" in text
+    assert "reproduced bizsre_en2zh , 3 cases" in text and "reproduced bizsre_zh2en , 4 cases" in text
+
+
 def test_numbers_of_two_protocols_have_no_common_mean(tmp_path: Path) -> None:
     put(tmp_path / "results" / "a", result())
     put(tmp_path / "results" / "b", result(protocol="generate", f1={CELL: score(10.0)}))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
@@ -165,15 +164,14 @@ def _write_site(site: Site, printed: Sequence[Entry], findings: Found) -> None:
     site.templates.globals["pages"] = names
     tests = _results(site, findings.entries, in_slice(entries, HEADLINE), {entry.cell[:3]: entry for entry in printed})
     _overview(site, entries, findings.broken)
-    _listing(site, "rows.html", "rows.html", entries, "all", tests, tuple)
+    _tables(site, "rows.html", "rows.html", entries, "all", tests, charts=())
     for kind in ("task", "model", "method"):
         for name, page in names[kind].items():
             members = [entry for entry in entries if getattr(entry, kind) == name]
-            pictures = partial(PICTURES[kind], members)
-            _listing(
-                site, f"{kind}s/{page}.html", "listing.html", members, f"{kind}-{page}", tests, pictures,
-                kind=kind, name=name,
-            )  # fmt: skip
+            prefix = f"{kind}-{page}"
+            drawn = site.pictures(prefix, charts.present([*heatmaps(members), *PICTURES[kind](members)]))
+            path = f"{kind}s/{page}.html"
+            _tables(site, path, "listing.html", members, prefix, tests, charts=drawn, kind=kind, name=name)
     site.page("about.html", "about.html")
     _published(site)
     site.page("submit.html", "submit.html")
@@ -181,7 +179,8 @@ def _write_site(site: Site, printed: Sequence[Entry], findings: Found) -> None:
 
 def _overview(site: Site, entries: Sequence[Entry], broken: Sequence[Broken]) -> None:
     """The first page: the finding as a picture, and a tab for each question of a reader."""
-    told = in_slice(entries, HEADLINE) or entries
+    sliced = in_slice(entries, HEADLINE)
+    told = [*sliced, *(entry for entry in entries if entry.group not in {one.group for one in sliced})]
     summaries = [*summarize(entries, "published"), *summarize(told, "reproduced")]
     fullest = {id(rows[0]): rows for rows in views.groups_of(entries)[:1]}.values()
     main = [entry for rows in fullest for entry in entries if entry.group == rows[0].group]
@@ -198,7 +197,7 @@ def _overview(site: Site, entries: Sequence[Entry], broken: Sequence[Broken]) ->
         cost=site.pictures("overview", charts.present([charts.transfer_locality(timed, "cost")])),
         models=views.by_model(entries),
         pairs=views.by_pair(entries),
-        heatmaps=list(heatmaps(entries))[: views.MOST_GROUPS],
+        matrix=site.pictures("overview", list(heatmaps(entries))[: views.MOST_GROUPS]),
         protocols=views.by_protocol(entries),
         costs=views.by_cost(entries),
     )
@@ -263,24 +262,15 @@ def _names(entries: Sequence[Entry], kind: str) -> dict[str, str]:
     return {name: page for page, name in pages.items()}
 
 
-def _listing(
-    site: Site,
-    path: str,
-    template: str,
-    entries: Sequence[Entry],
-    prefix: str,
-    tests: PairedTests,
-    pictures: Callable[[], Iterable[Chart | None]],
-    **context: Any,
+def _tables(
+    site: Site, path: str, template: str, entries: Sequence[Entry], prefix: str, tests: PairedTests, **context: Any
 ) -> None:
-    """A page of tables and pictures."""
+    """A page of tables, those of the slice that is told first before the others."""
     first = in_slice(entries, HEADLINE)
     tables = [*boards(first, f"{prefix}-{slug(HEADLINE)}", tests), *boards(entries, prefix, tests)]
     for table in tables:
         site.board(table)
-    maps = list(heatmaps(entries))
-    drawn = site.pictures(prefix, charts.present(pictures()))
-    site.page(path, template, boards=tables, heatmaps=maps, charts=drawn, **context)
+    site.page(path, template, boards=tables, **context)
 
 
 def _charts(entries: Sequence[Entry]) -> Iterator[Chart | None]:

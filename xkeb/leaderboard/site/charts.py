@@ -118,8 +118,10 @@ def crossing(summaries: Sequence[Summary]) -> Chart | None:
             ]
         before = first.baseline.there if first.baseline else None
         cases = f"{first.n_cases:,} cases" if first.n_cases else "cases not said"
-        edits = f"{first.badge.capitalize()}: edits in {first.source}, asked in {', '.join(first.targets)}"
-        title = f"{edits}; {cases}, {_way(first.asked)}"
+        others = ", ".join(first.targets) if len(first.targets) < 4 else f"{len(first.targets)} languages"
+        edits = f"{first.badge.capitalize()}: edits in {first.source}, asked in {others}"
+        part = ", answers differ" if first.within else ""
+        title = f"{edits}; {cases}{part}, {_way(first.asked)}"
         panels.append(Panel(title, pairs(drawn, before)))
     return Chart(
         "crossing",

@@ -100,10 +100,10 @@ class Entry:
     @cached_property
     def seconds(self) -> float | None:
         """A case, editing and evaluation."""
-        if self.result is None or not self.n_cases:
+        if self.result is None or not self.result.case_ids:
             return None
         timing = self.result.timing
-        return (timing.edit_seconds + timing.evaluate_seconds) / self.n_cases
+        return (timing.edit_seconds + timing.evaluate_seconds) / len(self.result.case_ids)
 
     @property
     def train_size(self) -> int | None:
@@ -274,7 +274,17 @@ def in_slice(entries: Iterable[Entry], name: str) -> list[Entry]:
     having = [entry for entry in entries if name in entry.slices]
     if all(sum(other.partition("=")[0] == kind for other in entry.slices) < 2 for entry in having):
         return []
-    return [replace(entry, scores=entry.slices[name], within=name) for entry in having]
+    return [
+        replace(entry, scores=entry.slices[name], within=name, n_cases=_n_scored(entry.slices[name]))
+        for entry in having
+    ]
+
+
+def _n_scored(scores: Mapping[Cell, Mapping[str, AnyScore]]) -> int | None:
+    """Cases that have a score."""
+    return max(
+        (score.n for metrics in scores.values() for score in metrics.values() if score.n is not None), default=None
+    )
 
 
 def _flat(scores: Scores) -> dict[Cell, Mapping[str, AnyScore]]:

@@ -75,9 +75,13 @@ class Drawing:
         end = f"><title>{text_of(tip)}</title></path>" if tip else "/>"
         self.parts.append(f'<path d="M{way}{"z" if closed else ""}" class="{role}"{end}')
 
-    def bar(self, x: float, y: float, width: float, height: float, role: str, tip: str) -> None:
+    def bar(self, x: float, y: float, width: float, height: float, role: str, tip: str, full: float = 1.0) -> None:
+        """Args:
+        full: from 0, which can't be seen, to 1.
+        """
         place = f'x="{x:.5g}" y="{y:.5g}" width="{width:.5g}" height="{height:.5g}"'
-        self.parts.append(f'<rect {place} class="{role}"><title>{text_of(tip)}</title></rect>')
+        look = f'class="{role}"' + ("" if full == 1.0 else f' fill-opacity="{full:.2g}"')
+        self.parts.append(f"<rect {place} {look}><title>{text_of(tip)}</title></rect>")
 
     def mark(self, x: float, y: float, series: int, tip: str, *, size: float = 5, role: str = "") -> None:
         """Args:
