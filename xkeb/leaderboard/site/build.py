@@ -182,19 +182,19 @@ def _overview(site: Site, entries: Sequence[Entry], broken: Sequence[Broken]) ->
     sliced = in_slice(entries, HEADLINE)
     told = [*sliced, *(entry for entry in entries if entry.group not in {one.group for one in sliced})]
     summaries = [*summarize(entries, "published"), *summarize(told, "reproduced")]
-    fullest = {id(rows[0]): rows for rows in views.groups_of(entries)[:1]}.values()
-    main = [entry for rows in fullest for entry in entries if entry.group == rows[0].group]
-    costs = [rows for rows in views.groups_of(entries) if sum(entry.seconds is not None for entry in rows) > 1][:1]
-    timed = [entry for rows in costs for entry in entries if entry.group == rows[0].group]
+    groups = views.groups_of(entries)
+    timed = [rows for rows in groups if sum(entry.seconds is not None for entry in rows) > 1]
+    main, costs = (views.leading(entries, chosen[0]) if chosen else [] for chosen in (groups, timed))
     site.page(
         "index.html",
         "overview.html",
         broken=broken,
+        most=views.MOST_ROWS,
         summaries=summaries[: views.MOST_GROUPS],
         n_summaries=len(summaries),
         finding=site.pictures("overview", charts.present([charts.crossing(summaries)])),
         balance=site.pictures("overview", charts.present([charts.reliability_locality(main, "balance")])),
-        cost=site.pictures("overview", charts.present([charts.transfer_locality(timed, "cost")])),
+        cost=site.pictures("overview", charts.present([charts.transfer_locality(costs, "cost")])),
         models=views.by_model(entries),
         pairs=views.by_pair(entries),
         matrix=site.pictures("overview", list(heatmaps(entries))[: views.MOST_GROUPS]),

@@ -10,7 +10,8 @@ from xkeb.leaderboard.site.overall import overall
 
 MOST_GROUPS = 8
 """Groups that a tab shows; the pages of their tasks have all."""
-MOST_ROWS = 60
+MOST_ROWS = 40
+"""Rows of a tab's tables together."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,14 @@ def groups_of(entries: Sequence[Entry]) -> list[list[Entry]]:
     return sorted(groups.values(), key=lambda rows: (-sum(row.n_cases or 1 for row in rows), rows[0].group))
 
 
+def leading(entries: Sequence[Entry], members: Sequence[Entry]) -> list[Entry]:
+    """The rows of a group that are highest by `overall`, and what their models answer before any edit."""
+    chosen = sorted(members, key=lambda entry: (-(overall(entry) or 0.0), entry.id))[:MOST_ROWS]
+    models = {entry.model for entry in chosen}
+    before = [entry for entry in entries if entry.badge == "baseline" and entry.group == members[0].group]
+    return [*chosen, *(entry for entry in before if entry.model in models)]
+
+
 def by_model(entries: Sequence[Entry]) -> list[ModelTable]:
     """A table for each of the fullest groups."""
     tables = []
@@ -51,16 +60,16 @@ class PairLine:
     first: Entry
     n_rows: int
     before: float | None
-    """Generality in the other language of the unedited model, where there is but one model."""
+    """The same of the model that it edits, before; None where that isn't known."""
     highest: Entry
     """By generality in the other language."""
     crosses: float
 
 
 def by_pair(entries: Sequence[Entry]) -> list[PairLine]:
-    """A line for each group with an answer in another language, by its languages."""
+    """A line for each of the fullest groups with an answer in another language, by its languages."""
     lines = []
-    for members in groups_of(entries):
+    for members in groups_of(entries)[:MOST_ROWS]:
         reached = [(value, entry) for entry in members if (value := crossed(entry)) is not None]
         if reached:
             value, highest = max(reached, key=lambda pair: (pair[0], pair[1].id))
@@ -92,9 +101,10 @@ def by_protocol(entries: Sequence[Entry]) -> list[WaysTable]:
     for entry in sorted(entries, key=lambda entry: (entry.badge != "reproduced", -(entry.n_cases or 0), entry.id)):
         if entry.badge != "baseline":
             tasks.setdefault(entry.task, {}).setdefault((entry.model, entry.method), {}).setdefault(_way(entry), entry)
-    tables = []
+    tables: list[WaysTable] = []
     for task, found in sorted(tasks.items()):
-        rows = {key: found[key] for key in sorted(found) if len(found[key]) > 1}
+        room = MOST_ROWS - sum(len(table.rows) for table in tables)
+        rows = {key: found[key] for key in [key for key in sorted(found) if len(found[key]) > 1][:room]}
         if rows:
             tables.append(WaysTable(task, sorted({way for ways in rows.values() for way in ways}), rows))
     return tables
