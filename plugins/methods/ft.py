@@ -63,7 +63,9 @@ class FineTuning(Editor):
         suffix = SuffixForward(backbone, layer, rows)
         place = backbone.parameter(f"{path}.weight").device
         deltas = [torch.zeros(d_out, d_in, device=place, requires_grad=True) for _ in edits]
-        optimizer = torch.optim.Adam(deltas, lr=known(me.lr), fused=True)  # nothing of the size of all changes beside them
+        optimizer = torch.optim.Adam(
+            deltas, lr=known(me.lr), fused=True
+        )  # nothing of the size of all changes beside them
         active = list(range(len(edits)))
         for _ in range(me.steps):
             optimizer.zero_grad()

@@ -79,7 +79,7 @@ def test_every_path_leads_to_a_module_of_the_right_width(family: str) -> None:
     assert isinstance(stack, torch.nn.ModuleList)
     assert model.get_submodule(layout.decoder) is model.get_decoder()
     assert model.get_submodule(layout.head) is model.get_output_embeddings()
-    assert model.get_submodule(layout.norm)(model.get_input_embeddings().weight).shape == (50, layout.hidden_size)
+    assert model.get_submodule(layout.norm or "")(model.get_input_embeddings().weight).shape == (50, layout.hidden_size)
     for index in range(layout.n_layers):
         layer = model.get_submodule(layout.layer(index))
         assert layer is stack[index]

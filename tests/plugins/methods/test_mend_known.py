@@ -23,7 +23,7 @@ SURE = 1e6
 
 @contextmanager
 def sure(backbone: Backbone) -> Iterator[None]:
-    handle = backbone.module(backbone.layout.norm).register_forward_hook(lambda _, inputs, output: SURE * output)
+    handle = backbone.module(backbone.layout.norm or "").register_forward_hook(lambda _, inputs, output: SURE * output)
     try:
         yield
     finally:
