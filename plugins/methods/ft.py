@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import PositiveInt
 
 from xkeb.editing.changes import DenseChange
 from xkeb.editing.dry_run import DryRunSession
@@ -35,7 +35,7 @@ class FineTuning(Editor):
     layer: int | None = None
     """Edited layer. None: the tuned one, or as deep as layer 21 of LLaMA-7B's 32."""
     steps: PositiveInt = 25
-    lr: PositiveFloat | None = None
+    lr: float | None = None
     """Step size. None: the tuned one, or 5e-4."""
     norm_constraint: float | None = None
     """Largest change of a single weight; None for no bound, as in EasyEdit's settings for LLaMA."""
