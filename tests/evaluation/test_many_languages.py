@@ -187,9 +187,10 @@ def test_two_results_are_compared_over_every_language(results: dict[tuple[str, s
     rows = {(row["property"], row["language"], row["metric"]): row["pairs"] for row in json.loads(run.stdout)["rows"]}
     assert {code: rows["generality", code, "f1"] for code in ("en", *FILES)} == {"en": 4, "de": 2, "ru": 4, "th": 4}
     both = [str(output / task / results[ALL, "ft"].model.name / "ft") for task in (ALL, "mzsre_en2ru")]
-    run = CliRunner().invoke(xkeb.cli.cli, ["compare", *both, "--json"])
-    assert {row["language"] for row in json.loads(run.stdout)["rows"]} == {"en", "ru"}
-    assert all(row["difference"] == 0 for row in json.loads(run.stdout)["rows"])
+    run = CliRunner().invoke(xkeb.cli.cli, ["compare", *both, "--across", "task", "--json"])
+    rows_of_all = json.loads(run.stdout)["parts"][0]["rows"]
+    assert {row["language"] for row in rows_of_all} == {"en", "ru"}
+    assert all(row["gap"] == 0 for row in rows_of_all)
 
 
 def test_the_tables_show_every_language_and_of_several_sources_a_matrix(
