@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from xkeb.models.loader import load_backbone
     from xkeb.models.oom import OutOfMemoryError
     from xkeb.models.spec import ModelSpec
-    from xkeb.results.schema import Result, Score
+    from xkeb.results.result import Result
+    from xkeb.results.scores import Score
     from xkeb.tasks.task import Task, load_task
 
 _LAZY = {
@@ -36,9 +37,9 @@ _LAZY = {
     "LowRankChange": "editing.changes",
     "ModelSpec": "models.spec",
     "OutOfMemoryError": "models.oom",
-    "Result": "results.schema",
+    "Result": "results.result",
     "RunObserver": "evaluation.events",
-    "Score": "results.schema",
+    "Score": "results.scores",
     "Task": "tasks.task",
     "TrainingError": "editing.training",
     "evaluate": "evaluation.api",

@@ -31,7 +31,7 @@ from xkeb.evaluation.job import Job
 from xkeb.evaluation.planning import plan_run
 from xkeb.models.device import pick_device, pick_dtype
 from xkeb.models.loader import load_backbone
-from xkeb.results.schema import Result
+from xkeb.results.result import Result
 from xkeb.utils.progress_bars import show_progress_bars
 
 sys.path.append(str(Path(__file__).parents[1]))

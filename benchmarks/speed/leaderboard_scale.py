@@ -23,23 +23,10 @@ from pathlib import Path
 import click
 
 from xkeb.results.chain import CHAIN, START, checksum
-from xkeb.results.schema import (
-    CASES,
-    CaseRecord,
-    CaseSeconds,
-    CountedDatasetRecord,
-    EditRecord,
-    MethodRecord,
-    ModelRecord,
-    Phases,
-    ProbeRecord,
-    Result,
-    Score,
-    Scores,
-    TaskRecord,
-    Timing,
-    Tokens,
-)
+from xkeb.results.lines import CASES, CaseRecord, CaseSeconds, EditRecord, ProbeRecord, Tokens
+from xkeb.results.result import CountedDatasetRecord, ModelRecord, Phases, Result, TaskRecord, Timing
+from xkeb.results.scores import Score, Scores
+from xkeb.results.settings import MethodRecord
 from xkeb.types import DEFAULT_METRICS, Property, Sight
 
 WORDS = (

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import click
 
-from xkeb.results.schema import Result, Scores
+from xkeb.results.result import Result
+from xkeb.results.scores import Scores
 from xkeb.tasks.asked import GENERATE
 from xkeb.types import PROPERTIES, Property
 

@@ -29,7 +29,8 @@ from xkeb.models.backbone import Backbone
 from xkeb.models.interventions import Intervention
 from xkeb.models.passes import TokenRow
 from xkeb.models.prediction import AnswerStyle
-from xkeb.results.schema import HEADLINES, CaseRecord
+from xkeb.results.lines import CaseRecord
+from xkeb.results.settings import HEADLINES
 from xkeb.types import PROPERTIES, Case, Prediction, Probe, Query
 
 RULES: Mapping[str, Any] = {

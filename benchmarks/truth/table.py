@@ -9,7 +9,9 @@ from pathlib import Path
 
 import click
 
-from xkeb.results.schema import HEADLINES, Result, Scores
+from xkeb.results.result import Result
+from xkeb.results.scores import Scores
+from xkeb.results.settings import HEADLINES
 from xkeb.types import PROPERTIES, Property
 
 

@@ -24,7 +24,8 @@ from xkeb.cli import cli
 from xkeb.evaluation.events import RunObserver
 from xkeb.registry import hookspecs
 from xkeb.registry.manager import get_plugins
-from xkeb.results.schema import BaselineRecord, CaseRecord, Result
+from xkeb.results.lines import BaselineRecord, CaseRecord
+from xkeb.results.result import Result
 from xkeb.types import Sight
 
 
@@ -110,7 +111,7 @@ def record(model: type[BaseModel]) -> Callable[[], str]:
 
 def version() -> str:
     """The schema version of this code."""
-    from xkeb.results.schema import SCHEMA_VERSION
+    from xkeb.results.result import SCHEMA_VERSION
 
     return f"Schema version **{SCHEMA_VERSION}**."
 

@@ -10,7 +10,8 @@ from xkeb.errors import optional_import
 from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.events import RunObserver
 from xkeb.evaluation.job import Job
-from xkeb.results.schema import CaseRecord, Result
+from xkeb.results.lines import CaseRecord
+from xkeb.results.result import Result
 
 RECORDED = ("protocols", "dtype", "device", "seed", "limit")
 """Settings of a run that W&B is told, beside the job's."""

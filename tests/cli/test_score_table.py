@@ -13,7 +13,8 @@ from rich.cells import cell_len
 from terminal import CONTROL
 
 from xkeb.cli.score_table import show_table
-from xkeb.results.schema import ANY_NAME, Result
+from xkeb.results.fields import ANY_NAME
+from xkeb.results.result import Result
 
 LANGUAGES = ["en", "cz", "de", "du", "es", "fr", "pt", "ru", "th", "tr", "vi", "zh"]
 PROPERTIES = ("Reliability", "Generality", "Locality", "Portability")

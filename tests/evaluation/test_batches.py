@@ -29,7 +29,8 @@ from xkeb.models.backbone import Backbone
 from xkeb.models.oom import OutOfMemory, OutOfMemoryError, attempt
 from xkeb.registry.manager import get_plugins
 from xkeb.registry.registry import Entry
-from xkeb.results.schema import CaseRecord, Result
+from xkeb.results.lines import CaseRecord
+from xkeb.results.result import Result
 from xkeb.types import Case, Edit
 
 TASK = "bizsre_mini_en2zh"

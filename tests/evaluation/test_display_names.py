@@ -14,7 +14,7 @@ from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.executors.local import run_jobs
 from xkeb.evaluation.planning import plan_run
 from xkeb.models.loader import display_name, make_loader
-from xkeb.results.schema import Result
+from xkeb.results.result import Result
 
 TASK = "bizsre_mini_en2zh"
 

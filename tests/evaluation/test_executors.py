@@ -14,7 +14,7 @@ from xkeb.evaluation.executors.local import run_jobs
 from xkeb.evaluation.job import Job
 from xkeb.registry.manager import get_plugins
 from xkeb.registry.registry import Entry
-from xkeb.results.schema import Result
+from xkeb.results.result import Result
 
 pytest_plugins = ("command_line",)
 

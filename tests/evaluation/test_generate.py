@@ -19,7 +19,8 @@ from xkeb.leaderboard.verify.check import check_result
 from xkeb.models.backbone import Backbone
 from xkeb.registry.manager import get_plugins
 from xkeb.results.journal import Journal
-from xkeb.results.schema import CaseRecord, Result
+from xkeb.results.lines import CaseRecord
+from xkeb.results.result import Result
 from xkeb.types import FREE_METRICS, Prediction
 
 pytest_plugins = ("small_jobs", "command_line")

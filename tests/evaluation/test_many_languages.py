@@ -21,7 +21,7 @@ from xkeb.leaderboard.site.build import build_site
 from xkeb.leaderboard.verify.check import check_result
 from xkeb.leaderboard.verify.source import Sources
 from xkeb.models.backbone import Backbone
-from xkeb.results.schema import Result
+from xkeb.results.result import Result
 
 ALL = "tiny_en2all"
 METHODS = ("ft", "rome", "ike-published", "xmem")

@@ -8,7 +8,7 @@ from xkeb.evaluation.scoring import score_case
 from xkeb.models.backbone import Backbone
 from xkeb.registry.manager import get_plugins
 from xkeb.results.answers import kept_answers
-from xkeb.results.schema import CaseRecord, CaseSeconds, EditRecord
+from xkeb.results.lines import CaseRecord, CaseSeconds, EditRecord
 from xkeb.types import Case, Edit, Prediction, Probe
 
 

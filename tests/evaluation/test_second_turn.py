@@ -27,7 +27,7 @@ from xkeb.evaluation.rescoring import rescore
 from xkeb.leaderboard.verify.check import check_result
 from xkeb.models.backbone import Backbone
 from xkeb.registry.manager import get_plugins
-from xkeb.results.schema import Result
+from xkeb.results.result import Result
 from xkeb.types import Case, Prediction, PromptStyle
 
 pytest_plugins = ("small_jobs", "command_line")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from xkeb.results.schema import CaseRecord, CaseSeconds, EditRecord, ProbeRecord, Tokens
+from xkeb.results.lines import CaseRecord, CaseSeconds, EditRecord, ProbeRecord, Tokens
 
 
 def case(

@@ -9,7 +9,7 @@ from typing import Any
 from result_files import RECORDS, WITHOUT_SUBJECT
 
 from xkeb.leaderboard.verify.recompute import KEYS
-from xkeb.results.schema import LINES_VERSION
+from xkeb.results.settings import LINES_VERSION
 from xkeb.results.statistics import blank_scores, mean_scores, slice_scores
 from xkeb.utils.hashing import digest
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from xkeb.results.schema import CaseRecord, CaseSeconds, EditRecord, ProbeRecord, Tokens
+from xkeb.results.lines import CaseRecord, CaseSeconds, EditRecord, ProbeRecord, Tokens
 
 EDIT = EditRecord(prompt="Where is it?", subject="it", target="波尔多", language="en")
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from sealed_lines import sealed_text
 
-from xkeb.results.schema import HEADLINES, SCHEMA_VERSION
+from xkeb.results.result import SCHEMA_VERSION
+from xkeb.results.settings import HEADLINES
 from xkeb.tasks.asked import RELEASED
 
 Json = dict[str, Any]

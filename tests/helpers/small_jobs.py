@@ -21,7 +21,8 @@ from xkeb.evaluation.runner import local_runner
 from xkeb.models.backbone import Backbone
 from xkeb.registry.manager import get_plugins
 from xkeb.registry.registry import Entry
-from xkeb.results.schema import CaseRecord, Result
+from xkeb.results.lines import CaseRecord
+from xkeb.results.result import Result
 from xkeb.types import Edit
 
 TASK = "bizsre_mini_en2zh"

@@ -11,7 +11,7 @@ from made_records import located, scored, skipped
 
 from xkeb.errors import RequestError
 from xkeb.results.journal import Journal
-from xkeb.results.schema import AnswerRecord, BaselineRecord, CaseRecord
+from xkeb.results.lines import AnswerRecord, BaselineRecord, CaseRecord
 
 RECORDS = [scored("a", f1=1.0), located("b", 0.1 + 0.2), skipped("c", "波尔多"), scored("d", f1=1e-7), skipped("e")]
 

@@ -20,7 +20,9 @@ from made_results import result
 
 from xkeb.errors import RequestError, XkebError
 from xkeb.results.journal import Journal
-from xkeb.results.schema import LINES_VERSION, CaseRecord, CaseSeconds, Result
+from xkeb.results.lines import CaseRecord, CaseSeconds
+from xkeb.results.result import Result
+from xkeb.results.settings import LINES_VERSION
 from xkeb.utils.hashing import digest
 
 WRITER = """
@@ -28,7 +30,7 @@ import sys
 from pathlib import Path
 from made_records import skipped
 from xkeb.results.journal import Journal
-from xkeb.results.schema import CaseRecord
+from xkeb.results.lines import CaseRecord
 
 with Journal(Path(sys.argv[1]), CaseRecord, "s") as journal:
     done = [int(line.case_id) for line in journal]

@@ -18,18 +18,12 @@ from xkeb.leaderboard.site.build import build_site
 from xkeb.leaderboard.site.entries import find_results
 from xkeb.leaderboard.verify.check import check_result
 from xkeb.leaderboard.verify.source import Sources
+from xkeb.results.fields import Record
 from xkeb.results.journal import Journal
+from xkeb.results.lines import BASELINE, BaselineRecord, CaseRecord
 from xkeb.results.reader import read_stored
-from xkeb.results.schema import (
-    BASELINE,
-    LINES_VERSION,
-    SCHEMA_VERSION,
-    BaselineRecord,
-    CaseRecord,
-    Record,
-    Result,
-    RunSettings,
-)
+from xkeb.results.result import SCHEMA_VERSION, Result
+from xkeb.results.settings import LINES_VERSION, RunSettings
 
 pytest_plugins = ("finished_runs",)
 Json = dict[str, Any]

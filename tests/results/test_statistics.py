@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_records import scored, skipped
 
-from xkeb.results.schema import CaseRecord
+from xkeb.results.lines import CaseRecord
 from xkeb.results.statistics import mean_scores, score_of
 
 

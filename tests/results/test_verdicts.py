@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from made_records import scored
 
-from xkeb.results.schema import JudgedRecord, VerdictRecord
+from xkeb.results.lines import JudgedRecord, VerdictRecord
 from xkeb.results.verdicts import BLANK, ITSELF, NO_REFERENCE, agreement, agreements, undecided_reasons, with_verdicts
 
 YES, NO = VerdictRecord(verdict="correct"), VerdictRecord(verdict="incorrect")

@@ -9,7 +9,8 @@ from rich.console import Console
 from xkeb.cli.output import make_table
 from xkeb.registry.manager import get_plugins
 from xkeb.results.crossing import ALL, asymmetries, group_means
-from xkeb.results.schema import CrossingRecord, Result, Score
+from xkeb.results.result import Result
+from xkeb.results.scores import CrossingRecord, Score
 from xkeb.results.slices import HEADLINE
 from xkeb.types import PROPERTIES, Language
 

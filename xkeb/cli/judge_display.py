@@ -12,7 +12,7 @@ from xkeb.cli.echo import say
 from xkeb.cli.output import make_console, make_table
 from xkeb.evaluation.judging import Endpoint, JudgingPlan
 from xkeb.registry.manager import get_plugins
-from xkeb.results.schema import AgreementRecord, Result
+from xkeb.results.result import AgreementRecord, Result
 from xkeb.results.verdicts import agreement
 
 

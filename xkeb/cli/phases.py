@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xkeb.cli.output import make_console
-from xkeb.results.schema import Result
+from xkeb.results.result import Result
 
 
 def show_phases(results: Sequence[Result]) -> None:

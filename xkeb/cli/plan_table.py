@@ -10,7 +10,7 @@ from xkeb.data.dataset import Split
 from xkeb.data.subjects import MATCH_KINDS
 from xkeb.evaluation.job import PROBE_NAMES, Job
 from xkeb.results.journal import finished_cases
-from xkeb.results.schema import CASES
+from xkeb.results.lines import CASES
 from xkeb.utils.secrets import without_secrets
 
 

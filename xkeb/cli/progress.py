@@ -18,7 +18,8 @@ from xkeb.errors import RequestError
 from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.events import RunObserver
 from xkeb.evaluation.job import Job
-from xkeb.results.schema import CaseRecord, Result
+from xkeb.results.lines import CaseRecord
+from xkeb.results.result import Result
 
 BAR = 12
 """Columns of the bar."""

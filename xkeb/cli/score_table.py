@@ -14,7 +14,11 @@ from rich.table import Table
 from xkeb.cli.output import make_console, make_table
 from xkeb.cli.score_tsv import print_tsv
 from xkeb.registry.manager import get_plugins
-from xkeb.results.schema import REVERTED, Result, Score, Scores, comparable_group, headline_metrics
+from xkeb.results.group import comparable_group
+from xkeb.results.lines import REVERTED
+from xkeb.results.result import Result
+from xkeb.results.scores import Score, Scores
+from xkeb.results.settings import headline_metrics
 from xkeb.results.slices import ANSWERS, HEADLINE
 from xkeb.types import PROPERTIES, Property
 

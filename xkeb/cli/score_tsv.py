@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 import click
 
 from xkeb.cli.echo import plain_line
-from xkeb.results.schema import Result, Scores
+from xkeb.results.result import Result
+from xkeb.results.scores import Scores
 from xkeb.results.slices import ANSWERS
 
 FACTS = ("task", "model", "protocol", "prompt", "editing", "method", "when", "cases_of", "cases")

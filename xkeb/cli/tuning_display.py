@@ -10,7 +10,7 @@ from xkeb.cli.progress import ProgressDisplay
 from xkeb.evaluation.job import Job
 from xkeb.evaluation.tuning import PointRecord, Tuning
 from xkeb.evaluation.tuning.points import settings_text
-from xkeb.results.schema import Result
+from xkeb.results.result import Result
 from xkeb.types import PROPERTIES
 
 CHOSEN, FAILED = "*", "failed"

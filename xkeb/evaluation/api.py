@@ -13,7 +13,7 @@ from xkeb.evaluation.job import Job, JobError
 from xkeb.evaluation.planning import plan_run
 from xkeb.registry.manager import get_plugins
 from xkeb.registry.options import build_with_options
-from xkeb.results.schema import Result
+from xkeb.results.result import Result
 from xkeb.tasks.asked import TEACHER_FORCING
 
 

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from xkeb.results.schema import CaseRecord, Result
+from xkeb.results.lines import CaseRecord
+from xkeb.results.result import Result
 from xkeb.types import Case
 
 if TYPE_CHECKING:

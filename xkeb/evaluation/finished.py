@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xkeb.evaluation.config import RunConfig
-from xkeb.results.schema import CASES, RESULT, Result
+from xkeb.results.lines import CASES
+from xkeb.results.result import RESULT, Result
 from xkeb.utils.files import write_atomically
 from xkeb.utils.hashing import digest, digest_file
 from xkeb.utils.paths import cache_root

@@ -12,9 +12,11 @@ import torch
 from xkeb.errors import RequestError
 from xkeb.results.crossing import crossing_scores
 from xkeb.results.environment import describe_environment, today
+from xkeb.results.group import comparable_group
 from xkeb.results.journal import Journal
+from xkeb.results.lines import CASES, CaseRecord
 from xkeb.results.reader import read_stored
-from xkeb.results.schema import CASES, CaseRecord, Result, comparable_group
+from xkeb.results.result import Result
 from xkeb.results.statistics import blank_scores, mean_scores, slice_scores
 from xkeb.results.untrusted import quoted
 from xkeb.results.verdicts import JUDGE, agreements

@@ -10,8 +10,9 @@ from xkeb.data.dataset import Split
 from xkeb.errors import RequestError
 from xkeb.evaluation.kept import KeptResult, write_anew
 from xkeb.results.chain import CHAIN
+from xkeb.results.lines import CaseRecord
 from xkeb.results.reader import find_result_files
-from xkeb.results.schema import CaseRecord, MissingRecord, Phases, Result, SkippedRecord, Timing
+from xkeb.results.result import MissingRecord, Phases, Result, SkippedRecord, Timing
 from xkeb.results.untrusted import quoted
 from xkeb.tasks.task import load_task
 

@@ -14,8 +14,9 @@ from xkeb.evaluation.protocols.sentences import Cut, cut_answer
 from xkeb.registry.manager import get_plugins
 from xkeb.results.answers import EXACT, elsewhere, has_reverted, kept_answers, kept_second, measured
 from xkeb.results.blank import says_nothing
+from xkeb.results.lines import CaseRecord, ProbeRecord, SecondRecord
 from xkeb.results.reader import find_result_files
-from xkeb.results.schema import CaseRecord, ProbeRecord, Result, SecondRecord
+from xkeb.results.result import Result
 from xkeb.results.verdicts import JUDGE, with_verdicts
 from xkeb.tasks.asked import GENERATE
 from xkeb.types import Around, Language, Metric, Prediction

@@ -16,22 +16,11 @@ from xkeb.models.backbone import Backbone
 from xkeb.models.memory import retain_freed_memory
 from xkeb.results.crossing import crossing_scores
 from xkeb.results.environment import today
+from xkeb.results.group import comparable_group
 from xkeb.results.journal import Journal
-from xkeb.results.schema import (
-    CASES,
-    BaselineRecord,
-    CaseRecord,
-    CountedDatasetRecord,
-    ModelRecord,
-    Phases,
-    Result,
-    RunSettings,
-    SkippedRecord,
-    TaskRecord,
-    Timing,
-    comparable_group,
-    scorer_of,
-)
+from xkeb.results.lines import CASES, BaselineRecord, CaseRecord
+from xkeb.results.result import CountedDatasetRecord, ModelRecord, Phases, Result, SkippedRecord, TaskRecord, Timing
+from xkeb.results.settings import RunSettings, scorer_of
 from xkeb.results.statistics import blank_scores, mean_scores, slice_scores
 from xkeb.types import Case
 from xkeb.utils.secrets import without_secrets

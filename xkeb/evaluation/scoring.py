@@ -11,7 +11,7 @@ from xkeb.models.backbone import Backbone
 from xkeb.registry.manager import get_plugins
 from xkeb.results.answers import EXACT, elsewhere, has_reverted, measured
 from xkeb.results.blank import says_nothing
-from xkeb.results.schema import CaseRecord, CaseSeconds, EditRecord, ProbeRecord, RawRecord, SecondRecord, Tokens
+from xkeb.results.lines import CaseRecord, CaseSeconds, EditRecord, ProbeRecord, RawRecord, SecondRecord, Tokens
 from xkeb.types import Around, Case, Language, Metric, Prediction, Probe, Query, SecondTurn
 
 

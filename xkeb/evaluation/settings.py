@@ -8,15 +8,9 @@ from xkeb.editing.editor import Editor, options_of
 from xkeb.evaluation.job import Job
 from xkeb.evaluation.protocols import Protocol
 from xkeb.models.backbone import Backbone
-from xkeb.results.schema import (
-    CaseRecord,
-    DatasetRecord,
-    MethodRecord,
-    MissingRecord,
-    ModelSettings,
-    RunSettings,
-    TaskSettings,
-)
+from xkeb.results.lines import CaseRecord
+from xkeb.results.result import MissingRecord
+from xkeb.results.settings import DatasetRecord, MethodRecord, ModelSettings, RunSettings, TaskSettings
 from xkeb.tasks.task import Task
 from xkeb.utils.secrets import without_secrets
 

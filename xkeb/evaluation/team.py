@@ -15,7 +15,8 @@ from xkeb.evaluation.timing import PhaseTimer
 from xkeb.evaluation.worker import Answers, Batch, JobWorker
 from xkeb.models.backbone import Backbone
 from xkeb.results.environment import describe_environment, peak_memory
-from xkeb.results.schema import BaselineRecord, RunSettings
+from xkeb.results.lines import BaselineRecord
+from xkeb.results.settings import RunSettings
 from xkeb.types import Case
 from xkeb.utils.progress import Report
 from xkeb.utils.secrets import without_secrets
@@ -62,7 +63,7 @@ class Spent:
     """Time and memory of a job up to now."""
 
     phases: Mapping[str, float]
-    """Seconds by the clock, as in `xkeb.results.schema.Phases`."""
+    """Seconds by the clock, as in `xkeb.results.result.Phases`."""
     measurements: Sequence[Mapping[str, float]]
     """Of each measurement, its own seconds of ``before`` and ``evaluate``."""
     peak_memory: int

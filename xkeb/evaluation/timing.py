@@ -11,7 +11,7 @@ import torch
 
 Phase = Literal["load", "before", "fit", "edit", "evaluate", "suite"]
 """What a job's time goes to: loading the model (counted for the first job that needs it), its answers before any edit,
-learning, editing, its answers after the edits, and everything else. The fields of `xkeb.results.schema.Phases`."""
+learning, editing, its answers after the edits, and everything else. The fields of `xkeb.results.result.Phases`."""
 
 SUITE: Phase = "suite"
 

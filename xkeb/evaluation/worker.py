@@ -16,7 +16,8 @@ from xkeb.evaluation.scoring import score_case, skipped_case
 from xkeb.evaluation.settings import baseline_settings, run_settings
 from xkeb.evaluation.timing import PhaseTimer
 from xkeb.models.backbone import Backbone
-from xkeb.results.schema import AnswerRecord, BaselineRecord, CaseRecord, RunSettings
+from xkeb.results.lines import AnswerRecord, BaselineRecord, CaseRecord
+from xkeb.results.settings import RunSettings
 from xkeb.tasks.slices import slices_of
 from xkeb.types import Case, Prediction
 from xkeb.utils.progress import Report, reporting_to

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from xkeb.results.schema import ProbeRecord
+from xkeb.results.lines import ProbeRecord
 from xkeb.types import Around, AroundMetric, Language, Metric, Prediction, Probe
 
 EXACT = "exact"

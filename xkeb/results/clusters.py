@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xkeb.results.schema import CaseRecord
+from xkeb.results.lines import CaseRecord
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.intp]

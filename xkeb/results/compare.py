@@ -9,7 +9,7 @@ from pathlib import Path
 from xkeb.errors import RequestError
 from xkeb.results.differences import Row, make_rows
 from xkeb.results.group import check_comparable
-from xkeb.results.schema import EditRecord
+from xkeb.results.lines import EditRecord
 from xkeb.results.sides import (
     Pairs,
     Side,

@@ -15,7 +15,9 @@ from typing import TypeVar
 import numpy as np
 
 from xkeb.results.clusters import Clusters, Floats, cluster_of
-from xkeb.results.schema import CaseRecord, CrossingRecord, Crossings, headline_metrics
+from xkeb.results.lines import CaseRecord
+from xkeb.results.scores import CrossingRecord, Crossings
+from xkeb.results.settings import headline_metrics
 from xkeb.results.slices import HEADLINE, part_in
 from xkeb.results.spread import SAME, ratio_interval
 from xkeb.results.statistics import score_of

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from xkeb.errors import RequestError
-from xkeb.results.schema import METHODS_OWN, Result
+from xkeb.results.result import Result
+from xkeb.results.settings import METHODS_OWN, RunSettings, scorer_of
 from xkeb.results.untrusted import inline
+from xkeb.utils.hashing import digest
 
 Across = Literal["protocol", "prompt", "regime", "task"]
 """What two results may differ in whose gap is asked for."""
@@ -19,6 +21,16 @@ HINT: Mapping[str, str] = {
     "regime": "the two regimes",
     "task": "the two tasks",
 }
+
+
+def comparable_group(settings: RunSettings | Result) -> str:
+    """What two results must share for their numbers to be comparable: task and data, protocol and its rules, prompt, regime,
+    and what scores them."""
+    task = settings.task
+    rules = {name: value for name, value in settings.protocol_args.items() if name not in METHODS_OWN}
+    data = f"{task.name}@{task.version}:{task.dataset.sha256[:8]}"
+    protocol = f"{settings.protocol}:{digest(rules)[:8]}" if rules else settings.protocol
+    return f"{data}/{protocol}/{settings.prompt}/{settings.regime}/{scorer_of(settings.protocol)}"
 
 
 def group_differences(a: Result, b: Result) -> dict[Across, dict[str, tuple[str, str]]]:

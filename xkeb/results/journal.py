@@ -12,7 +12,7 @@ from typing import Generic, Self, TypeVar
 from xkeb.errors import RequestError, XkebError
 from xkeb.results.chain import CHAIN, START, checksum, fits
 from xkeb.results.line_file import LineFile
-from xkeb.results.schema import BaselineRecord, CaseRecord
+from xkeb.results.lines import BaselineRecord, CaseRecord
 
 LOG = logging.getLogger(__name__)
 R = TypeVar("R", CaseRecord, BaselineRecord)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, get_args
 
-from xkeb.results.schema import HEADLINES, CaseRecord, ProbeRecord, Result
+from xkeb.results.lines import CaseRecord, ProbeRecord
+from xkeb.results.result import Result
+from xkeb.results.settings import HEADLINES
 
 Outcome = Literal["fixed", "broken", "crossed", "wrong-language"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)

@@ -10,7 +10,9 @@ from pydantic import ValidationError
 
 from xkeb.errors import RequestError
 from xkeb.results.chain import check_chain
-from xkeb.results.schema import CASES, RESULT, CaseRecord, Result, sentences, version_problem
+from xkeb.results.fields import sentences
+from xkeb.results.lines import CASES, CaseRecord
+from xkeb.results.result import RESULT, Result, version_problem
 from xkeb.results.untrusted import UnreadableError, load_json, load_lines, quoted
 
 

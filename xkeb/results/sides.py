@@ -11,8 +11,9 @@ from pathlib import Path
 from xkeb.errors import RequestError, unknown
 from xkeb.results.clusters import cluster_of
 from xkeb.results.differences import Paired, Place
+from xkeb.results.lines import CaseRecord, ProbeRecord
 from xkeb.results.reader import open_result
-from xkeb.results.schema import CaseRecord, ProbeRecord, Result
+from xkeb.results.result import Result
 from xkeb.results.slices import part_in, parts_of
 from xkeb.results.verdicts import JUDGE
 from xkeb.types import PROPERTIES

@@ -9,7 +9,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping
 
-from xkeb.results.schema import CaseRecord
+from xkeb.results.lines import CaseRecord
 
 ANSWERS = "answers"
 """The kind of slices that is said of two languages."""

@@ -7,7 +7,8 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Literal
 
 from xkeb.results.clusters import cluster_of
-from xkeb.results.schema import REVERTED, BlankRecord, CaseRecord, ProbeRecord, Score, Scores
+from xkeb.results.lines import REVERTED, CaseRecord, ProbeRecord
+from xkeb.results.scores import BlankRecord, Score, Scores
 from xkeb.results.slices import parts_of
 from xkeb.results.spread import Sample, Spread, spreads_of
 from xkeb.types import Property

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from xkeb.results.schema import AgreementRecord, CaseRecord, JudgedRecord, ProbeRecord, VerdictRecord
+from xkeb.results.lines import CaseRecord, JudgedRecord, ProbeRecord, VerdictRecord
+from xkeb.results.result import AgreementRecord
 from xkeb.results.statistics import Key
 
 JUDGE = "judge"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from xkeb.errors import RequestError
-from xkeb.results.schema import ProtocolName
+from xkeb.results.settings import ProtocolName
 from xkeb.types import Case, Probe, Query
 
 TEACHER_FORCING: ProtocolName = "teacher_forcing"

@@ -18,7 +18,7 @@ from xkeb.evaluation.executors.interrupts import StopSignal
 from xkeb.evaluation.job import Job, JobError
 from xkeb.evaluation.runner import JobRunner
 from xkeb.models.oom import detach_traceback
-from xkeb.results.schema import Result
+from xkeb.results.result import Result
 from xkeb_plugins.executors.ray.cluster import import_ray, joined, worker_environment
 from xkeb_plugins.executors.ray.pool import Pool
 from xkeb_plugins.executors.ray.remote_worker import RemoteWorker, software

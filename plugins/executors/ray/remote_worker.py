@@ -23,7 +23,7 @@ from xkeb.evaluation.worker import Batch
 from xkeb.models.memory import retain_freed_memory
 from xkeb.registry.manager import get_plugins
 from xkeb.results.environment import describe_environment
-from xkeb.results.schema import BaselineRecord
+from xkeb.results.lines import BaselineRecord
 from xkeb.types import Case
 from xkeb.utils.artifacts import artifacts_used
 from xkeb.utils.files import replacing

@@ -22,7 +22,7 @@ from xkeb.evaluation.scoring import skipped_case
 from xkeb.evaluation.team import Before, JobAbout, Spent, Wanted
 from xkeb.evaluation.timing import Phase, PhaseTimer
 from xkeb.evaluation.worker import Batch
-from xkeb.results.schema import BaselineRecord
+from xkeb.results.lines import BaselineRecord
 from xkeb.types import Case
 from xkeb.utils.progress import Report
 from xkeb_plugins.executors.ray.pool import Pool, Slot, Stage

@@ -20,7 +20,7 @@ from xkeb.evaluation.judging import Endpoint, Judge, VerdictCache, ask_all, plan
 from xkeb.evaluation.judging.judge import PROMPT, PROMPT_SHA256
 from xkeb.evaluation.rescoring import rescore
 from xkeb.leaderboard.verify.check import check_result
-from xkeb.results.schema import Result
+from xkeb.results.result import Result
 
 pytest_plugins = ("judge_server",)
 

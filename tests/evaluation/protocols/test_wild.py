@@ -22,7 +22,7 @@ from xkeb.evaluation.protocols.wild import end_ids
 from xkeb.leaderboard.verify.check import check_result
 from xkeb.models.backbone import Backbone
 from xkeb.registry.manager import get_plugins
-from xkeb.results.schema import Result
+from xkeb.results.result import Result
 from xkeb.types import Prediction, Query
 
 pytest_plugins = ("small_jobs", "command_line")

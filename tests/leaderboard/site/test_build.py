@@ -23,7 +23,8 @@ from xkeb.leaderboard.site.tables import boards
 from xkeb.leaderboard.site.ties import PairedTests
 from xkeb.leaderboard.verify.check import check_result
 from xkeb.leaderboard.verify.source import Sources
-from xkeb.results.schema import CaseRecord, Result
+from xkeb.results.lines import CaseRecord
+from xkeb.results.result import Result
 
 pytest_plugins = ("finished_runs",)
 

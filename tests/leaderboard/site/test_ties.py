@@ -18,8 +18,8 @@ from xkeb.leaderboard.site.entries import Cell, Entry, PublishedScore
 from xkeb.leaderboard.site.samples import Collector, Numbers, Sample, paired_sums
 from xkeb.leaderboard.site.tables import mark
 from xkeb.leaderboard.site.ties import PairedTests, ties
+from xkeb.results.lines import CaseRecord
 from xkeb.results.paired import holm
-from xkeb.results.schema import CaseRecord
 
 CELL: Cell = ("generality", "zh")
 

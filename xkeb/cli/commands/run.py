@@ -28,7 +28,7 @@ from xkeb.errors import RequestError, XkebError, one_line
 if TYPE_CHECKING:
     from xkeb.evaluation.config import RunConfig
     from xkeb.evaluation.job import Job, JobError
-    from xkeb.results.schema import Result
+    from xkeb.results.result import Result
 
 
 @click.command("run")

@@ -17,7 +17,8 @@ from xkeb.results.outcomes import MEANINGS, OUTCOMES, WRONG_LANGUAGE, Outcome, c
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from xkeb.results.schema import CaseRecord, ProbeRecord, Result
+    from xkeb.results.lines import CaseRecord, ProbeRecord
+    from xkeb.results.result import Result
 
 
 @click.command("show")

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from xkeb.evaluation.config import RunConfig
     from xkeb.evaluation.events import RunObserver
     from xkeb.evaluation.job import Job
-    from xkeb.results.schema import Result
+    from xkeb.results.result import Result
 
 Executor: TypeAlias = "Callable[[Sequence[Job], RunConfig, RunObserver], list[Result]]"
 """Runs the jobs, tells the observer, and raises a `JobError` if any failed. A plugin registers one, or a

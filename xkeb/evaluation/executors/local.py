@@ -21,7 +21,7 @@ from xkeb.evaluation.state import ProcessState
 from xkeb.models.backbone import Backbone
 from xkeb.models.memory import retain_freed_memory
 from xkeb.models.oom import detach_traceback
-from xkeb.results.schema import Result
+from xkeb.results.result import Result
 from xkeb.utils.progress import reporting_to
 from xkeb.utils.secrets import without_secrets
 

@@ -14,7 +14,8 @@ from xkeb.evaluation.state import Snapshot, difference, model_state
 from xkeb.models.backbone import Backbone
 from xkeb.models.loader import load_backbone
 from xkeb.models.oom import detach_traceback
-from xkeb.results.schema import CASES, RESULT
+from xkeb.results.lines import CASES
+from xkeb.results.result import RESULT
 
 SPOILT = "cases.spoilt.jsonl"
 """What the cases of a job are called that changed the model: kept to be looked at, never gone on from."""

@@ -14,8 +14,9 @@ from xkeb.evaluation.judging.endpoint import Endpoint
 from xkeb.evaluation.judging.judge import PROMPT, PROMPT_SHA256, REPLY_TOKENS, Judge, JudgedAnswer, Verdict
 from xkeb.evaluation.kept import KeptResult, with_settings, write_anew
 from xkeb.results.blank import says_nothing
+from xkeb.results.lines import CaseRecord, JudgedRecord, ProbeRecord, VerdictRecord
 from xkeb.results.reader import find_result_files
-from xkeb.results.schema import CaseRecord, JudgedRecord, JudgeRecord, ProbeRecord, Result, VerdictRecord
+from xkeb.results.result import JudgeRecord, Result
 from xkeb.results.verdicts import (
     BLANK,
     ITSELF,

@@ -15,7 +15,7 @@ from xkeb.models.interventions import Intervention
 from xkeb.models.passes import TokenRow
 from xkeb.models.prediction import AnswerStyle
 from xkeb.registry.manager import get_plugins
-from xkeb.results.schema import ProtocolName
+from xkeb.results.settings import ProtocolName
 from xkeb.tasks.asked import GENERATE
 from xkeb.tasks.task import Task
 from xkeb.types import Prediction, Query, SecondTurn

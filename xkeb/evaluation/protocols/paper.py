@@ -17,7 +17,8 @@ from xkeb.evaluation.protocols.published_tokenizer import tokenizer_hash
 from xkeb.evaluation.protocols.released_rules import ReleasedRules
 from xkeb.evaluation.protocols.released_style import ReleasedStyle
 from xkeb.models.backbone import Backbone
-from xkeb.results.schema import BASELINE, ProtocolName
+from xkeb.results.lines import BASELINE
+from xkeb.results.settings import ProtocolName
 from xkeb.tasks.asked import PAPER
 from xkeb.tasks.task import Task
 from xkeb.types import Prediction, PromptStyle, Query

@@ -13,7 +13,8 @@ from xkeb.models.backbone import Backbone
 from xkeb.models.interventions import Intervention
 from xkeb.models.prediction import TEACHER_FORCING as OWN_STYLE
 from xkeb.models.prediction import AnswerStyle, predict
-from xkeb.results.schema import BASELINE, ProtocolName
+from xkeb.results.lines import BASELINE
+from xkeb.results.settings import ProtocolName
 from xkeb.tasks.asked import TEACHER_FORCING, query_of
 from xkeb.tasks.task import Task
 from xkeb.types import Case, Prediction, Probe, PromptStyle, Query

@@ -17,7 +17,7 @@ from xkeb.models.generation import generate_rows
 from xkeb.models.interventions import Intervention
 from xkeb.models.passes import TokenRow
 from xkeb.models.prediction import AnswerStyle
-from xkeb.results.schema import ProtocolName
+from xkeb.results.settings import ProtocolName
 from xkeb.tasks.asked import WILD
 from xkeb.tasks.task import Task
 from xkeb.types import Prediction, PromptStyle, Query

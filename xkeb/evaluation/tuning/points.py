@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from xkeb.errors import RequestError
+from xkeb.results.fields import Count, Percent, Record, Seconds
 from xkeb.results.line_file import LineFile
-from xkeb.results.schema import Count, Percent, Record, Seconds
 from xkeb.types import Property
 
 

@@ -25,7 +25,7 @@ from xkeb.models.backbone import Backbone
 from xkeb.models.loader import load_backbone
 from xkeb.models.oom import detach_traceback
 from xkeb.results.environment import describe_environment, today
-from xkeb.results.schema import Result
+from xkeb.results.result import Result
 from xkeb.tasks.task import Task, expand_groups, load_definitions, load_task
 from xkeb.utils.hashing import digest
 

@@ -39,7 +39,7 @@ from xkeb.leaderboard.site.summary import summarize
 from xkeb.leaderboard.site.svg import SHAPES, style_sheet
 from xkeb.leaderboard.site.tables import UNRANKED, Board, boards
 from xkeb.leaderboard.site.ties import PairedTests, sample_id
-from xkeb.results.schema import JudgeRecord
+from xkeb.results.result import JudgeRecord
 from xkeb.results.slices import HEADLINE
 from xkeb.types import Sight
 from xkeb.utils.folders import replacing_folder

@@ -13,7 +13,8 @@ from pydantic_core import to_json
 from xkeb.leaderboard.site.entries import Entry
 from xkeb.leaderboard.site.samples import Collector
 from xkeb.results.chain import check_chain
-from xkeb.results.schema import ANY_NAME, CASES, CaseRecord, ProbeRecord, sentences
+from xkeb.results.fields import ANY_NAME, sentences
+from xkeb.results.lines import CASES, CaseRecord, ProbeRecord
 from xkeb.results.untrusted import UnreadableError, load_lines
 
 FIRST = 10

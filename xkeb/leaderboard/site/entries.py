@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xkeb.errors import RequestError
-from xkeb.results.schema import HEADLINES, METHODS_OWN, Result, Score, Scores, comparable_group
+from xkeb.results.group import comparable_group
+from xkeb.results.result import Result
+from xkeb.results.scores import Score, Scores
+from xkeb.results.settings import HEADLINES, METHODS_OWN
 from xkeb.types import PromptStyle, Sight
 from xkeb.utils.hashing import digest_file
 
@@ -49,7 +52,7 @@ class Entry:
     protocol: str
     group: str
     """Only rows that have the same are set against each other: results of one comparable group
-    (`xkeb.results.schema.comparable_group`), and of the same cases."""
+    (`xkeb.results.group.comparable_group`), and of the same cases."""
     scores: Mapping[Cell, Mapping[str, AnyScore]]
     """By property and language, by metric; published ones have no interval."""
     origin: str

@@ -8,7 +8,7 @@ from xkeb.leaderboard.site.charts import Chart, Panel
 from xkeb.leaderboard.site.entries import Entry
 from xkeb.leaderboard.site.svg import Drawing
 from xkeb.results.crossing import ALL
-from xkeb.results.schema import CrossingRecord
+from xkeb.results.scores import CrossingRecord
 from xkeb.results.slices import HEADLINE
 
 WIDTH, HEIGHT, LEFT, TOP, MIDDLE = 40, 26, 54, 24, 17

@@ -9,7 +9,7 @@ import numpy as np
 
 from xkeb.leaderboard.site.entries import Cell
 from xkeb.results.clusters import Floats, Integers, cluster_of
-from xkeb.results.schema import CaseRecord
+from xkeb.results.lines import CaseRecord
 from xkeb.results.slices import part_in
 
 

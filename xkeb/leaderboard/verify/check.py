@@ -14,8 +14,11 @@ from xkeb.leaderboard.verify.recompute import Tally, check_answers, check_means
 from xkeb.leaderboard.verify.source import Sources, check_cases, selection
 from xkeb.leaderboard.verify.verdicts import check_judge
 from xkeb.results.blank import says_nothing
+from xkeb.results.group import comparable_group
+from xkeb.results.lines import CASES, CaseRecord, ProbeRecord
 from xkeb.results.reader import StoredResult, read_stored
-from xkeb.results.schema import CASES, CaseRecord, ProbeRecord, Result, comparable_group, scorer_of
+from xkeb.results.result import Result
+from xkeb.results.settings import scorer_of
 from xkeb.results.untrusted import inline, quoted
 from xkeb.tasks.asked import PAPER
 from xkeb.types import PROPERTIES

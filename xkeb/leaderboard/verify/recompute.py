@@ -17,7 +17,9 @@ from xkeb.registry.manager import get_plugins
 from xkeb.results.answers import EXACT as EXACT_METRIC
 from xkeb.results.answers import elsewhere, has_reverted, kept_answers, kept_second, measured
 from xkeb.results.crossing import crossing_scores
-from xkeb.results.schema import CaseRecord, ProbeRecord, Result, Score, Scores
+from xkeb.results.lines import CaseRecord, ProbeRecord
+from xkeb.results.result import Result
+from xkeb.results.scores import Score, Scores
 from xkeb.results.statistics import Key, blank_scores, mean_scores, slice_scores
 from xkeb.results.untrusted import inline, quoted
 from xkeb.results.verdicts import JUDGE, judge_score

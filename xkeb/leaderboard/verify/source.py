@@ -9,7 +9,8 @@ from pathlib import Path
 from xkeb.data.dataset import Dataset, Split
 from xkeb.errors import NotHereError, RequestError, one_line
 from xkeb.registry.manager import get_plugins
-from xkeb.results.schema import CaseRecord, Result
+from xkeb.results.lines import CaseRecord
+from xkeb.results.result import Result
 from xkeb.results.untrusted import quoted
 from xkeb.tasks.asked import query_of
 from xkeb.tasks.config import Definition, TaskFile

@@ -10,7 +10,8 @@ import math
 from collections.abc import Iterator, Sequence
 
 from xkeb.results.blank import says_nothing
-from xkeb.results.schema import CaseRecord, JudgeRecord, ProbeRecord, Result
+from xkeb.results.lines import CaseRecord, ProbeRecord
+from xkeb.results.result import JudgeRecord, Result
 from xkeb.results.untrusted import inline, quoted
 from xkeb.results.verdicts import BLANK, ITSELF, JUDGE, UNDECIDED, agreements, undecided_reasons, verdicts_of
 

@@ -1,4 +1,4 @@
-"""`xkeb.results.schema`: result.json as it is written and read, and what is refused."""
+"""`xkeb.results.result`: result.json as it is written and read, and what is refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from made_records import scored
 from pydantic import ValidationError
 
 from xkeb.errors import RequestError
-from xkeb.results.schema import LINES_VERSION, SCHEMA_VERSION, Result, RunSettings
+from xkeb.results.result import SCHEMA_VERSION, Result
+from xkeb.results.settings import LINES_VERSION, RunSettings
 from xkeb.results.statistics import mean_scores
 from xkeb.types import Direction, LanguagePair
 
