@@ -86,8 +86,11 @@ class FineTuning(Editor):
 
     def dry_run(self, session: DryRunSession, edits: Sequence[Edit]) -> list[DenseChange]:
         return session.in_steps(
-            self.steps, lambda steps: dataclasses.replace(self, steps=steps).edit(session.backbone, edits)
+            self.steps, lambda steps: dataclasses.replace(self, steps=steps)._edit_dry(session, edits)
         )
+
+    def _edit_dry(self, session: DryRunSession, edits: Sequence[Edit]) -> list[DenseChange]:
+        return self.edit(session.backbone, edits)
 
 
 @dataclass

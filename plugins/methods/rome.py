@@ -112,9 +112,12 @@ class Rome(Editor):
 
         def edit(steps: int) -> list[LowRankChange]:
             me.steps = steps
-            return me.edit(session.backbone, edits)
+            return me._edit_dry(session, edits)
 
         return session.in_steps(me.steps, edit)
+
+    def _edit_dry(self, session: DryRunSession, edits: Sequence[Edit]) -> list[LowRankChange]:
+        return self.edit(session.backbone, edits)
 
     def prefixes(self, backbone: Backbone) -> tuple[str, ...]:
         """What stands before the prompt, the empty prefix first."""

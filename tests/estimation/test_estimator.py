@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from easyeditor_runs import PREFIXES, TINY, installed
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import xkeb
@@ -137,6 +138,27 @@ def test_the_work_is_what_a_run_does(tiny_folders: dict[str, Path], tmp_path: Pa
     told = sum(cost.works[name].flops for name in ("edit", "evaluate")) * 8
     assert told == pytest.approx(meter.works["edit"].flops, rel=0.01)
     assert cost.works["before"].flops * 8 == pytest.approx(meter.works["before"].flops, rel=0.01)
+
+
+@installed
+@pytest.mark.parametrize("method", ["easyeditor-ft", "easyeditor-rome", "easyeditor-memit"])
+def test_edits_one_after_the_other_are_told_from_two(
+    method: str, tiny_folders: dict[str, Path], tmp_path: Path, fresh_cache: Path
+) -> None:
+    given = {} if method == "easyeditor-ft" else {"contexts": None, "context_templates": PREFIXES}
+    job, config = planned(method, TINY[method] | given, tiny_folders["llama"], tmp_path / "out")
+    job = dataclasses.replace(job, cases=job.cases[:8])
+    cost = estimated(job)
+    meter = Meter()
+    meter.disregard()
+    backbone = xkeb.load_backbone("hf", device="cpu", **config.model_args)
+    meter.hold([*backbone.model.parameters(), *backbone.model.buffers()])
+    with meter:
+        local_runner(job, backbone, config, Watching(meter)).run()
+        meter.turn("")
+    assert cost.peak == pytest.approx(max(meter.peaks.values()), rel=0.15)
+    told = sum(cost.works[name].flops for name in ("edit", "evaluate")) * 8
+    assert told == pytest.approx(meter.works["edit"].flops, rel=0.25)  # the longest edit stands for the others
 
 
 class Mute(Editor):

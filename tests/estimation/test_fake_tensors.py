@@ -33,6 +33,8 @@ def test_what_is_looked_at_and_is_not_there() -> None:
         assert numbers[0, 0].item() == 1.0 and numbers[:, 0].tolist() == [1.0] * 4
         assert torch.allclose(numbers, numbers + 1)
         assert bool((numbers > 2).all())
+        loss = numbers.mean()  # is as one, so never small enough to stop at
+        assert not loss < 0.05 and loss > 0.05
         assert numbers.argmax(-1).tolist() == [0] * 4
         assert int(torch.linalg.cholesky_ex(numbers[:3])[1]) == 0
 

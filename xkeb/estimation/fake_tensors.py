@@ -7,6 +7,7 @@ the way that it takes in a run. Where code looks at a number that isn't there, i
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import torch
@@ -22,6 +23,10 @@ SAME = (aten.allclose.default, aten.equal.default)
 SELECTING = (aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten.nonzero.default)
 """What has as many results as a mask has places."""
 BOTH = (aten.bitwise_and.Tensor, aten.logical_and.default)
+COMPARED = {
+    getattr(aten, name).Scalar: getattr(operator, name) for name in ("lt", "le", "gt", "ge", "eq", "ne")
+}  # fmt: skip
+"""With a number, as a loss with the one below which it is small enough."""
 BEST = (aten.argmax.default, aten.argmin.default)
 FILLED = (aten.arange, aten.full, aten.scalar_tensor)
 """What makes whole numbers of whole numbers, unless told otherwise."""
@@ -53,6 +58,8 @@ class FakeTensors(Meter):
             dtype = args[0].dtype
             fill = torch.ones if dtype.is_floating_point or dtype == torch.bool else torch.zeros
             return fill((), dtype=dtype).item()
+        if func in COMPARED and args[0].numel() == 1 and args[0].is_floating_point():
+            return torch.full(args[0].shape, COMPARED[func](1.0, args[1]))
         if func in SELECTING:
             args = tree_map_only(torch.Tensor, _everything, args)
             if func is aten.nonzero.default:

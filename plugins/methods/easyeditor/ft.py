@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from xkeb.editing.changes import DenseChange
+from xkeb.editing.dry_run import DryRunSession
 from xkeb.editing.editor import known
 from xkeb.models.backbone import Backbone
 from xkeb.models.layout import as_stored
 from xkeb.types import Edit
+from xkeb_plugins.methods.easyeditor.dry_run import two_for_all
 from xkeb_plugins.methods.easyeditor.package import module, require
 from xkeb_plugins.methods.easyeditor.requests import COMMON, module_paths, request
 from xkeb_plugins.methods.easyeditor.sandbox import sandbox
@@ -41,6 +43,9 @@ class EasyEditorFineTuning(FineTuning):
         """One dense change of a down-projection for each edit, one after the other."""
         me = self.configure(backbone.spec)
         return [me._edit_one(backbone, edit) for edit in edits]
+
+    def _edit_dry(self, session: DryRunSession, edits: Sequence[Edit]) -> list[DenseChange]:
+        return two_for_all(session, edits, lambda edit: self.edit(session.backbone, [edit])[0])
 
     def _edit_one(self, backbone: Backbone, edit: Edit) -> DenseChange:
         fact = request(edit)

@@ -9,10 +9,12 @@ from typing import Any, ClassVar
 import torch
 
 from xkeb.editing.changes import LowRankChange
+from xkeb.editing.dry_run import DryRunSession
 from xkeb.editing.editor import known
 from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
 from xkeb.types import Edit
+from xkeb_plugins.methods.easyeditor.dry_run import two_for_all
 from xkeb_plugins.methods.easyeditor.package import having, module, require
 from xkeb_plugins.methods.easyeditor.requests import (
     COMMON,
@@ -55,6 +57,9 @@ class EasyEditorMemit(Memit):
         """One change of some down-projections for each edit, one after the other."""
         me = self.configure(backbone.spec)
         return [me._run(backbone, [edit]) for edit in edits]
+
+    def _edit_dry(self, session: DryRunSession, edits: Sequence[Edit]) -> list[LowRankChange]:
+        return two_for_all(session, edits, lambda edit: self.edit(session.backbone, [edit])[0])
 
     def edit_together(self, backbone: Backbone, edits: Sequence[Edit]) -> LowRankChange:
         """One change that makes all the edits."""

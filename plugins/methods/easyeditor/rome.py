@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 import torch
 
 from xkeb.editing.changes import LowRankChange
+from xkeb.editing.dry_run import DryRunSession
 from xkeb.editing.editor import known
 from xkeb.models.backbone import Backbone
 from xkeb.types import Edit
+from xkeb_plugins.methods.easyeditor.dry_run import two_for_all
 from xkeb_plugins.methods.easyeditor.package import having, module, require
 from xkeb_plugins.methods.easyeditor.requests import (
     COMMON,
@@ -54,6 +56,9 @@ class EasyEditorRome(Rome):
         prefixes = me.prefixes(backbone)
         moments = me._moments(backbone, sorted({edit.language for edit in edits}))
         return [me._edit_one(backbone, edit, prefixes, moments) for edit in edits]
+
+    def _edit_dry(self, session: DryRunSession, edits: Sequence[Edit]) -> list[LowRankChange]:
+        return two_for_all(session, edits, lambda edit: self.edit(session.backbone, [edit])[0])
 
     def _moments(self, backbone: Backbone, languages: Sequence[str]) -> dict[str, torch.Tensor]:
         """The second moment of the edited layer's keys, by module path."""

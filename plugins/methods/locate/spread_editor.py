@@ -130,9 +130,12 @@ class SpreadEditor(Editor):
 
         def edit(steps: int) -> list[LowRankChange]:
             me.steps = steps
-            return me.edit(session.backbone, edits)
+            return me._edit_dry(session, edits)
 
         return session.in_steps(me.steps, edit)
+
+    def _edit_dry(self, session: DryRunSession, edits: Sequence[Edit]) -> list[LowRankChange]:
+        return self.edit(session.backbone, edits)
 
     def edit_together(self, backbone: Backbone, edits: Sequence[Edit]) -> LowRankChange:
         """One change that makes all the edits."""
