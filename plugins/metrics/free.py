@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from xkeb.results.blank import says_nothing
 from xkeb.types import REPLACEMENT, Around, Language, Prediction
-from xkeb_plugins.metrics.normal_form import contains as holds
-from xkeb_plugins.metrics.normal_form import normal_form, units
+from xkeb_plugins.metrics.normal_form import normal_form, stands_in
 
 NGRAM = 3
 """Units whose repetition counts."""
@@ -21,14 +20,13 @@ def exact(prediction: Prediction, reference: Prediction, language: Language) -> 
 
 
 def contains(prediction: Prediction, reference: Prediction, language: Language) -> float:
-    """1 where the reference, or one of its aliases, stands in the answer, unit by unit."""
-    said = units(prediction.text, language)
-    return float(any(holds(said, units(text, language)) for text in _accepted(reference)))
+    """1 where the reference, or one of its aliases, stands in the answer (see `stands_in`), or is it in any spelling."""
+    return float(any(stands_in(text, prediction.text, language) for text in _accepted(reference)))
 
 
 def contains_not_old(prediction: Prediction, reference: Prediction, language: Language, *, around: Around) -> float:
     """1 where the answer holds the reference or one of its aliases, and not what was said before the edit."""
-    old = holds(units(prediction.text, language), units(around.before.text, language))
+    old = stands_in(around.before.text, prediction.text, language)
     return 0.0 if old else contains(prediction, reference, language)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -15,6 +14,7 @@ from xkeb.types import Language
 
 YEAR = re.compile(r"(\d{3,4})\s*(?:年|г\.?|года?|roku|yılı|năm)?")
 """A year alone, with the word for it where languages write one."""
+DIGITS = re.compile(r"(\d+)")
 NEEDED = "The comparison of free answers"
 
 
@@ -44,10 +44,26 @@ def simplified(text: str, language: Language) -> str:
     return str(_converter().convert(normal)) if language.code == "zh" else normal
 
 
-def contains(whole: Sequence[str], part: Sequence[str]) -> bool:
-    """Whether units stand in others, one after the other; no unit stands nowhere."""
-    width = len(part)
-    return bool(width) and any(tuple(whole[i : i + width]) == tuple(part) for i in range(len(whole) - width + 1))
+def stands_in(part: str, whole: str, language: Language) -> bool:
+    """Whether a text says what another says, alone or among other things; a text without units stands nowhere.
+
+    Its units stand there one after the other. A run of digits is one unit in every language, so 12 doesn't stand in 1912; a
+    year stands where its number does.
+    """
+    year = YEAR.fullmatch(simplified(part, language).strip())
+    units, among = _pieces(year[1] if year else part, language), _pieces(whole, language)
+    width = len(units)
+    if not width:
+        return False
+    return any(among[i : i + width] == units for i in range(len(among) - width + 1)) or (
+        normal_form(part, language) == normal_form(whole, language)
+    )
+
+
+def _pieces(text: str, language: Language) -> list[str]:
+    """The language's units, and runs of digits."""
+    parts = DIGITS.split(simplified(text, language))
+    return [unit for part in parts for unit in ([part] if part.isdecimal() else language.segment(part))]
 
 
 @functools.cache

@@ -59,6 +59,7 @@ OTHER = [
 @pytest.mark.parametrize(("code", "said", "gold"), SAME, ids=[f"{code}: {said}" for code, said, _ in SAME])
 def test_spelling_makes_no_other_answer(code: str, said: str, gold: str) -> None:
     assert score("exact", said, gold, code) == score("exact", gold, said, code) == 1.0
+    assert score("contains", said, gold, code) == score("contains", gold, said, code) == 1.0
 
 
 @pytest.mark.parametrize(("code", "said", "gold"), OTHER, ids=[f"{code}: {said}" for code, said, _ in OTHER])
@@ -80,6 +81,12 @@ def test_a_blank_or_broken_answer_is_never_right(said: str) -> None:
         ("en", "France Paris", "Paris France", 0.0),
         ("zh", "他是邁克爾·傑克遜的弟弟", "迈克尔·杰克逊", 1.0),
         ("zh", "1944年出生", "1944", 1.0),
+        ("zh", "生于1944", "1944年", 1.0),
+        ("zh", "生于11944年", "1944年", 0.0),
+        ("zh", "1912年", "12", 0.0),  # a number, not the end of one
+        ("en", "born in 1944.", "1944", 1.0),
+        ("ru", "в 1944 году", "1944 год", 1.0),
+        ("en", "It is 1.5", "1.5", 1.0),
         ("th", "คือกรุงเทพมหานคร", "กรุงเทพ", 1.0),
         ("tr", "Ankara'nın başkenti", "Ankara", 1.0),
         ("en", "Paris", "", 0.0),
