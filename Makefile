@@ -53,7 +53,7 @@ families: .venv/installed
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/$(PIP) --constraint constraints.txt pip
-	$(BIN)/$(PIP) --constraint constraints.txt --editable '.[all,easyeditor,ray,wandb]' --group dev
+	$(BIN)/$(PIP) --constraint constraints.txt --editable '.[all,easyeditor,ray,slurm,wandb]' --group dev
 	$(BIN)/$(PIP) --constraint constraints.txt --no-deps $(ALONE)
 	touch $@
 

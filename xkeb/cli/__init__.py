@@ -19,6 +19,7 @@ from xkeb.errors import PluginWarning, RequestError, XkebError, unknown
 
 COMMANDS = (
     "run",
+    "submit",
     "train",
     "tune",
     "edit",

@@ -34,9 +34,9 @@ def plain_line(text: str) -> str:
     return plain(text).replace("\n", "\\n")
 
 
-def say(text: str, *, err: bool = False) -> None:
-    """Prints a text, whatever is in it."""
-    click.echo(plain(text), err=err)
+def say(text: str, *, err: bool = False, nl: bool = True) -> None:
+    """Prints a text, whatever is in it, and a line end."""
+    click.echo(plain(text), err=err, nl=nl)
 
 
 def complain(sentence: object) -> None:

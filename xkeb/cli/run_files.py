@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -79,5 +78,7 @@ def read_config(ctx: click.Context, parameter: click.Parameter, path: Path | Non
 def _flat(value: Any) -> Any:
     """A YAML list or mapping as the command line would write it."""
     if isinstance(value, Mapping):
-        return ",".join(f"{key}={json.dumps(item, ensure_ascii=False, default=str)}" for key, item in value.items())
+        from xkeb.registry.formatting import format_options
+
+        return format_options(value)
     return ",".join(str(item) for item in value) if isinstance(value, list) else value

@@ -30,9 +30,9 @@ def auto_batch(device: torch.device) -> int:
     return max(FEWEST, min(MOST, memory // BYTES_OF_A_CARD))
 
 
-def chunks(cases: Sequence[Case], size: int) -> Iterator[Sequence[Case]]:
-    """The cases, at most `size` at a time."""
-    return (cases[start : start + size] for start in range(0, len(cases), size))
+def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The items, at most `size` at a time."""
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def run_in_batches(

@@ -117,11 +117,11 @@ def _made_of(job: Job) -> list[Path] | None:
         return None
     dataset = job.task.dataset
     paths += [folder / file for folder in dataset.folders(job.task.data_dir) for file in dataset.files()]
-    weights = list(_model_files(job))
+    weights = list(model_files(job))
     return [*paths, *weights] if weights else None
 
 
-def _model_files(job: Job) -> Iterable[Path]:
+def model_files(job: Job) -> Iterable[Path]:
     """The files in each folder that a model's options name, or that its configuration was read from."""
     if job.skeleton is None:
         return []

@@ -20,13 +20,12 @@ from xkeb.cli.options import (
     json_option,
     prompt_option,
     settings_option,
-    split_names,
 )
-from xkeb.cli.run_files import METHOD_DEFAULTS, read_config
-from xkeb.errors import RequestError, XkebError, one_line
+from xkeb.cli.run_config import run_config
+from xkeb.cli.run_files import read_config
+from xkeb.errors import XkebError, one_line
 
 if TYPE_CHECKING:
-    from xkeb.evaluation.config import RunConfig
     from xkeb.evaluation.job import Job, JobError
     from xkeb.results.result import Result
 
@@ -137,7 +136,7 @@ def command(context: click.Context, /, **options: Any) -> None:
     """
     from xkeb.evaluation.finished import finished_results, note_finished
 
-    config = _config(options)
+    config = run_config(options)
     if not options["only_plan"] and (found := finished_results(config)) is not None:
         say(f"All of it is finished (results: {len(found)}); --fresh runs it again.", err=True)
         _show(found, config.output, options)
@@ -164,70 +163,6 @@ def command(context: click.Context, /, **options: Any) -> None:
         sys.exit(2 if error.wrong_request else 1)
     note_finished(config, jobs)
     _show(results, config.output, options)
-
-
-def _config(options: Mapping[str, Any]) -> RunConfig:
-    from xkeb.evaluation.config import RunConfig
-    from xkeb.registry.options import parse_options
-    from xkeb.utils.secrets import command_line
-
-    return RunConfig(
-        tasks=split_names(options["tasks"]),
-        models=split_names(options["models"]),
-        methods=split_names(options["methods"]) if options["methods"] is not None else None,
-        model_args=parse_options(options["model_args"], "--model-args"),
-        method_args=parse_options(options["method_args"], "--method-args"),
-        settings=[Path(name) for name in split_names(options["settings"])],
-        method_defaults=click.get_current_context().meta.get(METHOD_DEFAULTS, {}),
-        metrics=split_names(options["metrics"]) if options["metrics"] is not None else None,
-        protocols=split_names(options["protocols"]),
-        protocol_args=parse_options(options["protocol_args"], "--protocol-args"),
-        prompt=options["prompt"],
-        limit=options["limit"],
-        train_size=options["train_size"],
-        cases=split_names(options["cases"]),
-        device=options["device"],
-        dtype=options["dtype"],
-        batch_size=_batch_size(options["batch_size"]),
-        seed=options["seed"],
-        data_dir=options["data_dir"],
-        output=options["output"],
-        overwrite=options["fresh"],
-        include=options["include_path"],
-        executor=options["executor"],
-        executor_args=_executor_args(options),
-        observers=_observers(options),
-        command=command_line(["xkeb", *sys.argv[1:]]),
-    )
-
-
-def _executor_args(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The executor's options; ``--workers`` is one of them."""
-    from xkeb.registry.options import parse_options
-
-    chosen = parse_options(options["executor_args"], "--executor-args")
-    if options["workers"] is not None:
-        if "workers" in chosen:
-            raise RequestError("--workers and --executor-args both say how many workers.")
-        chosen["workers"] = options["workers"]
-    return chosen
-
-
-def _observers(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The observers asked for, with their options."""
-    from xkeb.registry.options import parse_options
-
-    observers: dict[str, dict[str, Any]] = {name: {} for name in split_names(options["observe"])}
-    for key, value in parse_options(options["observer_args"], "--observer-args").items():
-        name, dot, option = key.partition(".")
-        if not dot:
-            raise RequestError(f"--observer-args takes observer.option=value, not {key!r}.")
-        if name not in observers:
-            raise RequestError(f"--observer-args sets options of {name!r}, which --observe doesn't name.")
-        observers[name][option] = value
-    if options["log_events"]:
-        observers.setdefault("event-log", {})["path"] = str(options["log_events"])
-    return observers
 
 
 def _show(
@@ -262,12 +197,3 @@ def _show_failures(error: JobError, *, debug: bool) -> None:
             say("".join(traceback.format_exception(problem)), err=True)
     for sentence, jobs in jobs_by_sentence.items():
         complain(f"{', '.join(jobs)}: {sentence}")
-
-
-def _batch_size(text: str) -> int | None:
-    if text == "auto":
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        raise RequestError(f"--batch-size must be auto or a number, not {text!r}.") from None
