@@ -19,7 +19,14 @@ from xkeb.utils.paths import cache_root
 pytest_plugins = ["built_wheel", "releases", "some_changes"]
 # Plugins that tests also import from.
 pytest.register_assert_rewrite(
-    "command_line", "deadly_plugin", "finished_cells", "installed_packages", "judge_server", "small_jobs", "tuning_data"
+    "command_line",
+    "deadly_plugin",
+    "fake_slurm",
+    "finished_cells",
+    "installed_packages",
+    "judge_server",
+    "small_jobs",
+    "tuning_data",
 )
 
 
