@@ -66,17 +66,16 @@ def check_alike(one: Path, other: Path, methods: Sequence[str]) -> None:
 FOLDERS = ("ft", "ft-paper", "mend", "mend-paper")
 
 
-def test_on_this_machine_by_submitit_s_own_executor(
-    xkeb_cli: Run, asked: dict[str, str], tmp_path: Path, fresh_cache: Path
-) -> None:
+def test_on_this_machine_by_submitit_s_own_executor(xkeb_cli: Run, asked: dict[str, str], tmp_path: Path) -> None:
+    asked |= {"methods": "ft", "method-args": FT}
     whole = xkeb_cli("run", *flags(asked | {"output": str(tmp_path / "whole")}))
     assert whole.status == 0, whole.err
     submit = ("submit", *flags(asked), "--cases-per-job", "3", "--cluster", "local")
     done = xkeb_cli(*submit)
     assert done.status == 0, done.err
-    assert "Jobs: 2. Parts: 4, of which 0 are finished, 0 in the queue, 4 to be made." in done.err
+    assert "Jobs: 1. Parts: 2, of which 0 are finished, 0 in the queue, 2 to be made." in done.err
     assert done.out == whole.out, "the table"
-    check_alike(tmp_path / "whole", Path(asked["output"]), FOLDERS)
+    check_alike(tmp_path / "whole", Path(asked["output"]), FOLDERS[:2])
     checked = xkeb_cli("leaderboard", "check", asked["output"])
     assert checked.status == 0, checked.out
 
@@ -96,8 +95,8 @@ def test_on_this_machine_by_submitit_s_own_executor(
     ]
     mended = xkeb_cli(*submit)
     assert (mended.status, mended.out) == (0, whole.out), mended.err
-    assert "Parts: 4, of which 3 are finished, 0 in the queue, 1 to be made." in mended.err
-    check_alike(tmp_path / "whole", Path(asked["output"]), FOLDERS)
+    assert "Parts: 2, of which 1 are finished, 0 in the queue, 1 to be made." in mended.err
+    check_alike(tmp_path / "whole", Path(asked["output"]), FOLDERS[:2])
 
 
 def test_on_a_slurm_that_runs_here(xkeb_cli: Run, asked: dict[str, str], slurm: FakeSlurm, tmp_path: Path) -> None:
@@ -136,17 +135,20 @@ def test_what_is_printed_does_the_same(
     xkeb_cli: Run, asked: dict[str, str], slurm: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "submitit", None)  # as where it isn't installed
+    both = xkeb_cli("submit", *flags(asked), "--cases-per-job", "2", "--print")
+    assert 'learned_parts_0=$(sbatch --parsable --dependency="afterok:${learn_0}" --kill-on-invalid-dep=yes' in both.out
+    asked |= {"methods": "ft", "method-args": FT}
     printed = xkeb_cli("submit", *flags(asked), "--cases-per-job", "2", "--gpus", "a100:1", "--print")
     assert printed.status == 0, printed.err
     assert not slurm.jobs(), "nothing is submitted"
     bash(printed.out)
     assert set(slurm.wait().values()) == {"0"}
     jobs = slurm.jobs()
-    assert jobs["xkeb-learned-parts"]["dependency"] == f"afterok:{jobs['xkeb-learn']['id']}"
+    assert jobs["xkeb-join"]["dependency"] == f"afterany:{jobs['xkeb-parts']['id']}"
     assert jobs["xkeb-parts"]["gpus-per-node"] == "a100:1"
     whole = xkeb_cli("run", *flags(asked | {"output": str(tmp_path / "whole")}))
     assert whole.status == 0, whole.err
-    check_alike(tmp_path / "whole", Path(asked["output"]), FOLDERS)
+    check_alike(tmp_path / "whole", Path(asked["output"]), FOLDERS[:2])
     refused = xkeb_cli("submit", *flags(asked | {"limit": "3"}))
     assert refused.status == 2
     assert (

@@ -1,7 +1,7 @@
 """Slurm in three small commands, for a PATH: jobs run here, in the background, one task of an array after another.
 
-They keep each script as it was submitted, with the options that count, and wait for what a job depends on. While there is a file
-``hold`` in the state's folder, nothing runs.
+They keep each script as it was submitted, with the options that count, and wait for what a job depends on. While there is a
+file ``hold`` in the state's folder, nothing runs.
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ streams = {{}}
 for word in words:
     if word in ("--output", "--error"):
         name = next(words).replace("%j", os.environ["SLURM_JOB_ID"]).replace("%t", "0")
-        name = name.replace("%A", os.environ.get("SLURM_ARRAY_JOB_ID", "")).replace("%a", os.environ.get("SLURM_ARRAY_TASK_ID", ""))
+        name = name.replace("%A", os.environ.get("SLURM_ARRAY_JOB_ID", ""))
+        name = name.replace("%a", os.environ.get("SLURM_ARRAY_TASK_ID", ""))
         streams[word] = open(name, "a")
     elif not word.startswith("--"):
         command = [word, *words]
