@@ -14,10 +14,13 @@ from small_jobs import FT, TASK, lines, make_config
 from spoilt_methods import (
     DrawsFromNumpy,
     DrawsFromPython,
+    Fails,
     Good,
     LeavesHook,
+    NoChange,
     Seeds,
     SetsDtype,
+    TooFew,
     TurnsGradientsOn,
     WritesWeights,
 )
@@ -28,7 +31,7 @@ from xkeb.evaluation.events import Observers, RunObserver
 from xkeb.evaluation.executors.local import run_jobs, train_jobs
 from xkeb.evaluation.job import JobError
 from xkeb.evaluation.planning import plan_run
-from xkeb.evaluation.state import fingerprint
+from xkeb.evaluation.state import ProcessState, fingerprint
 from xkeb.models.backbone import Backbone
 from xkeb.registry.manager import get_plugins
 from xkeb.registry.registry import Entry
@@ -74,6 +77,110 @@ class GoesElsewhere(Good):
         return super().edit(backbone, edits)
 
 
+KEPT: list[Any] = []
+"""What would be taken back if it were forgotten."""
+
+
+class After(Good):
+    """Does something once its changes are made."""
+
+    def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[Any]:
+        made = super().edit(backbone, edits)
+        self.spoil(backbone)
+        return made
+
+    def spoil(self, backbone: Backbone) -> None:
+        raise NotImplementedError
+
+
+class LeavesGradients(After):
+    def spoil(self, backbone: Backbone) -> None:
+        weight = backbone.parameter("model.norm.weight")
+        weight.grad = torch.ones_like(weight)
+
+
+class TrainsOn(After):
+    def spoil(self, backbone: Backbone) -> None:
+        backbone.model.train()
+
+
+class ExchangesModule(After):
+    def spoil(self, backbone: Backbone) -> None:
+        backbone.model.model.norm = torch.nn.Identity()
+
+
+class ExchangesForward(After):
+    def spoil(self, backbone: Backbone) -> None:
+        backbone.module("model.norm").forward = lambda hidden: hidden  # type: ignore[method-assign]
+
+
+class TurnsAKnob(After):
+    def spoil(self, backbone: Backbone) -> None:
+        backbone.module("model.norm").variance_epsilon = 1.0  # type: ignore[assignment]
+
+
+class Halves(After):
+    def spoil(self, backbone: Backbone) -> None:
+        backbone.model.to(torch.bfloat16)
+
+
+class AddsToken(After):
+    def spoil(self, backbone: Backbone) -> None:
+        backbone.tokenizer.add_tokens([" of"])
+
+
+class KeepsItsChange(After):
+    """One that is applied, and never taken back."""
+
+    def spoil(self, backbone: Backbone) -> None:
+        ones = torch.ones_like(backbone.parameter(f"{backbone.layout.down(1)}.weight"))
+        KEPT.append(DenseChange({f"{backbone.layout.down(1)}.weight": ones}).applied(backbone))
+        KEPT[-1].__enter__()
+
+
+class HooksAllModules(After):
+    def spoil(self, backbone: Backbone) -> None:
+        torch.nn.modules.module.register_module_forward_hook(lambda module, given, out: None)
+
+
+class ExchangesForAll(After):
+    """Of a class, so that a model loaded anew has it, too."""
+
+    def spoil(self, backbone: Backbone) -> None:
+        type(backbone.module("model.norm")).forward = lambda self, hidden: 2 * hidden  # type: ignore[method-assign]
+
+
+class ExchangesFunction(After):
+    def spoil(self, backbone: Backbone) -> None:
+        torch.nn.functional.silu = torch.nn.functional.relu
+
+
+class LeavesAutocast(After):
+    def spoil(self, backbone: Backbone) -> None:
+        torch.autocast("cpu", dtype=torch.bfloat16).__enter__()
+
+
+class EntersInference(After):
+    def spoil(self, backbone: Backbone) -> None:
+        KEPT.append(torch.inference_mode())
+        KEPT[-1].__enter__()
+
+
+class LowersPrecision(After):
+    def spoil(self, backbone: Backbone) -> None:
+        torch.set_float32_matmul_precision("medium")
+
+
+class MovesTheCache(After):
+    def spoil(self, backbone: Backbone) -> None:
+        os.environ["XKEB_CACHE"] = "/nowhere"
+
+
+class NeverEnds(Good):
+    def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[Any]:
+        return self.edit(backbone, edits)
+
+
 class Draws(Good):
     """What no method should do, and the next one must not be able to tell."""
 
@@ -88,6 +195,14 @@ CHANGING: dict[type[Any], str] = {
     TurnsGradientsOn: "requires_grad of model.norm.weight",
     DeletesParameter: "the values of model.norm.weight",
     ExitsAndWrites: "the values of model.norm.weight",
+    LeavesGradients: "the gradient of model.norm.weight",
+    TrainsOn: "the training mode of the model",
+    ExchangesModule: "the values of model.norm.weight",
+    ExchangesForward: "the forward of model.norm",
+    TurnsAKnob: "the attributes of model.norm",
+    Halves: "the values of model.embed_tokens.weight",
+    AddsToken: "the tokenizer",
+    KeepsItsChange: "the values of model.layers.1.mlp.down_proj.weight",
 }
 """What is left of the model by a method, as the sentence has it."""
 LEAVING: dict[type[Any], str] = {
@@ -95,22 +210,38 @@ LEAVING: dict[type[Any], str] = {
     TurnsGradOff: "the grad mode",
     TakesThreads: "the number of threads",
     GoesElsewhere: "the working folder",
+    HooksAllModules: "hooks on all modules",
+    ExchangesForAll: "LlamaRMSNorm.forward",
+    ExchangesFunction: "torch.nn.functional.silu",
+    LeavesAutocast: "autocast",
+    EntersInference: "the grad mode, the inference mode",
+    LowersPrecision: "the precision of float32 products",
+    MovesTheCache: "variables of the environment",
     Seeds: "",
     DrawsFromNumpy: "",
     DrawsFromPython: "",
 }
 """What is left of the process; nothing is said of the generators."""
+ENDING: dict[type[Any], str] = {
+    Exits: "Method 'culprit' ended the process (SystemExit: 3); the run goes on.",
+    Fails: "nobody tried this",
+    NeverEnds: "maximum recursion depth exceeded",
+    TooFew: "TooFew.edit returned 1 changes for 2 edits.",
+    NoChange: "",
+}
+"""What is said of a job that comes to nothing."""
+
+
+def test_there_are_twenty_misbehaviours_and_more() -> None:
+    assert len({*CHANGING, *LEAVING, *ENDING}) >= 20
 
 
 @pytest.fixture
 def settings_of_this_process() -> Iterator[None]:
     """As they were, whatever a test did."""
-    was = torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads(), Path.cwd()
+    process = ProcessState()
     yield
-    torch.set_default_dtype(was[0])
-    torch.set_grad_enabled(was[1])
-    torch.set_num_threads(was[2])
-    os.chdir(was[3])
+    process.restore()
 
 
 @pytest.fixture
@@ -163,7 +294,10 @@ def test_what_one_leaves_of_the_process_is_put_back(
     asked = config(method, "ft", "draws")
     torch.manual_seed(7)
     with caplog.at_level(logging.WARNING):
-        run_jobs(plan_run(asked).jobs, asked)
+        try:
+            run_jobs(plan_run(asked).jobs, asked)
+        except JobError as error:  # its own answers may come to nothing, too
+            assert [job.method for job, _ in error.failed] == ["culprit"]
     said = [record.message for record in caplog.records if "left" in record.message]
     assert said == (
         [f"Method 'culprit' left {LEAVING[method]} changed; it is put back for the next job."] * bool(LEAVING[method])
@@ -173,14 +307,18 @@ def test_what_one_leaves_of_the_process_is_put_back(
         assert answers(folders[0]) == answers(folders[1])
 
 
-def test_one_that_ends_the_process_costs_its_own_job(config: Any, tmp_path: Path) -> None:
-    asked = config(Exits, "ft")
+@pytest.mark.parametrize("method", ENDING, ids=lambda method: method.__name__)
+def test_one_that_fails_costs_its_own_job(method: type[Any], config: Any, tmp_path: Path) -> None:
+    alone = config(Good, "ft", output="alone")
+    run_jobs(plan_run(alone).jobs, alone)
+    asked = config(method, "ft")
     with pytest.raises(JobError) as caught:
         run_jobs(plan_run(asked).jobs, asked)
-    assert [str(error) for _, error in caught.value.failed] == [
-        "Method 'culprit' ended the process (SystemExit: 3); the run goes on."
-    ]
-    assert len(answers(tmp_path / "out" / TASK / "llama" / "ft")) == 2
+    ((job, error),) = caught.value.failed
+    assert job.method == "culprit"
+    assert ENDING[method] in str(error)
+    folders = [tmp_path / name / TASK / "llama" / "ft" for name in ("alone", "out")]
+    assert answers(folders[0]) == answers(folders[1])
 
 
 def test_an_observer_that_ends_the_process_costs_itself() -> None:
