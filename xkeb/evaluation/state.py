@@ -183,9 +183,9 @@ class ProcessState:
             torch.set_float32_matmul_precision(was["the precision of float32 products"])
             for kind, on in zip(AUTOCAST, was["autocast"], strict=True):
                 torch.set_autocast_enabled(kind, on)
-            for kind, hooks in zip(global_hooks(), self.hooks, strict=True):
-                kind.clear()
-                kind.update(hooks)
+            for hooks, those in zip(global_hooks(), self.hooks, strict=True):
+                hooks.clear()
+                hooks.update(those)
             os.chdir(was["the working folder"])
             for name in [name for name in os.environ if name.startswith(OURS)]:
                 del os.environ[name]
