@@ -111,7 +111,7 @@ class ExchangesModule(After):
 
 class ExchangesForward(After):
     def spoil(self, backbone: Backbone) -> None:
-        backbone.module("model.norm").forward = lambda hidden: hidden  # type: ignore[method-assign]
+        backbone.module("model.norm").forward = lambda hidden: hidden
 
 
 class TurnsAKnob(After):
@@ -121,7 +121,7 @@ class TurnsAKnob(After):
 
 class Halves(After):
     def spoil(self, backbone: Backbone) -> None:
-        backbone.model.to(torch.bfloat16)
+        backbone.model.bfloat16()
 
 
 class AddsToken(After):
@@ -147,7 +147,7 @@ class ExchangesForAll(After):
     """Of a class, so that a model loaded anew has it, too."""
 
     def spoil(self, backbone: Backbone) -> None:
-        type(backbone.module("model.norm")).forward = lambda self, hidden: 2 * hidden  # type: ignore[method-assign]
+        type(backbone.module("model.norm")).forward = lambda self, hidden: 2 * hidden
 
 
 class ExchangesFunction(After):
