@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from importlib import resources
@@ -109,12 +110,20 @@ def options() -> Target:
                 )
             ] = draw(TEXTS)
         words = [word for name, text in chosen.items() for word in (f"--{name}", text)]
-        return [word for word in words if "\0" not in word]  # no system hands over a NUL
+        return [word for word in words if _can_be_given(word)]
 
     def arguments(words: list[str], folder: Path) -> list[list[str]]:
         return [["run", *words]]
 
     return Target(lines(), arguments)
+
+
+def _can_be_given(word: str) -> bool:
+    """Whether a system can hand it over: bytes without a NUL."""
+    try:
+        return b"\0" not in os.fsencode(word)
+    except UnicodeEncodeError:
+        return False
 
 
 def _on_a_line(value: Any) -> str:
