@@ -16,9 +16,10 @@ from sealed_lines import sealed_text
 from site_pages import Page, contents, csv_lines, records, result_pages
 
 from xkeb.errors import RequestError
-from xkeb.leaderboard.site.build import Site, build_site
+from xkeb.leaderboard.site.build import build_site
 from xkeb.leaderboard.site.entries import find_results, published_entries
 from xkeb.leaderboard.site.exports import records as table_records
+from xkeb.leaderboard.site.folder import Site
 from xkeb.leaderboard.site.tables import boards
 from xkeb.leaderboard.site.ties import PairedTests
 from xkeb.leaderboard.verify.check import check_result

@@ -13,7 +13,8 @@ from site_pages import Page, csv_lines, records, result_pages
 
 import xkeb
 from xkeb.editing.editor import editor_class
-from xkeb.leaderboard.site.build import SIGHTS, build_site
+from xkeb.leaderboard.site.build import build_site
+from xkeb.leaderboard.site.result_pages import SIGHTS
 from xkeb.types import Sight
 
 MARK = "sees target answer"

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from statistics import fmean
 
+from xkeb.leaderboard.site.chart import Chart, Panel, one_digit, way
 from xkeb.leaderboard.site.entries import Badge, Entry
 from xkeb.leaderboard.site.plots import (
     Axis,
     Outline,
-    PairRow,
     Point,
     bars,
     front,
     lines,
-    pairs,
     percent,
     radar,
     scatter,
 )
-from xkeb.leaderboard.site.summary import Means, Summary
-from xkeb.leaderboard.site.svg import Drawing
 from xkeb.types import PROPERTIES
 
 SIZES = (100, 500, 1000, 3000, 5000, 10000)
@@ -34,111 +29,9 @@ ROLES: Mapping[Badge, str] = {
     "reproduced": "shape dash s2",
     "baseline": "shade",
 }
-MOST_PANELS = 4
-"""Panels of the overview's first picture."""
 FEWEST_BARS, MOST_BARS = 2, 30
 SMALLEST, LARGEST = 3.0, 9.0
 """Marks whose size is a cost."""
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One of the plots of a picture."""
-
-    title: str
-    drawing: Drawing
-
-
-@dataclass(frozen=True)
-class Chart:
-    id: str
-    title: str
-    alt: str
-    """What is to be seen, in words."""
-    panels: Sequence[Panel]
-    heads: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    """The data as a table."""
-    keys: Sequence[tuple[str, str]] = ()
-    """Class and text of what colours and shapes stand for."""
-    note: str = ""
-    """How to read it."""
-    small: bool = False
-    """Whether its panels are many and small."""
-
-    @property
-    def csv(self) -> str:
-        """The data as a file."""
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(self.heads)
-        writer.writerows([harmless(value) for value in row] for row in self.rows)
-        return out.getvalue()
-
-
-def harmless(text: str) -> str:
-    """A spreadsheet takes what begins like this for a formula."""
-    return f"'{text}" if text[:1] in "=+-@\t\r" else text
-
-
-def crossing(summaries: Sequence[Summary]) -> Chart | None:
-    """What an edit does in its own language and in another: a panel a group, the fullest of each kind."""
-    groups: dict[tuple[str, str], list[Summary]] = {}
-    for view in summaries:
-        groups.setdefault((view.badge, view.group), []).append(view)
-    chosen: list[list[Summary]] = []
-    for badge in ("published", "reproduced"):
-        of_kind = [views for (kind, _), views in groups.items() if kind == badge]
-        of_kind = [views for views in of_kind if any(_shown(view) for view in views)]
-        chosen += of_kind[: MOST_PANELS // 2]
-    if not chosen:
-        return None
-    panels, rows = [], []
-    for views in chosen:
-        first = views[0]
-        drawn: list[PairRow] = []
-        for view in views:
-            models = view.models[0] if len(view.models) == 1 else f"mean of {len(view.models)} models"
-            drawn.append(PairRow(models))
-            drawn += [
-                PairRow(line.name, line.here, line.there, "*" if line.saw_target_answer else "")
-                for line in _shown(view)
-            ]
-            rows += [
-                [
-                    view.badge,
-                    view.task,
-                    view.asked,
-                    ", ".join(view.models),
-                    line.name,
-                    _one(line.here),
-                    _one(line.there),
-                ]
-                for line in (*_shown(view), *([view.baseline] if view.baseline else []))
-            ]
-        before = first.baseline.there if first.baseline else None
-        cases = f"{first.n_cases:,} cases" if first.n_cases else "cases not said"
-        others = ", ".join(first.targets) if len(first.targets) < 4 else f"{len(first.targets)} languages"
-        edits = f"{first.badge.capitalize()}: edits in {first.source}, asked in {others}"
-        part = ", answers differ" if first.within else ""
-        title = f"{edits}; {cases}{part}, {_way(first.asked)}"
-        panels.append(Panel(title, pairs(drawn, before)))
-    return Chart(
-        "crossing",
-        "What an edit does in its own language, and in another",
-        f"{len(panels)} plots with a line for each method: F1 of the question in other words, in the language of the edit and "
-        "in another. The numbers stand in the table below.",
-        panels,
-        ["kind", "task", "protocol", "models", "method", "F1, language of the edit", "F1, another language"],
-        rows,
-        [("s0", "in the language of the edit"), ("s1", "in another language")],
-        "F1 of the edited fact, asked in other words. A long line is an edit that stays behind in its language. * was shown "
-        "the answer in the other language; dashed: the unedited model in the other language.",
-    )
-
-
-def _shown(view: Summary) -> list[Means]:
-    return [line for line in view.methods if line.here is not None or line.there is not None]
 
 
 def reliability_locality(entries: Sequence[Entry], name: str) -> Chart | None:
@@ -190,7 +83,7 @@ def _against_locality(entries: Sequence[Entry], name: str, what: str, title: str
     first = edited[0]
     return Chart(
         name,
-        f"{title}: {first.task}, {_cases(edited)}, {_way(first.asked)}",
+        f"{title}: {first.task}, {_cases(edited)}, {way(first.asked)}",
         f"Scatter plot of {len(edited)} rows of one group: F1 of locality against F1 of {what}. Not surpassed in both are "
         f"{', '.join(point.label for point in points if point.label)}.",
         [Panel("", scatter(points, across, upwards, best))],
@@ -200,8 +93,8 @@ def _against_locality(entries: Sequence[Entry], name: str, what: str, title: str
                 entry.method,
                 entry.model,
                 entry.badge,
-                _one(stays),
-                _one(value),
+                one_digit(stays),
+                one_digit(value),
                 "" if entry.seconds is None else f"{entry.seconds:.2f}",
             ]
             for entry, stays, value in placed
@@ -251,13 +144,13 @@ def radars(chosen: Sequence[Entry], name: str) -> Chart | None:
     present = {entry.badge for entry in chosen}
     return Chart(
         name,
-        f"{chosen[0].model} edited in {source}, {task}, {_cases(chosen)}, {_way(chosen[0].asked)}: F1 by property",
+        f"{chosen[0].model} edited in {source}, {task}, {_cases(chosen)}, {way(chosen[0].asked)}: F1 by property",
         f"{len(panels)} radar charts, one a method, each with an axis for every property and language, from 0 at the centre to "
         "100 at the rim. The numbers stand in the table below.",
         panels,
         ["method", "kind", *(f"{prop} ({code})" for prop, code in axes)],
         [
-            [entry.method, f"{entry.badge}, {entry.origin}", *(_one(entry.mean(axis)) for axis in axes)]
+            [entry.method, f"{entry.badge}, {entry.origin}", *(one_digit(entry.mean(axis)) for axis in axes)]
             for entry in chosen
         ],
         [(ROLES[badge], badge) for badge in BADGES if badge in present],
@@ -292,7 +185,7 @@ def training_sizes(entries: Sequence[Entry], name: str) -> Chart | None:
                     if (value := entry.mean((prop, code))) is not None:
                         tip = f"{line}, {entry.train_size:,} facts: {value:.1f}"
                         traces[prop].setdefault(number, []).append(Point(entry.train_size or 1, value, number, tip))
-                        rows.append([line, prop, str(entry.train_size), _one(value)])
+                        rows.append([line, prop, str(entry.train_size), one_digit(value)])
     if not rows:
         return None
     shown = [point.x for series in traces.values() for points in series.values() for point in points]
@@ -305,7 +198,7 @@ def training_sizes(entries: Sequence[Entry], name: str) -> Chart | None:
     )
     return Chart(
         name,
-        f"F1 against the number of training facts: {entries[0].task}, {_way(entries[0].asked)}",
+        f"F1 against the number of training facts: {entries[0].task}, {way(entries[0].asked)}",
         "A plot for each property, with a line for each method, model and language; the axis of training facts is logarithmic.",
         [Panel(prop, lines(series, x, percent("F1"))) for prop, series in traces.items() if series],
         ["line", "property", "training facts", "F1"],
@@ -339,24 +232,11 @@ def slices(entry: Entry) -> Iterator[Chart]:
             f"A bar for each of {len(shown)} values: F1, and the number of cases.",
             [Panel("", bars([(value, mean, f"n {n}") for value, mean, n in shown]))],
             [kind, "F1, another language", "cases"],
-            [[value, _one(mean), str(n)] for value, mean, n in values],
+            [[value, one_digit(mean), str(n)] for value, mean, n in values],
             note=f"Those with most cases first{'' if len(shown) == len(values) else f'; {len(shown)} of {len(values)}'}.",
         )
-
-
-def present(charts: Iterable[Chart | None]) -> list[Chart]:
-    """Those that have something to show."""
-    return [chart for chart in charts if chart is not None]
 
 
 def _cases(entries: Sequence[Entry]) -> str:
     """How many the fullest of the rows has."""
     return f"{max(entry.n_cases or 0 for entry in entries):,} cases"
-
-
-def _way(asked: str) -> str:
-    return asked.replace("_", " ")
-
-
-def _one(value: float | None) -> str:
-    return "" if value is None else f"{value:.1f}"

@@ -7,7 +7,7 @@ import io
 import json
 from typing import Any
 
-from xkeb.leaderboard.site.charts import harmless
+from xkeb.leaderboard.site.chart import harmless
 from xkeb.leaderboard.site.tables import Board, Group, Row, Shown
 
 LATEX = {

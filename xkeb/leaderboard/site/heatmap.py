@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from xkeb.leaderboard.site.charts import Chart, Panel
+from xkeb.leaderboard.site.chart import Chart, Panel
 from xkeb.leaderboard.site.entries import Entry
 from xkeb.leaderboard.site.svg import Drawing
 from xkeb.results.crossing import ALL
