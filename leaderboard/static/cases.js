@@ -5,6 +5,7 @@ const SIZE = 10;
 const form = document.getElementById("find");
 const list = document.getElementById("cases");
 const pager = document.getElementById("pager");
+const RTL = new Set(list.dataset.rtl.split(" "));
 const HEADS = ["Property", "In", "Question", "Reference", "Before", "After", "F1", "EM"];
 let cases = [];
 let found = [];
@@ -17,10 +18,15 @@ function make(name, text, className) {
   return made;
 }
 
+function direction(language) {
+  return RTL.has(language.split("-")[0].toLowerCase()) ? "rtl" : "auto";
+}
+
 function article(item) {
   const made = make("article", undefined, "case");
   const edit = make("p", `${item.edit[0]} → `, "edit");
   edit.lang = item.language;
+  edit.dir = direction(item.language);
   edit.append(make("strong", item.edit[2]));
   const table = make("table");
   const head = table.createTHead().insertRow();
@@ -34,7 +40,10 @@ function article(item) {
     const row = body.insertRow();
     probe.forEach((value, i) => {
       const cell = make("td", i < 6 ? value : value === null ? "–" : value.toFixed(1), i > 5 ? "number" : "");
-      if (i > 1 && i < 6) cell.lang = probe[1];
+      if (i > 1 && i < 6) {
+        cell.lang = probe[1];
+        cell.dir = direction(probe[1]);
+      }
       row.append(cell);
     });
   }

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 import os
 import shutil
-import threading
 from collections.abc import Callable, Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from driving import MANY, Browser
+from driving import MANY, Browser, serving
 from made_results import answered, case, put, put_hostile, result, score
 
 from xkeb.leaderboard.site.build import build_site
@@ -88,17 +85,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def address(site: Path) -> Iterator[str]:
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    class Patient(ThreadingHTTPServer):
-        request_queue_size = 128  # a page asks for several files at once
-
-    with Patient(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site))) as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/"
-        server.shutdown()
+    with serving(site) as found:
+        yield found
 
 
 @pytest.fixture
@@ -141,4 +129,5 @@ def kinds(site: Path, result_page: Callable[[str], str]) -> list[str]:
         "published.html",
         "submit.html",
         result_page("gemma3-270m--rome--"),
+        "cases.html",
     ]

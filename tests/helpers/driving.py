@@ -1,10 +1,16 @@
-"""A browser as tests drive it."""
+"""A browser as tests drive it, and a site served to it."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 MANY = 1037
@@ -54,3 +60,21 @@ return document.readyState === "complete" && location.protocol !== "about:" && s
 def pause(browser: Browser) -> bool:
     browser.driver.execute_async_script("setTimeout(arguments[0], 50)")
     return False
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+class _Patient(ThreadingHTTPServer):
+    request_queue_size = 128  # a page asks for several files at once
+
+
+@contextlib.contextmanager
+def serving(site: Path) -> Iterator[str]:
+    """The address of a folder, with a slash at its end."""
+    with _Patient(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(site))) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()

@@ -12,6 +12,7 @@ from site_pages import Page, result_pages
 from xkeb.leaderboard.site.build import build_site
 
 OURS = {"static/menu.js", "static/table.js", "static/tabs.js", "static/charts.js", "static/cases.js", "cases.js"}
+OURS |= {f"static/{name}.js" for name in ("differences", "casefiles", "caserows", "caseview", "browse")}
 
 
 def test_hostile_texts_are_shown_as_text_and_escape_nowhere(tmp_path: Path) -> None:

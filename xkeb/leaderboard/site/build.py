@@ -32,6 +32,7 @@ from xkeb.leaderboard.site.result_pages import write_results
 from xkeb.leaderboard.site.summary import summarize
 from xkeb.leaderboard.site.tables import boards
 from xkeb.leaderboard.site.ties import PairedTests
+from xkeb.results.outcomes import MEANINGS
 from xkeb.results.slices import HEADLINE
 from xkeb.utils.folders import replacing_folder
 
@@ -84,9 +85,10 @@ def _write_site(site: Site, printed: Sequence[Entry], findings: Found) -> None:
     site.copy_static()
     names = {kind: _names(entries, kind) for kind in ("task", "model", "method")}
     site.templates.globals["pages"] = names
-    tests = write_results(
-        site, findings.entries, in_slice(entries, HEADLINE), {entry.cell[:3]: entry for entry in printed}
-    )
+    counterparts: dict[tuple[str, ...], Entry] = {entry.cell[:3]: entry for entry in printed}
+    read = write_results(site, findings.entries, in_slice(entries, HEADLINE), counterparts)
+    tests = read.tests
+    site.whole.update(entry.id for entry in read.whole)
     _overview(site, entries, findings.broken)
     _tables(site, "rows.html", "rows.html", entries, "all", tests, charts=())
     for kind in ("task", "model", "method"):
@@ -96,6 +98,7 @@ def _write_site(site: Site, printed: Sequence[Entry], findings: Found) -> None:
             drawn = site.pictures(prefix, present([*heatmaps(members), *PICTURES[kind](members)]))
             path = f"{kind}s/{page}.html"
             _tables(site, path, "listing.html", members, prefix, tests, charts=drawn, kind=kind, name=name)
+    site.page("cases.html", "cases.html", results=read.whole, outcomes=MEANINGS)
     site.page("about.html", "about.html")
     _published(site)
     site.page("submit.html", "submit.html")

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 from pydantic_core import to_json
 
 from xkeb.leaderboard.site.entries import Entry
-from xkeb.leaderboard.site.samples import Collector
 from xkeb.results.chain import check_chain
 from xkeb.results.fields import ANY_NAME, sentences
 from xkeb.results.lines import CASES, CaseRecord, ProbeRecord
@@ -31,11 +30,17 @@ class Pages:
     """Why there are none, or not all."""
 
 
-def write_cases(entry: Entry, folder: Path, collectors: Sequence[Collector]) -> Pages:
+class CaseTaker(Protocol):
+    """Takes a result's cases, one after the other."""
+
+    def add(self, case: CaseRecord) -> None: ...
+
+
+def write_cases(entry: Entry, folder: Path, takers: Sequence[CaseTaker]) -> Pages:
     """Writes ``cases.js`` and gives what the page itself holds. A journal that is missing or damaged is said to be so.
 
     Args:
-        collectors: are handed each case, too, so that no file is read twice.
+        takers: are handed each case, too, so that no file is read twice.
     """
     assert entry.result is not None and entry.folder is not None
     case_ids = set(entry.result.case_ids)
@@ -46,8 +51,8 @@ def write_cases(entry: Entry, folder: Path, collectors: Sequence[Collector]) -> 
         out.write(b"xkebCases([")
         try:
             for record in _read(entry.folder / CASES, case_ids):
-                for collector in collectors:
-                    collector.add(record)
+                for taker in takers:
+                    taker.add(record)
                 case = _shown(record, entry.headlines)
                 if n < FIRST:
                     first.append(case)
@@ -98,9 +103,9 @@ def _probe(probe: ProbeRecord, headlines: Sequence[str]) -> list[Any]:
     """The columns of the page's table. Runs seven times a case, so it is plain."""
     scores = probe.scores
     texts = [probe.property, probe.language, probe.prompt, probe.reference, probe.before, probe.after]
-    return [*texts, *(_percent(scores.get(metric)) for metric in headlines)]
+    return [*texts, *(percent(scores.get(metric)) for metric in headlines)]
 
 
-def _percent(score: float | None) -> float | None:
+def percent(score: float | None) -> float | None:
     """None for a metric that wasn't measured."""
     return None if score is None else round(100.0 * score, 1)

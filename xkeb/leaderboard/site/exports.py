@@ -1,14 +1,17 @@
-"""A table as a file: CSV and JSON with every row, LaTeX as a paper prints it."""
+"""Tables as files: of rows as CSV, JSON and LaTeX, of one result's answers as CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+from dataclasses import dataclass, field
 from typing import Any
 
 from xkeb.leaderboard.site.chart import harmless
+from xkeb.leaderboard.site.entries import Entry
 from xkeb.leaderboard.site.tables import Board, Group, Row, Shown
+from xkeb.results.lines import CaseRecord
 
 LATEX = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -128,3 +131,29 @@ def _tex(text: str) -> str:
 def _one_line(text: str) -> str:
     """Without line ends, which would end a comment, and what can't be seen."""
     return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+@dataclass(slots=True)
+class AnswersTable:
+    """Takes one result's cases: a line a question, with the answers to it."""
+
+    entry: Entry
+    _out: io.StringIO = field(default_factory=lambda: io.StringIO(newline=""))
+
+    def __post_init__(self) -> None:
+        heads = ("case_id", "edit", "target", "property", "language", "question", "reference", "before", "after")
+        csv.writer(self._out, lineterminator="\n").writerow([*heads, *self.entry.headlines])
+
+    def add(self, case: CaseRecord) -> None:
+        """Takes a case."""
+        writer = csv.writer(self._out, lineterminator="\n")
+        for probe in case.probes:
+            texts = [case.case_id, case.edit.prompt, case.edit.target, probe.property, probe.language]
+            texts += [probe.prompt, probe.reference, probe.before, probe.after]
+            scores = [None if probe.blank else probe.scores.get(metric) for metric in self.entry.headlines]
+            writer.writerow([*map(harmless, texts), *("" if one is None else str(one) for one in scores)])
+
+    @property
+    def text(self) -> str:
+        """The file."""
+        return self._out.getvalue()

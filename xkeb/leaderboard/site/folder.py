@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from xkeb.errors import RequestError
 from xkeb.leaderboard.site import views
+from xkeb.leaderboard.site.browsing import RIGHT_TO_LEFT, full_name, text_direction
 from xkeb.leaderboard.site.chart import Chart
 from xkeb.leaderboard.site.entries import published, slug
 from xkeb.leaderboard.site.exports import as_csv, as_json, as_latex
@@ -39,6 +40,8 @@ class Site:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.whole: set[str] = set()
+        """Ids of the results whose cases can be browsed; templates see it."""
         self.templates = Environment(
             loader=PackageLoader("xkeb_leaderboard"),
             autoescape=True,
@@ -51,10 +54,14 @@ class Site:
         self.templates.globals.update(
             version=metadata.version("xkeb"),
             paper=published()["citation"],
+            whole=self.whole,
             unranked=UNRANKED,
             shapes=SHAPES,
             overall=overall,
             crossed=views.crossed,
+            text_direction=text_direction,
+            full_name=full_name,
+            right_to_left=" ".join(RIGHT_TO_LEFT),
         )
 
     def write(self, path: str, content: str) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from xkeb.leaderboard.site import charts
+from xkeb.leaderboard.site.browsing import CaseFiles, CaseOrder, write_index
 from xkeb.leaderboard.site.cases import Pages, write_cases
 from xkeb.leaderboard.site.comparability import why_incomparable
 from xkeb.leaderboard.site.entries import Entry
+from xkeb.leaderboard.site.exports import AnswersTable
 from xkeb.leaderboard.site.folder import Site
 from xkeb.leaderboard.site.samples import Collector, Numbers
 from xkeb.leaderboard.site.ties import PairedTests, sample_id
@@ -27,25 +30,46 @@ SIGHTS: dict[Sight, str] = {
 }
 
 
+@dataclass(frozen=True)
+class ReadCases:
+    """What the results' cases gave."""
+
+    tests: PairedTests
+    """Between the results whose cases could all be read."""
+    whole: Sequence[Entry]
+    """Those results."""
+
+
 def write_results(
     site: Site, entries: Sequence[Entry], told: Sequence[Entry], counterparts: Mapping[tuple[str, ...], Entry]
-) -> PairedTests:
-    """The results' pages. Gives the tests between those whose cases could all be read.
+) -> ReadCases:
+    """The results' pages, and what the case browser fetches.
 
     Args:
         told: the rows of the slice that is told first.
         counterparts: the published rows, by task, model and method.
     """
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(entry.group, []).append(entry)
+    orders = {group: CaseOrder.of(members) for group, members in groups.items()}
     questions, subjects = Numbers(), Numbers()
-    samples = {}
+    samples, whole = {}, []
     for entry in entries:
         parts = [entry, *(one for one in told if one.id == entry.id)]
         collectors = [Collector(questions, subjects, entry.headline, part.within) for part in parts]
-        shown = write_cases(entry, site.folder / "results" / entry.id, collectors)
+        table, files = AnswersTable(entry), CaseFiles(entry, orders[entry.group])
+        shown = write_cases(entry, site.folder / "results" / entry.id, [*collectors, table, files])
+        site.write(f"results/{entry.id}/cases.csv", table.text)
         if shown.problem is None:
             samples.update({sample_id(part): one.samples() for part, one in zip(parts, collectors, strict=True)})
+            files.write(site.folder)
+            whole.append(entry)
         _result(site, entry, shown, counterparts.get(entry.cell[:3]))
-    return PairedTests(samples)
+    ids = {entry.id for entry in whole}
+    readable = {group: [entry for entry in members if entry.id in ids] for group, members in groups.items()}
+    write_index(site.folder, {group: members for group, members in readable.items() if members}, orders)
+    return ReadCases(PairedTests(samples), whole)
 
 
 def _result(site: Site, entry: Entry, shown: Pages, counterpart: Entry | None) -> None:
