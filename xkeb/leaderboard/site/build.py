@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from xkeb.leaderboard.site.entries import (
 from xkeb.leaderboard.site.evidence import chinese_edits
 from xkeb.leaderboard.site.folder import MARKER, Site, check_place
 from xkeb.leaderboard.site.heatmap import heatmaps
+from xkeb.leaderboard.site.ranks import RankInterval, rank_intervals
 from xkeb.leaderboard.site.result_pages import write_results
 from xkeb.leaderboard.site.summary import summarize
 from xkeb.leaderboard.site.tables import boards
@@ -75,6 +76,14 @@ def build_site(results: Iterable[Path], output: Path, *, with_published: bool = 
     return Built(output / "index.html", len(printed), len(findings.entries), findings.broken)
 
 
+@dataclass(frozen=True)
+class Standing:
+    """What the rows' cases say of them beside each other."""
+
+    tests: PairedTests
+    ranks: Mapping[str, RankInterval]
+
+
 def _write_site(site: Site, printed: Sequence[Entry], findings: Found) -> None:
     """All pages.
 
@@ -87,17 +96,17 @@ def _write_site(site: Site, printed: Sequence[Entry], findings: Found) -> None:
     site.templates.globals["pages"] = names
     counterparts: dict[tuple[str, ...], Entry] = {entry.cell[:3]: entry for entry in printed}
     read = write_results(site, findings.entries, in_slice(entries, HEADLINE), counterparts)
-    tests = read.tests
+    standing = Standing(read.tests, rank_intervals([*entries, *in_slice(entries, HEADLINE)], read.tests.samples))
     site.whole.update(entry.id for entry in read.whole)
     _overview(site, entries, findings.broken)
-    _tables(site, "rows.html", "rows.html", entries, "all", tests, charts=())
+    _tables(site, "rows.html", "rows.html", entries, "all", standing, charts=())
     for kind in ("task", "model", "method"):
         for name, page in names[kind].items():
             members = [entry for entry in entries if getattr(entry, kind) == name]
             prefix = f"{kind}-{page}"
             drawn = site.pictures(prefix, present([*heatmaps(members), *PICTURES[kind](members)]))
             path = f"{kind}s/{page}.html"
-            _tables(site, path, "listing.html", members, prefix, tests, charts=drawn, kind=kind, name=name)
+            _tables(site, path, "listing.html", members, prefix, standing, charts=drawn, kind=kind, name=name)
     site.page("cases.html", "cases.html", results=read.whole, outcomes=MEANINGS)
     site.page("about.html", "about.html")
     _published(site)
@@ -162,11 +171,12 @@ def _names(entries: Sequence[Entry], kind: str) -> dict[str, str]:
 
 
 def _tables(
-    site: Site, path: str, template: str, entries: Sequence[Entry], prefix: str, tests: PairedTests, **context: Any
+    site: Site, path: str, template: str, entries: Sequence[Entry], prefix: str, standing: Standing, **context: Any
 ) -> None:
     """A page of tables, those of the slice that is told first before the others."""
     first = in_slice(entries, HEADLINE)
-    tables = [*boards(first, f"{prefix}-{slug(HEADLINE)}", tests), *boards(entries, prefix, tests)]
+    tables = boards(first, f"{prefix}-{slug(HEADLINE)}", standing.tests, standing.ranks)
+    tables += boards(entries, prefix, standing.tests, standing.ranks)
     for table in tables:
         site.board(table)
     site.page(path, template, boards=tables, **context)

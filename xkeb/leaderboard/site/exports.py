@@ -50,6 +50,7 @@ def records(board: Board) -> list[dict[str, Any]]:
                 "n_cases": entry.n_cases,
                 "seconds_a_case": entry.seconds,
                 "overall": row.overall,
+                "rank": None if row.rank is None else [row.rank.low, row.rank.high],
                 "scores": scores,
                 "f1_minus_published": {
                     f"{name}_{code or entry.source}": place.difference
@@ -72,11 +73,19 @@ def as_csv(board: Board) -> str:
     facts = ("badge", "task", "source", "target", "model", "method", "protocol", "prompt", "group", "n_cases", "origin")
     heads = [f"{name}_{code or 'edited'}" for name, code in board.columns]
     writer.writerow(
-        [*facts, "sees", "overall", *(f"{head}_{part}" for head in heads for part in ("f1", "em", "f1_low", "f1_high"))]
+        [
+            *facts,
+            "sees",
+            "overall",
+            "rank_low",
+            "rank_high",
+            *(f"{head}_{part}" for head in heads for part in ("f1", "em", "f1_low", "f1_high")),
+        ]
     )
     for row in board.rows:
         line = ["" if (fact := getattr(row.entry, name)) is None else harmless(str(fact)) for name in facts]
         line += [" ".join(row.entry.sees or ()), "" if row.overall is None else str(row.overall)]
+        line += ["", ""] if row.rank is None else [str(row.rank.low), str(row.rank.high)]
         for place in row.places:
             score = place.f1
             low, high = score.ci95 if score is not None and score.ci95 else ("", "")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from statistics import fmean, harmonic_mean
 
-from xkeb.leaderboard.site.entries import Entry
+from xkeb.leaderboard.site.entries import Cell, Entry
+
+PARTS = 4
 
 
 def overall(entry: Entry) -> float | None:
@@ -17,11 +20,16 @@ def overall(entry: Entry) -> float | None:
     Returns:
         Percent; None where one of the four wasn't measured.
     """
-    parts = (
-        [entry.mean(("reliability", entry.source))],
-        [entry.mean(("generality", entry.source))],
-        [entry.mean(("generality", code)) for code in entry.targets],
-        [entry.mean(("locality", code)) for code in dict.fromkeys(entry.languages)],
-    )
+    parts = ([entry.mean(cell) for cell in cells] for cells in overall_parts(entry))
     values = [fmean(known) for part in parts if (known := [value for value in part if value is not None])]
-    return harmonic_mean([max(0.0, value) for value in values]) if len(values) == len(parts) else None
+    return harmonic_mean([max(0.0, value) for value in values]) if len(values) == PARTS else None
+
+
+def overall_parts(entry: Entry) -> Sequence[Sequence[Cell]]:
+    """The places of the table that each of the four is the mean of."""
+    return (
+        [("reliability", entry.source)],
+        [("generality", entry.source)],
+        [("generality", code) for code in entry.targets],
+        [("locality", code) for code in dict.fromkeys(entry.languages)],
+    )

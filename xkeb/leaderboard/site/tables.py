@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from types import MappingProxyType
 
 from xkeb.leaderboard.site.comparability import why_incomparable
 from xkeb.leaderboard.site.entries import AnyScore, Cell, Entry, slug, unused
 from xkeb.leaderboard.site.overall import overall
-from xkeb.leaderboard.site.ties import PairedTests, compared, place_of, shown_mean, ties
+from xkeb.leaderboard.site.ranks import RankInterval
+from xkeb.leaderboard.site.ties import PairedTests, compared, place_of, sample_id, shown_mean, ties
 from xkeb.types import PROPERTIES
 
 
@@ -52,6 +54,8 @@ class Row:
     places: Sequence[Shown]
     facts: int | None = None
     """How many it learnt from, where other rows of the cell learnt from more or fewer."""
+    rank: RankInterval | None = None
+    """By `overall`, among the rows of its group, whether they are in this table or not."""
 
     @property
     def overall(self) -> float | None:
@@ -99,12 +103,15 @@ class Board:
         return sorted({str(getattr(row.entry, name)) for row in self.rows})
 
 
-def boards(entries: Sequence[Entry], prefix: str, tests: PairedTests) -> list[Board]:
+def boards(
+    entries: Sequence[Entry], prefix: str, tests: PairedTests, ranks: Mapping[str, RankInterval] = MappingProxyType({})
+) -> list[Board]:
     """A table for each set of languages and each way of asking.
 
     Args:
         prefix: of the tables' ids; letters, digits and single hyphens.
         tests: between the entries whose cases are at hand.
+        ranks: of those, by `sample_id`.
     """
     groups: dict[tuple[tuple[str, ...], str], list[Entry]] = {}
     for entry in entries:
@@ -112,11 +119,17 @@ def boards(entries: Sequence[Entry], prefix: str, tests: PairedTests) -> list[Bo
     tables: dict[str, Board] = {}
     for (languages, asked), members in sorted(groups.items(), key=lambda item: item[0]):
         name = unused(f"{prefix}--{slug('-'.join(languages), asked)}", tables)
-        tables[name] = board(members, languages, name, tests)
+        tables[name] = board(members, languages, name, tests, ranks)
     return list(tables.values())
 
 
-def board(entries: Sequence[Entry], languages: Sequence[str], name: str, tests: PairedTests) -> Board:
+def board(
+    entries: Sequence[Entry],
+    languages: Sequence[str],
+    name: str,
+    tests: PairedTests,
+    ranks: Mapping[str, RankInterval] = MappingProxyType({}),
+) -> Board:
     """A table, its rows by group, and in a group by what is `overall`."""
     columns: list[Cell] = [("reliability", ""), *((name, code) for name in PROPERTIES[1:] for code in languages)]
     ordered = _in_order(entries)
@@ -138,7 +151,8 @@ def board(entries: Sequence[Entry], languages: Sequence[str], name: str, tests: 
                 shown[i][k] = replace(shown[i][k], mark=sign, ties=[able[best] for best in tied])
     several = [len(sizes.get((*entry.cell, entry.group), ())) > 1 for entry in ordered]
     train_sizes = [entry.train_size if many else None for entry, many in zip(ordered, several, strict=True)]
-    rows = [Row(*row) for row in zip(ordered, shown, train_sizes, strict=True)]
+    places = [ranks.get(sample_id(entry)) if entry.badge == "reproduced" else None for entry in ordered]
+    rows = [Row(*row) for row in zip(ordered, shown, train_sizes, places, strict=True)]
     return Board(name, languages, columns, rows, entries[0].asked, entries[0].within)
 
 
