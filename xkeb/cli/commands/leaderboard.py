@@ -10,7 +10,7 @@ from xkeb.cli import LazyGroup
 @click.group(
     "leaderboard",
     cls=LazyGroup,
-    modules={name: f"xkeb.cli.commands.leaderboard_{name}" for name in ("build", "check", "serve")},
+    modules={name: f"xkeb.cli.commands.leaderboard_{name}" for name in ("build", "check", "export", "serve", "submit")},
 )
 def command() -> None:
-    """Publish results: build the site, check what is submitted, look at it."""
+    """Publish results: build the site, look at it, check and submit results, export them."""
