@@ -106,7 +106,7 @@ def test_a_cell_with_both_shows_the_difference_and_our_own_ike_is_no_counterpart
     shown = [
         row
         for row in Page(tmp_path / "site" / "models" / "baichuan-7b.html").rows
-        if row[6:7] == ["reproduced"] and len(row) == 15
+        if len(row) == 15 and row[6].startswith("reproduced")
     ]
     assert sorted("+1.2" in row[12] or "+1.3" in row[12] for row in shown) == [False, False, True]
     assert not any("+" in row[12] for row in shown if row[0] == "ike")
@@ -242,7 +242,7 @@ def test_seconds_a_case_and_training_facts_are_those_of_the_result(tmp_path: Pat
         ("rome", None),
     ]
     rows = Page(tmp_path / "site" / "rows.html").rows
-    shown = [row[0] for row in rows if row[6:7] == ["reproduced"] and len(row) == 15]  # others are of the pictures
+    shown = [row[0] for row in rows if len(row) == 15 and row[6].startswith("reproduced")]  # others are of the pictures
     assert shown == ["mend 100 facts", "mend 500 facts", "mend 1,000 facts", "rome"]  # what they differ in
     page = Page(tmp_path / "site" / "methods" / "mend.html")
     assert "F1 against the number of training facts" in page.text

@@ -130,7 +130,7 @@ def test_the_table_shows_ranks_of_the_group_on_every_page(tmp_path: Path) -> Non
     rows = {row["method"]: row["rank"] for row in records(site)}
     assert rows == {"a": [1, 2], "b": [1, 2], "c": [3, 3], "no edit": None}
     assert [line["rank_high"] for line in csv_lines(site)] == ["2", "2", "", "3"]  # the unedited model has none
-    for page, text in (("rows.html", "97.5rank 1–2"), ("methods/c.html", "12.5rank 3")):
+    for page, text in (("rows.html", "97.5 rank 1–2"), ("methods/c.html", "12.5 rank 3")):
         assert any(text in row for row in Page(site / page).rows), page
 
 

@@ -54,7 +54,7 @@ def test_the_tables_mark_who_was_shown_the_answer_and_nobody_else(site: Path) ->
     rows = [row for row in Page(site / "rows.html").rows if row and MARK in row[0]]
     means = [row for row in Page(site / "index.html").rows if row and MARK in row[0]]
     large = [row for row in rows if len(row) == 15]
-    assert {(row[0], row[5], row[6]) for row in large} == {
+    assert {(row[0], row[5], row[6].partition(" ")[0]) for row in large} == {
         (f"ike-published {MARK}", "source edit, source training, target answer", "published"),
         (f"teller {MARK}", "source edit, target answer", "reproduced"),
     }  # fmt: skip

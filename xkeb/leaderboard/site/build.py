@@ -9,6 +9,7 @@ from typing import Any
 
 from xkeb.errors import RequestError
 from xkeb.leaderboard.site import charts, views
+from xkeb.leaderboard.site.badges import Failed, with_checks, with_reruns
 from xkeb.leaderboard.site.case_sets import with_case_sets
 from xkeb.leaderboard.site.chart import Chart, present
 from xkeb.leaderboard.site.comparability import why_incomparable
@@ -33,6 +34,7 @@ from xkeb.leaderboard.site.result_pages import write_results
 from xkeb.leaderboard.site.summary import summarize
 from xkeb.leaderboard.site.tables import boards
 from xkeb.leaderboard.site.ties import PairedTests
+from xkeb.leaderboard.verify.source import Sources
 from xkeb.results.outcomes import MEANINGS
 from xkeb.results.slices import HEADLINE
 from xkeb.utils.folders import replacing_folder
@@ -46,21 +48,34 @@ class Built:
     n_published: int
     n_results: int
     broken: Sequence[Broken]
+    failed: Sequence[Failed] = ()
+    """Shown without the badge, where results were checked."""
 
 
-def build_site(results: Iterable[Path], output: Path, *, with_published: bool = True) -> Built:
+def build_site(
+    results: Iterable[Path],
+    output: Path,
+    *,
+    with_published: bool = True,
+    sources: Sources | None = None,
+    reruns: Iterable[Path] = (),
+) -> Built:
     """Writes the site beside its place, and puts it there when it is whole. A site that stands there already is replaced.
 
     Args:
         results: folders with results anywhere below them.
         with_published: whether the paper's numbers stand beside them.
+        sources: where the data is looked for to check each result; None: none is checked.
+        reruns: folders with second runs of results, by those who build the site.
 
     Raises:
         RequestError: a folder is missing, `output` holds something else or the results, or there is nothing to show.
     """
     folders = list(results)
     found = find_results(folders)
-    findings = replace(found, entries=with_case_sets(found.entries))
+    entries = with_reruns(with_case_sets(found.entries), reruns)
+    entries, failed = (entries, []) if sources is None else with_checks(entries, sources)
+    findings = replace(found, entries=entries)
     printed = list(published_entries()) if with_published else []
     if not printed and not findings.entries:
         broken = f" ({len(findings.broken)} can't be read)" if findings.broken else ""
@@ -73,7 +88,7 @@ def build_site(results: Iterable[Path], output: Path, *, with_published: bool = 
             _write_site(Site(folder), printed, findings)
     except OSError as error:
         raise RequestError(f"Can't write to {output}: {error.strerror}.") from error
-    return Built(output / "index.html", len(printed), len(findings.entries), findings.broken)
+    return Built(output / "index.html", len(printed), len(findings.entries), findings.broken, failed)
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,10 @@ class Entry:
     """Options of the protocol, where results of the site differ in them."""
     n_cases: int | None = None
     """That its scores are of; None where that isn't said."""
+    recomputed: str | None = None
+    """What the check says of it, where its scores were computed again as the site was built; None where they weren't."""
+    rerun: str | None = None
+    """How it differs from a second run by those who build the site; None where there is none."""
 
     @property
     def target(self) -> str:

@@ -45,6 +45,8 @@ def records(board: Board) -> list[dict[str, Any]]:
                 "comparable_group": entry.group,
                 "slice": entry.within,
                 "origin": entry.origin,
+                "recomputed": entry.recomputed is not None,
+                "rerun": entry.rerun,
                 "sees": None if entry.sees is None else list(entry.sees),
                 "train_size": entry.train_size,
                 "n_cases": entry.n_cases,

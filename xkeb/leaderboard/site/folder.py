@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from xkeb.errors import RequestError
 from xkeb.leaderboard.site import views
+from xkeb.leaderboard.site.badges import open_text, openness
 from xkeb.leaderboard.site.browsing import RIGHT_TO_LEFT, full_name, text_direction
 from xkeb.leaderboard.site.chart import Chart
 from xkeb.leaderboard.site.entries import published, slug
@@ -60,6 +61,8 @@ class Site:
             overall=overall,
             crossed=views.crossed,
             text_direction=text_direction,
+            openness=openness,
+            open_text=open_text,
             full_name=full_name,
             right_to_left=" ".join(RIGHT_TO_LEFT),
         )

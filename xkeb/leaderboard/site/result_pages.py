@@ -97,6 +97,7 @@ def _result(site: Site, entry: Entry, shown: Pages, counterpart: Entry | None) -
         metrics=list(metrics),
         facts={title: {key: _as_text(value) for key, value in fact.items()} for title, fact in facts.items()},
         shown=shown,
+        shown_whole=() if shown.problem else (entry.id,),
         counterpart=counterpart,
         incomparable=why_incomparable(entry) if counterpart else None,
         why_incomparable=why_incomparable,
