@@ -254,6 +254,7 @@ def families() -> str:
 METHODS = (
     "ft",
     "ft-m",
+    "lora",
     "rome",
     "r-rome",
     "memit",

@@ -44,6 +44,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "alphaedit": {"steps": 4},
     "ultraedit": {"warmup": 20},
     "ft-m": {"steps": 4},
+    "lora": {"steps": 4},
     "ike": {"k": 3},
     "kn": {},
     "mend": {"rank": 6, **TRAINED},

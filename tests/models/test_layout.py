@@ -38,6 +38,7 @@ GATED: dict[str, Any] = {
     "norm": "model.norm",
     "head": "lm_head",
     "hidden_size": 32,
+    "mixers": tuple(f"self_attn.{name}_proj" for name in "qkvo"),
 }
 GPT2: dict[str, Any] = {
     "decoder": "transformer",
@@ -47,6 +48,7 @@ GPT2: dict[str, Any] = {
     "norm": "transformer.ln_f",
     "head": "lm_head",
     "hidden_size": 32,
+    "mixers": ("attn.c_attn", "attn.c_proj"),
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -45,6 +45,8 @@ class Layout:
     mlp_norm: str | None = None
     """Norm that a layer puts on its MLP's output before adding it to the residual stream, relative to a layer; None where
     it has none."""
+    mixers: tuple[str, ...] = ()
+    """Linear projections of what mixes tokens, relative to a layer: those of the attention. Each that some layer has."""
 
     def layer(self, index: int) -> str:
         """Path of decoder layer `index`.
@@ -110,6 +112,7 @@ def find_layout(model: PreTrainedModel) -> Layout:
         hidden_size=hidden_size,
         intermediate_size=intermediate,
         mlp_norm=_find_mlp_norm(layers[0]),
+        mixers=_find_mixers(layers),
     )
 
 
@@ -176,6 +179,17 @@ def _find_mlp_norm(layer: nn.Module) -> str | None:
         if _is_norm(child) and name.startswith("post") and any(part in name for part in MLP)
     ]
     return after[0] if after else None
+
+
+def _find_mixers(layers: Iterable[nn.Module]) -> tuple[str, ...]:
+    """Paths of the projections of attention, or of what stands in its place, in the order of their first layer."""
+    paths = (
+        path
+        for layer in layers
+        for path, module in layer.named_modules()
+        if isinstance(module, nn.Linear | Conv1D) and any(part in path for part in MIXERS)
+    )
+    return tuple(dict.fromkeys(paths))
 
 
 def _is_norm(module: nn.Module) -> bool:
