@@ -253,6 +253,7 @@ def families() -> str:
 
 METHODS = (
     "ft",
+    "ft-l",
     "ft-m",
     "lora",
     "rome",

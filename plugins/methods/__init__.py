@@ -16,6 +16,7 @@ def register_editors(register: Callable[[str, type[Any] | str], None]) -> None:
     register("easyeditor-rome", "xkeb_plugins.methods.easyeditor.rome:EasyEditorRome")
     register("emmet", "xkeb_plugins.methods.emmet:Emmet")
     register("ft", "xkeb_plugins.methods.ft:FineTuning")
+    register("ft-l", "xkeb_plugins.methods.ft:BoundedFineTuning")
     register("ft-m", "xkeb_plugins.methods.ft:MaskedFineTuning")
     register("ike", "xkeb_plugins.methods.ike:InContext")
     register("ike-original", "xkeb_plugins.methods.ike_recipes:OriginalInContext")

@@ -1,16 +1,16 @@
-"""FT: fine-tuning of one layer's down-projection under an L-infinity bound (Zhu et al., 2020; FT-L in Meng et al., 2022), and
-FT-M, which trains each target token at its own place (Zhang et al., 2024, https://arxiv.org/abs/2401.01286)."""
+"""FT: fine-tuning of one layer's down-projection; FT-L, the same under an L-infinity bound (Zhu et al., 2020); and FT-M, which
+trains each target token at its own place (Zhang et al., 2024, https://arxiv.org/abs/2401.01286)."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Self
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 
 from xkeb.editing.changes import DenseChange
 from xkeb.editing.dry_run import DryRunSession
@@ -24,9 +24,18 @@ from xkeb.types import Edit
 from xkeb_plugins.methods.tuned import tuned_settings
 
 
+@dataclass(frozen=True, slots=True)
+class TrainingText:
+    """What one edit is learned from."""
+
+    ids: tuple[int, ...]
+    targets: tuple[tuple[int, int], ...]
+    """Of each target token, the position whose logits predict it, and its id."""
+
+
 @dataclass
 class FineTuning(Editor):
-    """FT: Adam on one down-projection, each weight kept near its old value."""
+    """FT: Adam on one down-projection, every target token predicted from the prompt's last position."""
 
     name: ClassVar[str] = "ft"
     """What its messages and tuned settings go by."""
@@ -37,12 +46,8 @@ class FineTuning(Editor):
     steps: PositiveInt = 25
     lr: float | None = None
     """Step size. None: the tuned one, or 5e-4."""
-    norm_constraint: float | None = None
-    """Largest change of a single weight; None for no bound, as in EasyEdit's settings for LLaMA."""
-    objective: Literal["prompt_last", "target_new"] = "prompt_last"
-    """``prompt_last`` trains every target token at the prompt's last position, as EasyEdit does by default and the paper
-    did; ``target_new`` each at its own. A separator that is a token of its own is one of them."""
     stop_loss: float = 1e-2
+    """Loss below which no step is taken."""
 
     def configure(self, spec: ModelSpec) -> Self:
         usual = {"layer": spec.scale_layer(21, of=32), "lr": 5e-4}
@@ -59,8 +64,9 @@ class FineTuning(Editor):
         path = backbone.layout.down(layer)
         module = backbone.module(path)
         d_in, d_out = widths(module)
-        rows, targets = _positions(backbone, edits, me.objective)
-        suffix = SuffixForward(backbone, layer, rows)
+        texts = [me.text(backbone, edit) for edit in edits]
+        suffix = SuffixForward(backbone, layer, [text.ids for text in texts])
+        targets = [text.targets for text in texts]
         place = backbone.parameter(f"{path}.weight").device
         deltas = [torch.zeros(d_out, d_in, device=place, requires_grad=True) for _ in edits]
         optimizer = torch.optim.Adam(
@@ -78,11 +84,21 @@ class FineTuning(Editor):
             for i in set(range(len(edits))).difference(active):
                 deltas[i].grad = None  # Adam's momentum must not carry on what has stopped
             optimizer.step()
-            if me.norm_constraint is not None:
-                with torch.no_grad():
-                    for delta in deltas:
-                        delta.clamp_(-me.norm_constraint, me.norm_constraint)
+            me.restrict(deltas)
         return [DenseChange({f"{path}.weight": delta.detach()}) for delta in deltas]
+
+    def text(self, backbone: Backbone, edit: Edit) -> TrainingText:
+        """What is learned from: the prompt, all target tokens at its end.
+
+        That is where a user's question ends, before any token of the separator alone: EasyEdit tokenises the prompt by itself,
+        and the target with the space before it.
+        """
+        encoded = backbone.encode(edit.prompt, edit.target, edit.language)
+        last = encoded.prompt_end - 1
+        return TrainingText(encoded.ids[: last + 1], tuple((last, token) for token in encoded.continuation_ids))
+
+    def restrict(self, deltas: Sequence[torch.Tensor]) -> None:
+        """After each step: does nothing."""
 
     def dry_run(self, session: DryRunSession, edits: Sequence[Edit]) -> list[DenseChange]:
         return session.in_steps(
@@ -94,34 +110,34 @@ class FineTuning(Editor):
 
 
 @dataclass
+class BoundedFineTuning(FineTuning):
+    """FT-L: FT, each weight kept near its old value."""
+
+    name: ClassVar[str] = "ft-l"
+    in_paper: ClassVar[bool] = False
+
+    norm_constraint: Annotated[float, Field(gt=0)] = 5e-5
+    """Largest change of a single weight."""
+
+    def restrict(self, deltas: Sequence[torch.Tensor]) -> None:
+        """Projects on the bound."""
+        with torch.no_grad():
+            for delta in deltas:
+                delta.clamp_(-self.norm_constraint, self.norm_constraint)
+
+
+@dataclass
 class MaskedFineTuning(FineTuning):
     """FT-M: Adam on one down-projection, by the likelihood of the target's tokens, each after those before it."""
 
     name: ClassVar[str] = "ft-m"
     in_paper: ClassVar[bool] = False
 
-    objective: Literal["prompt_last", "target_new"] = field(default="target_new", init=False)
-
-
-def _positions(
-    backbone: Backbone, edits: Sequence[Edit], objective: str
-) -> tuple[list[tuple[int, ...]], list[list[tuple[int, int]]]]:
-    """The ids that each edit's loss needs, and (position whose logits are taken, target id) of each target token.
-
-    The last position of ``prompt_last`` is where a user's question ends, before any token of the separator alone: EasyEdit
-    tokenises the prompt by itself, and the target with the space before it.
-    """
-    rows, targets = [], []
-    for edit in edits:
+    def text(self, backbone: Backbone, edit: Edit) -> TrainingText:
+        """What is learned from: prompt and target. A separator that is a token of its own is one of the target's."""
         encoded = backbone.encode(edit.prompt, edit.target, edit.language)
-        last = encoded.prompt_end - 1
-        if objective == "prompt_last":
-            rows.append(encoded.ids[: last + 1])
-            targets.append([(last, token) for token in encoded.continuation_ids])
-        else:
-            rows.append(encoded.ids[:-1])
-            targets.append([(last + i, token) for i, token in enumerate(encoded.continuation_ids)])
-    return rows, targets
+        first = encoded.prompt_end - 1
+        return TrainingText(encoded.ids[:-1], tuple(enumerate(encoded.continuation_ids, first)))
 
 
 def _losses(

@@ -67,7 +67,7 @@ def test_the_run_that_the_others_spoil_is_right(run: Callable[..., Any], tmp_pat
         ({"metrics": "f1,f1_unit"}, "Unknown metric 'f1_unit': did you mean 'f1_units'?"),
         ({"method_args": "ft.stepz=3"}, "Unknown option of method 'ft': 'stepz': did you mean 'steps'?"),
         ({"method_args": "ft.steps=many"}, "Option 'steps' of method 'ft' can't be 'many': "),
-        ({"method_args": "ft.objective=first"}, "Option 'objective' of method 'ft' can't be 'first': "),
+        ({"methods": "kn", "method_args": "kn.neurons=first"}, "Option 'neurons' of method 'kn' can't be 'first': "),
         ({"method_args": "ft.steps"}, "--method-args takes key=value pairs separated by commas, not 'ft.steps'."),
         ({"protocol_args": "bos=kept"}, "Unknown option of protocol 'teacher_forcing': 'bos': there are none."),
         (

@@ -21,7 +21,7 @@ def test_a_run_file_stands_for_the_options_and_the_command_line_wins(
         "model": "hf",
         "model-args": {"path": options["model-args"].removeprefix("path=")},
         "methods": ["ft", "rome"],
-        "method_args": {"rome.context_templates": ["In short. "], "ft.norm_constraint": None},
+        "method_args": {"rome.context_templates": ["In short. "], "ft.layer": None},
         "limit": 2,
         "output": str(tmp_path / "from file"),
         "seed": 0,

@@ -43,6 +43,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "emmet": {"steps": 4},
     "alphaedit": {"steps": 4},
     "ultraedit": {"warmup": 20},
+    "ft-l": {"steps": 4},
     "ft-m": {"steps": 4},
     "lora": {"steps": 4},
     "ike": {"k": 3},

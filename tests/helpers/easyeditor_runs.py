@@ -30,7 +30,7 @@ EDITS = (
 )
 SETTINGS: dict[str, dict[str, Any]] = {
     "ft": {"layer": 2, "steps": 5},
-    "ft-bounded": {"layer": 2, "steps": 5, "norm_constraint": 1.2e-3},
+    "ft-l": {"layer": 2, "steps": 5, "norm_constraint": 1.2e-3},
     "rome": {"layer": 2, "steps": 6, "context_templates": PREFIXES, "mom2_adjustment": False},
     "rome-covariance": {"layer": 2, "steps": 6, "context_templates": PREFIXES, "mom2_adjustment": True},
     "memit": {"layers": (1, 2, 3), "steps": 6, "context_templates": PREFIXES, "mom2_corpus": "task"},

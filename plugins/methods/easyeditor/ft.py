@@ -24,18 +24,19 @@ from xkeb_plugins.methods.ft import FineTuning
 class EasyEditorFineTuning(FineTuning):
     """FT by EasyEdit's own code; needs `pip install --no-deps easyeditor==0.0.1.dev0 einops`.
 
-    Options are those of `FineTuning`. Where the down-projection has a bias, that is tuned as well.
+    Options are those of `FineTuning`, and the bound of `BoundedFineTuning`. Where the down-projection has a bias, that is tuned
+    as well.
     """
 
     in_paper: ClassVar[bool] = False
 
+    norm_constraint: float | None = None
+    """Largest change of a single weight; None for no bound, as in its settings for LLaMA."""
     tokens: Tokens = "easyeditor"
     """Whose token ids it works on: its own, or (``xkeb``) those of this suite."""
 
     def __post_init__(self) -> None:
         require()
-        if self.objective != "prompt_last":
-            raise ValueError(f"objective is prompt_last in this version of EasyEdit, not {self.objective}")
         if self.stop_loss != 1e-2:
             raise ValueError("stop_loss is 0.01 in EasyEdit's code, whatever is asked for")
 

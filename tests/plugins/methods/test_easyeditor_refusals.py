@@ -27,7 +27,6 @@ from xkeb_plugins.methods.easyeditor.package import INSTALL
         ("easyeditor-rome", {"stop_loss": 0.1}, "stop_loss is 0.05"),
         ("easyeditor-memit", {"stop_loss": 0.1}, "stop_loss is 0.05"),
         ("easyeditor-ft", {"stop_loss": 0.1}, "stop_loss is 0.01"),
-        ("easyeditor-ft", {"objective": "target_new"}, "objective is prompt_last"),
         ("easyeditor-ike", {"k": 0}, "at least 1"),
         ("easyeditor-rome", {"tokens": "ours"}, "'easyeditor' or 'xkeb'"),
     ],

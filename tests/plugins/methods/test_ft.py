@@ -25,7 +25,8 @@ EDITS = (
     Edit("法国的首都是哪座城市？", "波尔多", "zh"),
     Edit("Mount Everest, which is the highest mountain on earth, stands in", "Peru", "en"),
 )
-OBJECTIVES = ("prompt_last", "target_new")
+OBJECTIVES = {"prompt_last": "ft", "target_new": "ft-m"}
+"""And the methods that have them."""
 BOUND = 1.2e-3
 """Reached after three steps of `LR`."""
 
@@ -65,8 +66,11 @@ def naive(
     return (delta.T if isinstance(module, Conv1D) else delta), losses
 
 
-def tuned(backbone: Backbone, edits: Sequence[Edit] = EDITS, **options: Any) -> list[torch.Tensor]:
-    editor = xkeb.load_editor("ft", **{"layer": LAYER, "lr": LR, **options})
+def tuned(
+    backbone: Backbone, edits: Sequence[Edit] = EDITS, objective: str = "prompt_last", **options: Any
+) -> list[torch.Tensor]:
+    method = "ft-l" if "norm_constraint" in options else OBJECTIVES[objective]
+    editor = xkeb.load_editor(method, **{"layer": LAYER, "lr": LR, **options})
     deltas: list[torch.Tensor] = []
     for change in editor.edit(backbone, edits):
         assert isinstance(change, DenseChange)
@@ -79,13 +83,12 @@ def error(mine: torch.Tensor, theirs: torch.Tensor) -> float:
     return float((mine - theirs).norm() / theirs.norm())
 
 
-@pytest.mark.parametrize("bound", [None, BOUND], ids=["free", "bounded"])
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("steps", [1, 5, 25])
-def test_it_is_adam_on_the_weight_itself(tiny: Backbone, steps: int, objective: str, bound: float | None) -> None:
-    deltas = tuned(tiny, steps=steps, objective=objective, norm_constraint=bound)
+def test_it_is_adam_on_the_weight_itself(tiny: Backbone, steps: int, objective: str) -> None:
+    deltas = tuned(tiny, steps=steps, objective=objective)
     for edit, delta in zip(EDITS, deltas, strict=True):
-        expected, losses = naive(tiny, edit, objective, steps, bound)
+        expected, losses = naive(tiny, edit, objective, steps)
         assert len(losses) == steps and (steps == 1 or losses[-1] < losses[0])
         assert delta.shape == expected.shape == (tiny.layout.hidden_size, tiny.layout.intermediate_size)
         assert error(delta, expected) < 1e-3
@@ -99,14 +102,32 @@ def test_a_batch_of_edits_is_each_of_them_alone(tiny: Backbone, objective: str) 
         assert error(delta, alone) < 1e-3
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
-def test_the_bound_holds_for_every_weight(tiny: Backbone, objective: str) -> None:
-    free = tuned(tiny, objective=objective)
-    bounded = tuned(tiny, objective=objective, norm_constraint=BOUND)
+@pytest.mark.parametrize("steps", [1, 5, 25])
+def test_ft_l_is_adam_on_the_weight_itself_projected_on_the_bound(tiny: Backbone, steps: int) -> None:
+    for edit, delta in zip(EDITS, tuned(tiny, steps=steps, norm_constraint=BOUND), strict=True):
+        expected, losses = naive(tiny, edit, "prompt_last", steps, BOUND)
+        assert len(losses) == steps and (steps == 1 or losses[-1] < losses[0])
+        assert error(delta, expected) < 1e-3
+
+
+def test_the_bound_holds_for_every_weight(tiny: Backbone) -> None:
+    free = tuned(tiny)
+    bounded = tuned(tiny, norm_constraint=BOUND)
     for loose, tight in zip(free, bounded, strict=True):
         assert float(loose.abs().max()) > BOUND
         assert float(tight.abs().max()) == pytest.approx(BOUND)
         assert float((tight.abs() >= BOUND * 0.999).float().mean()) > 0.05
+
+
+def test_ft_l_has_the_bound_of_the_reference(llama: Backbone) -> None:
+    given = {"layer": 4, "steps": 25, "lr": 5e-4, "stop_loss": 1e-2, "norm_constraint": 5e-5}
+    assert options_of(xkeb.load_editor("ft-l").configure(llama.spec)) == given
+    for bound in (0, -1e-3, None):
+        with pytest.raises(RequestError, match="Option 'norm_constraint' of method 'ft-l' can't be"):
+            xkeb.load_editor("ft-l", norm_constraint=bound)
+    for method in OBJECTIVES.values():
+        with pytest.raises(RequestError, match=f"Unknown option of method '{method}': 'norm_constraint'"):
+            xkeb.load_editor(method, norm_constraint=1e-3)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -143,7 +164,7 @@ def test_no_step_is_taken_below_the_bound_of_the_loss(tiny: Backbone, objective:
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_the_change_lowers_the_loss_that_it_was_made_for(tiny: Backbone, objective: str) -> None:
-    editor = xkeb.load_editor("ft", layer=LAYER, lr=5e-3, objective=objective)
+    editor = xkeb.load_editor(OBJECTIVES[objective], layer=LAYER, lr=5e-3)
     for edit, change in zip(EDITS, editor.edit(tiny, EDITS), strict=True):
         before = naive(tiny, edit, objective, 1)[1][0]
         with change.applied(tiny):
@@ -168,26 +189,11 @@ def test_a_layer_that_is_not_there_is_refused(llama: Backbone, layer: int) -> No
         xkeb.load_editor("ft", layer=layer).edit(llama, EDITS[:1])
 
 
-def test_ft_m_trains_each_target_token_at_its_own_place(tiny: Backbone) -> None:
-    """Against the plain one; and it is FT with that objective, to the bit."""
-    editor = xkeb.load_editor("ft-m", layer=LAYER, lr=LR, steps=5)
-    theirs = tuned(tiny, steps=5, objective="target_new")
-    for edit, change, same in zip(EDITS, editor.edit(tiny, EDITS), theirs, strict=True):
-        assert isinstance(change, DenseChange)
-        (delta,) = change.deltas().values()
-        assert torch.equal(delta, same)
-        assert error(delta, naive(tiny, edit, "target_new", 5)[0]) < 1e-3
-
-
-def test_ft_m_has_no_other_objective(llama: Backbone) -> None:
-    with pytest.raises(RequestError, match="objective"):
-        xkeb.load_editor("ft-m", objective="prompt_last")
-    editor = xkeb.load_editor("ft-m").configure(llama.spec)
-    assert options_of(editor) == {"layer": 4, "steps": 25, "lr": 5e-4, "norm_constraint": None, "stop_loss": 1e-2}
-    with pytest.raises(RequestError, match=r"ft-m\.layer is 6; .* layers 0 to 5"):
-        xkeb.load_editor("ft-m", layer=6).configure(llama.spec)
-
-
-def test_an_unknown_objective_is_refused() -> None:
-    with pytest.raises(RequestError, match="objective"):
-        xkeb.load_editor("ft", objective="prompt_first")
+def test_ft_and_ft_m_have_the_options_of_the_reference(llama: Backbone) -> None:
+    for method in OBJECTIVES.values():
+        editor = xkeb.load_editor(method).configure(llama.spec)
+        assert options_of(editor) == {"layer": 4, "steps": 25, "lr": 5e-4, "stop_loss": 1e-2}
+        with pytest.raises(RequestError, match=rf"{method}\.layer is 6; .* layers 0 to 5"):
+            xkeb.load_editor(method, layer=6).configure(llama.spec)
+        with pytest.raises(RequestError, match=f"Unknown option of method '{method}': 'objective'"):
+            xkeb.load_editor(method, objective="target_new")

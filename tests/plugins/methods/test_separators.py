@@ -25,7 +25,7 @@ WITHIN = (
     Edit("法国的首都是哪座城市？", "2006", "zh", "法国"),
 )
 """The separator is within the answer's first token, or there is none."""
-METHODS = ("ft", "ft-target_new", "rome", "memit", "kn", "mend")
+METHODS = ("ft", "ft-m", "rome", "memit", "kn", "mend")
 TEMPLATES = ("The weather is fine. ", "今天。")
 
 
@@ -37,19 +37,19 @@ def gpt2(tiny_folders: dict[str, Path]) -> Backbone:
 
 def changed(method: str, backbone: Backbone, edit: Edit, training: Sequence[Case]) -> dict[str, torch.Tensor]:
     """What an edit adds to the weights."""
-    name, _, objective = method.partition("-")
-    if name == "mend":
+    if method == "mend":
         mend = Mend(rank=4, norm=False, edit_lr=1e-2).configure(backbone.spec)
         with torch.no_grad():
             return make_updates(backbone, mend.untrained(backbone), mend.layers or (), [edit])[0].deltas()
     located = {"context_templates": TEMPLATES, "steps": 4, "mom2_corpus": "task"}
     options: dict[str, Any] = {
-        "ft": {"layer": 1, "steps": 4, "objective": objective or "prompt_last"},
+        "ft": {"layer": 1, "steps": 4},
+        "ft-m": {"layer": 1, "steps": 4},
         "rome": {"layer": 1, "mom2_adjustment": False, **located},
         "memit": {"layers": (0, 1), **located},
         "kn": {"steps": 2},
     }
-    editor: Any = xkeb.load_editor(name, **options[name])
+    editor: Any = xkeb.load_editor(method, **options[method])
     editor.fit(backbone, training)
     (change,) = editor.edit(backbone, [edit])
     assert isinstance(change, WeightChange)
