@@ -255,6 +255,7 @@ METHODS = (
     "ft",
     "ft-l",
     "ft-m",
+    "locft-bf",
     "lora",
     "rome",
     "r-rome",

@@ -49,9 +49,12 @@ class FineTuning(Editor):
     stop_loss: float = 1e-2
     """Loss below which no step is taken."""
 
+    def usual(self, spec: ModelSpec) -> dict[str, Any]:
+        """Options that depend on the model, where none are tuned."""
+        return {"layer": spec.scale_layer(21, of=32), "lr": 5e-4}
+
     def configure(self, spec: ModelSpec) -> Self:
-        usual = {"layer": spec.scale_layer(21, of=32), "lr": 5e-4}
-        me = self.filled(usual | tuned_settings(self.name, spec))
+        me = self.filled(self.usual(spec) | tuned_settings(self.name, spec))
         if not 0 <= known(me.layer) < spec.n_layers:
             raise RequestError(f"{self.name}.layer is {me.layer}; {spec.name!r} has layers 0 to {spec.n_layers - 1}.")
         return me
@@ -75,7 +78,7 @@ class FineTuning(Editor):
         active = list(range(len(edits)))
         for _ in range(me.steps):
             optimizer.zero_grad()
-            losses = _losses(suffix, module, deltas, targets, active)
+            losses = text_losses(suffix, module, deltas, targets, active)
             going = [k for k, loss in enumerate(losses.tolist()) if loss >= me.stop_loss]
             if not going:
                 break
@@ -140,7 +143,7 @@ class MaskedFineTuning(FineTuning):
         return TrainingText(encoded.ids[:-1], tuple(enumerate(encoded.continuation_ids, first)))
 
 
-def _losses(
+def text_losses(
     suffix: SuffixForward,
     module: torch.nn.Module,
     deltas: Sequence[torch.Tensor],

@@ -45,6 +45,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "ultraedit": {"warmup": 20},
     "ft-l": {"steps": 4},
     "ft-m": {"steps": 4},
+    "locft-bf": {"steps": 4},
     "lora": {"steps": 4},
     "ike": {"k": 3},
     "kn": {},
