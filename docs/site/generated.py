@@ -266,6 +266,7 @@ METHODS = (
     "kn",
     "mend",
     "serac",
+    "grace",
     "ike",
     "xmem",
 )

@@ -18,6 +18,7 @@ def register_editors(register: Callable[[str, type[Any] | str], None]) -> None:
     register("ft", "xkeb_plugins.methods.ft:FineTuning")
     register("ft-l", "xkeb_plugins.methods.ft:BoundedFineTuning")
     register("ft-m", "xkeb_plugins.methods.ft:MaskedFineTuning")
+    register("grace", "xkeb_plugins.methods.grace.editor:Grace")
     register("ike", "xkeb_plugins.methods.ike:InContext")
     register("ike-original", "xkeb_plugins.methods.ike_recipes:OriginalInContext")
     register("ike-published", "xkeb_plugins.methods.ike_recipes:PublishedInContext")

@@ -44,6 +44,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "alphaedit": {"steps": 4},
     "ultraedit": {"warmup": 20},
     "ft-l": {"steps": 4},
+    "grace": {"steps": 4},
     "ft-m": {"steps": 4},
     "locft-bf": {"steps": 4},
     "lora": {"steps": 4},
