@@ -52,7 +52,7 @@ class CodebookChange:
     @classmethod
     def from_saved(cls, tensors: Mapping[str, torch.Tensor], data: Mapping[str, Any]) -> Self:
         answers = tuple(tuple(answer) for answer in data["answers"])
-        return cls(data["path"], Codebook(*(tensors[name] for name in TENSORS), answers))
+        return cls(data["path"], Codebook(tensors["keys"], tensors["values"], tensors["radii"], answers))
 
 
 class _CodebookIntervention(Intervention):

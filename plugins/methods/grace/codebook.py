@@ -27,14 +27,15 @@ class Codebook:
     @classmethod
     def empty(cls, d_in: int, d_out: int, device: torch.device) -> Self:
         """One without entries."""
-        return cls(*(torch.zeros(shape, device=device) for shape in ((0, d_in), (0, d_out), (0,))), ())
+        keys, values, radii = (torch.zeros(shape, device=device) for shape in ((0, d_in), (0, d_out), (0,)))
+        return cls(keys, values, radii, ())
 
     def __len__(self) -> int:
         return len(self.answers)
 
     def to(self, device: torch.device) -> Self:
         """The same on a device."""
-        return replace(self, **{name: getattr(self, name).to(device) for name in ("keys", "values", "radii")})
+        return replace(self, keys=self.keys.to(device), values=self.values.to(device), radii=self.radii.to(device))
 
     def find(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The nearest entry of each input, [..., d_in], and whether it is in scope: twice [...] (Eq. 1)."""
