@@ -17,8 +17,9 @@ from xkeb.types import Edit
 from xkeb_plugins.methods.locate.spread import Factors, Share
 from xkeb_plugins.methods.locate.spread_editor import SpreadEditor
 
-KeySums = Mapping[int, torch.Tensor]
-"""Of each edited layer, ``K_p K_p^T`` over all earlier edits, [d_in, d_in] float64 on the host; empty where there are none."""
+KeySums = Mapping[str, torch.Tensor]
+"""Of each edited layer, by its number, ``K_p K_p^T`` over all earlier edits, [d_in, d_in] float64 on the
+host; empty where there are none."""
 
 
 @dataclass
@@ -61,7 +62,7 @@ class AlphaEdit(SpreadEditor):
 
     def edit_after(
         self, backbone: Backbone, edits: Sequence[Edit], past: KeySums
-    ) -> tuple[LowRankChange, dict[int, torch.Tensor]]:
+    ) -> tuple[LowRankChange, dict[str, torch.Tensor]]:
         """One change that makes all the edits, to a model that was edited before.
 
         Args:
@@ -75,11 +76,10 @@ class AlphaEdit(SpreadEditor):
         sums = dict(past)
 
         def write(share: Share, projection: torch.Tensor) -> Factors:
-            before = past.get(share.layer)
-            keys = share.keys.double()
+            name, keys = str(share.layer), share.keys.double()
+            earlier = past[name].to(keys.device) if name in past else None
             own = (keys.T @ keys).cpu()
-            sums[share.layer] = own if before is None else before + own
-            earlier = None if before is None else before.to(keys.device)
+            sums[name] = past[name] + own if name in past else own
             return share.residual.float().T, project(keys, projection, known(me.l2), earlier).float()
 
         (change,) = me._write(backbone, edits, me.find_values(backbone, edits), [range(len(edits))], write)

@@ -82,6 +82,9 @@ class InContext(Editor):
             ContextChange(self.context(edit, text), self.before(edit)) for edit, text in zip(edits, shown, strict=True)
         ]
 
+    def why_single(self) -> str | None:
+        return "it shows one edit before every question, so a model has no second one"
+
     def dry_run(self, session: DryRunSession, edits: Sequence[Edit]) -> list[ContextChange]:
         """Contexts without weights, for what they need: which demonstrations are near can't be known, so that some of all
         lengths are shown. The encoder and its index stand on the host."""

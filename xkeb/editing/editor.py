@@ -11,6 +11,7 @@ import torch
 
 from xkeb.editing.changes import Change
 from xkeb.editing.dry_run import DryRunSession
+from xkeb.editing.session import Session, State
 from xkeb.editing.sights import TRAINING, show_edit, show_training
 from xkeb.errors import PluginError, RequestError
 from xkeb.models.backbone import Backbone
@@ -70,6 +71,38 @@ class Editor:
     def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> Sequence[Change]:
         """One change for each edit, each made to the model as it is, which is left as it was found."""
         raise NotImplementedError(f"{type(self).__name__} has no edit()")
+
+    def edit_together(self, backbone: Backbone, edits: Sequence[Edit]) -> Change:
+        """One change that makes all the edits. A method that has this follows regimes with batches.
+
+        Raises:
+            RequestError: the method makes one edit at a time.
+        """
+        raise RequestError(f"{type(self).__name__} makes one edit at a time.")
+
+    def edit_after(self, backbone: Backbone, edits: Sequence[Edit], past: State) -> tuple[Change, State]:
+        """One change that makes the edits on top of earlier ones, and what the method carries on to the next.
+
+        A method overrides this where it has a state over a sequence of edits.
+
+        Args:
+            backbone: with the earlier changes applied.
+            past: what this returned with the change before; empty for the first.
+        """
+        if len(edits) > 1:
+            return self.edit_together(backbone, edits), past
+        changes = self.edit(backbone, edits)
+        if len(changes) != 1:
+            raise PluginError(f"{type(self).__name__}.edit returned {len(changes)} changes for one edit.")
+        return changes[0], past
+
+    def begin(self, backbone: Backbone) -> Session:
+        """Edits that follow one another on one model; of a prepared editor."""
+        return Session(self, backbone)
+
+    def why_single(self) -> str | None:
+        """Why one model can't get several edits of this method, or None."""
+        return None
 
     def dry_run(self, session: DryRunSession, edits: Sequence[Edit]) -> Sequence[Change]:
         """What `edit` would return, made on a backbone whose tensors have shapes and no memory.
@@ -170,6 +203,15 @@ def make_changes(editor: Editor, backbone: Backbone, edits: Sequence[Edit]) -> S
 def why_unsupported(editor: Editor, backbone: Backbone, edit: Edit) -> str | None:
     """Why a prepared editor can't make an edit, or None."""
     return editor.unsupported(backbone, show_edit(edit, editor.sees))
+
+
+def why_no_sequence(editor: Editor, batch: int) -> str | None:
+    """Why an editor can't make many edits in batches of that size on one model, or None."""
+    if reason := editor.why_single():
+        return reason
+    own = type(editor)
+    alone = own.edit_together is Editor.edit_together and own.edit_after is Editor.edit_after
+    return "it makes one edit at a time" if batch > 1 and alone else None
 
 
 def supported_cases(editor: Editor, backbone: Backbone, cases: Sequence[Case]) -> list[Case]:

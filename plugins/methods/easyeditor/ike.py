@@ -83,6 +83,9 @@ class EasyEditorInContext(Editor):
                 for one in facts
             ]
 
+    def why_single(self) -> str | None:
+        return "it shows one edit before every question, so a model has no second one"
+
     def _write_index(self, folder: str) -> None:
         """The file in which its code looks for the facts and their embeddings."""
         module("models.ike.util").encode_ike_facts(self._encoder, self._facts, self._hyper_parameters(folder))

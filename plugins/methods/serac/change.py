@@ -79,6 +79,12 @@ class MemoryChange:
         self.facts = tuple(dataclasses.replace(fact, translations={}, questions={}, aliases=()) for fact in facts)
         self.router = router
 
+    def followed_by(self, later: MemoryChange) -> MemoryChange:
+        """One memory of all the facts; of two that answer the same question, the later one."""
+        said = {(fact.language, fact.prompt) for fact in later.facts}
+        kept = [fact for fact in self.facts if (fact.language, fact.prompt) not in said]
+        return MemoryChange([*kept, *later.facts], later.router)
+
     @contextmanager
     def applied(self, backbone: Backbone) -> Iterator[None]:
         self.router.to(backbone.device)

@@ -156,11 +156,15 @@ class Serac(Editor):
 
     def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[MemoryChange]:
         """A memory of one fact for each edit."""
+        return [self.edit_together(backbone, [edit]) for edit in edits]
+
+    def edit_together(self, backbone: Backbone, edits: Sequence[Edit]) -> MemoryChange:
+        """One memory of all the edits."""
         if self._router is None:
             raise RequestError("SERAC answers with networks that it trains: call fit() first.")
         for edit in edits:
             get_plugins().languages.get(edit.language)  # an unknown one is refused now, not when a question is asked
-        return [MemoryChange([edit], self._router) for edit in edits]
+        return MemoryChange(edits, self._router)
 
     def dry_run(self, session: DryRunSession, edits: Sequence[Edit]) -> list[MemoryChange]:
         """Memories that leave every question to the backbone. What the counterfactual model needs to answer all of them is

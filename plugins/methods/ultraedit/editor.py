@@ -87,22 +87,24 @@ class UltraEdit(Editor):
 
     def edit_together(self, backbone: Backbone, edits: Sequence[Edit]) -> LowRankChange:
         """One change that makes all the edits, the first after the warm-up."""
-        change, _ = self.edit_after(backbone, edits, self.normalizers(backbone))
+        change, _ = self.edit_after(backbone, edits, {})
         return change
 
     def edit_after(
-        self, backbone: Backbone, edits: Sequence[Edit], past: Mapping[str, Normalizer]
-    ) -> tuple[LowRankChange, Normalizers]:
+        self, backbone: Backbone, edits: Sequence[Edit], past: Mapping[str, torch.Tensor]
+    ) -> tuple[LowRankChange, dict[str, torch.Tensor]]:
         """One change that makes all the edits, to a model that was edited before.
 
         Args:
             backbone: with the earlier changes applied.
-            past: what this method returned with the change before; for the first, `normalizers`.
+            past: what this method returned with the change before; empty for the first, which follows the warm-up.
 
         Returns:
-            The change, which comes on top of the earlier ones, and the normalisers, which have seen these edits as well.
+            The change, which comes on top of the earlier ones, and the normalisers, which have seen these edits as well, as
+            tensors.
         """
         me = self.configure(backbone.spec)
+        before = from_tensors(past) if past else me.normalizers(backbone)
         lowest, paths = me._matrices(backbone)
         each = read_signals(backbone, lowest, paths, edits)
         together = {
@@ -112,7 +114,8 @@ class UltraEdit(Editor):
             )
             for path in paths
         }
-        return me._regress(together, past)
+        change, now = me._regress(together, {path: one.to(backbone.device) for path, one in before.items()})
+        return change, as_tensors(now)
 
     def normalizers(self, backbone: Backbone) -> Normalizers:
         """As they are before the first edit: warm, or without warm-up empty.

@@ -82,6 +82,12 @@ class MemoryChange:
             raise RequestError("Only memories that were made with one gate can be joined.")
         return cls([entry for change in changes for entry in change.entries], first.gate, first.threshold)
 
+    def followed_by(self, later: MemoryChange) -> MemoryChange:
+        """One memory of all the edits; of two that answer the same question, the later one."""
+        said = {(fact.language, fact.prompt) for fact in later.facts}
+        kept = [entry for entry in self.entries if (entry.fact.language, entry.fact.prompt) not in said]
+        return MemoryChange([*kept, *later.entries], later.gate, later.threshold)
+
     @property
     def facts(self) -> tuple[Edit, ...]:
         return tuple(entry.fact for entry in self.entries)

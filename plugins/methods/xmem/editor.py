@@ -129,6 +129,21 @@ class CrossLingualMemory(Editor):
 
     def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[MemoryChange]:
         """A memory of one edit for each."""
+        return [self._memory(entry) for entry in self._checked(backbone, edits)]
+
+    def edit_together(self, backbone: Backbone, edits: Sequence[Edit]) -> MemoryChange:
+        """One memory of all the edits."""
+        return MemoryChange(self._checked(backbone, edits), self._gate, self.threshold)
+
+    def why_single(self) -> str | None:
+        if self.scope == "all":
+            return "xmem.scope=all answers every question with one edit, so a memory holds no second one"
+        if self.companions:
+            return "xmem.companions fills each edit's memory with other facts, which are no edits of the sequence"
+        return None
+
+    def _checked(self, backbone: Backbone, edits: Sequence[Edit]) -> list[Entry]:
+        """Edits as entries of a memory, where they are in languages that can be answered."""
         if self._shown is None:
             raise RequestError("xmem answers with training facts: call fit() first.")
         for edit in edits:
@@ -136,7 +151,7 @@ class CrossLingualMemory(Editor):
                 raise RequestError(
                     f"xmem has training facts in {', '.join(self._shown.languages)}, none in {edit.language!r}."
                 )
-        return [self._memory(entry) for entry in self._entries(backbone, edits)]
+        return self._entries(backbone, edits)
 
     def _entries(self, backbone: Backbone, edits: Sequence[Edit]) -> list[Entry]:
         """Edits as entries of a memory; of a fitted editor."""
