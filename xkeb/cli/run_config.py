@@ -42,6 +42,8 @@ def run_config(options: Mapping[str, Any]) -> RunConfig:
         protocols=split_names(options["protocols"]),
         protocol_args=parse_options(options["protocol_args"], "--protocol-args"),
         prompt=options["prompt"],
+        regime=options["regime"],
+        evaluate=options["evaluate"],
         limit=options["limit"],
         train_size=options["train_size"],
         cases=split_names(options["cases"]),

@@ -74,6 +74,10 @@ class RunConfig:
     """``{"cut": ..}`` for the only protocol, ``{"PROTOCOL.cut": ..}`` for the one of that name."""
     prompt: str | None = None
     """How questions are put: ``plain``, ``qa`` or ``chat``. None: as each task says."""
+    regime: str | None = None
+    """``single``, ``batch:N`` or ``sequential:N[xM]`` (`xkeb.results.regime`). None: as each task says."""
+    evaluate: str | None = None
+    """When a sequence is asked: ``after_each``, ``after_batch`` or ``after_all``. None: as the task says, or the usual point."""
     limit: int | None = None
     train_size: int | None = None
     """The first so many training facts; None for all."""

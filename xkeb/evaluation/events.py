@@ -40,7 +40,8 @@ class RunObserver:
         ``edit``, each case counts once for each protocol; ``before`` begins anew for each."""
 
     def progress(self, what: str, done: int, total: int) -> None:
-        """So many steps of a method's learning are done; `what` says in a few words what is learned, and how well."""
+        """So many steps of a method's learning are done, or so many edits of a sequence; `what` says in a few words what is
+        done, and how well."""
 
     def batch_done(self, cases: Sequence[Case], seconds: Mapping[str, float]) -> None:
         """A batch of cases is edited and asked; `seconds` of ``edit`` and ``evaluate``, for one case."""

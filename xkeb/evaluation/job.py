@@ -15,6 +15,7 @@ from xkeb.errors import NotHereError, RequestError, XkebError
 from xkeb.evaluation.config import ModelChoice
 from xkeb.evaluation.measurements import Measurement
 from xkeb.models.skeleton import Skeleton
+from xkeb.results.regime import SINGLE, Regime
 from xkeb.tasks.task import Task, shipped_task
 from xkeb.types import Case, PromptStyle, Sight
 
@@ -46,6 +47,8 @@ class Job:
     """The first so many training facts; None for all."""
     prompt: PromptStyle = "plain"
     """How its questions are put."""
+    regime: Regime = SINGLE
+    """How many edits its model gets, and when the questions are asked."""
 
     @property
     def name(self) -> str:
@@ -56,9 +59,12 @@ class Job:
         return self.name if len(self.measurements) == 1 else f"{self.name}, {protocol}"
 
     def placed(self, folder: Path) -> Job:
-        """The same job with its files in `folder`; those of other protocols and prompt styles beside it, named for them."""
+        """The same job with its files in `folder`; those of other protocols, prompt styles and regimes beside it, named for
+        them."""
         moved = [
-            dataclasses.replace(one, folder=folder.with_name(one.protocol.folder(folder.name, self.prompt)))
+            dataclasses.replace(
+                one, folder=folder.with_name(one.protocol.folder(folder.name, self.prompt) + self.regime.suffix)
+            )
             for one in self.measurements
         ]
         return dataclasses.replace(self, measurements=moved)

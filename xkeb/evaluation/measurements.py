@@ -19,7 +19,7 @@ class Measurement:
     protocol: Protocol
     metrics: Sequence[str]
     folder: Path
-    """Where its files go; its last part is the method's name, with another protocol's or prompt style's behind it."""
+    """Where its files go; its last part is the method's name, with another protocol's, prompt style's or regime's behind it."""
 
 
 def load_protocols(config: RunConfig) -> list[Protocol]:

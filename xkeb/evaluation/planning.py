@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from xkeb.editing.editor import Editor, editor_class, load_editor
+from xkeb.editing.editor import Editor, editor_class, load_editor, why_no_sequence
 from xkeb.errors import NotHereError, RequestError, unknown
 from xkeb.evaluation.config import ModelChoice, RunConfig, check_folder_name
 from xkeb.evaluation.executors.choice import make_executor
@@ -20,6 +20,7 @@ from xkeb.models.loader import BackboneLoader, SuggestingLoader, display_name, f
 from xkeb.models.prompts import qa_words
 from xkeb.models.skeleton import Skeleton
 from xkeb.registry.manager import get_plugins
+from xkeb.results.regime import Regime
 from xkeb.tasks.asked import PAPER
 from xkeb.tasks.task import Task, expand_groups, load_definitions, load_task
 from xkeb.types import PROMPT_STYLES, Case, PromptStyle
@@ -80,6 +81,7 @@ class _Planner:
             for protocol in self.protocols:
                 protocol.check_task(task)
                 _check_prompt(protocol, prompt_of(config, task), task)
+            regime_of(config, task)
         cases = {task.name: self._select(task) for task in tasks}
         tuned = [read_settings(Path(path)) for path in config.settings]
         own = options_by_method({**_options_of(tuned), **config.method_args})
@@ -106,6 +108,8 @@ class _Planner:
         self, task: Task, model: PlannedModel, method: str, options: Mapping[str, Any], cases: Sequence[Case]
     ) -> Job:
         job = make_job(self.config, task, model, method, options, cases)
+        if self.purpose != "train":
+            _check_regime(job)
         if job.needs_training:  # read now, so that a missing file, or one that lacks something, is found at once
             self._unless_absent(job.training, [])
         elif self.purpose == "train" and model.skeleton is not None:
@@ -182,7 +186,7 @@ def make_job(
     Raises:
         RequestError: an option that the method hasn't, or a value that it or the model can't have.
     """
-    prompt = prompt_of(config, task)
+    prompt, regime = prompt_of(config, task), regime_of(config, task)
     chosen = _with_seed(method, options, config.seed)
     editor: Editor = load_editor(method, **chosen)
     if model.skeleton is not None:
@@ -201,13 +205,14 @@ def make_job(
             Measurement(
                 protocol,
                 config.scored_under(protocol.name),
-                _folder(config, task, model, protocol.folder(method, prompt)),
+                _folder(config, task, model, protocol.folder(method, prompt) + regime.suffix),
             )
             for protocol in load_protocols(config)
         ],
         skeleton=model.skeleton,
         train_size=config.train_size,
         prompt=prompt,
+        regime=regime,
     )
 
 
@@ -229,6 +234,31 @@ def prompt_of(config: RunConfig, task: Task) -> PromptStyle:
         if style == (config.prompt or task.prompt):
             return style
     raise unknown("prompt style", str(config.prompt), PROMPT_STYLES)
+
+
+def regime_of(config: RunConfig, task: Task) -> Regime:
+    """How many edits a model gets on a task, and when it is asked.
+
+    Raises:
+        RequestError: there is no such regime, or it isn't asked at that point.
+    """
+    if config.regime is not None:
+        return Regime.parse(config.regime, config.evaluate)
+    return task.regime if config.evaluate is None else Regime.parse(task.regime.asked, config.evaluate)
+
+
+def _check_regime(job: Job) -> None:
+    """Refuses a regime that the method can't follow, or that the data is too little for."""
+    regime = job.regime
+    if regime.is_single:
+        return
+    if reason := why_no_sequence(job.editor, regime.batch):
+        raise RequestError(f"Method {job.method!r} can't follow --regime {regime.asked}: {reason}.")
+    if job.cases and len(job.cases) < regime.edits:
+        raise RequestError(
+            f"--regime {regime.asked} makes {regime.edits} edits on one model, and {job.task.name!r} has {len(job.cases)} "
+            "cases here."
+        )
 
 
 def _check_prompt(protocol: Protocol, prompt: PromptStyle, task: Task) -> None:

@@ -63,6 +63,14 @@ def predict_edited(
         return protocol.ask(backbone, [queries])[0]
 
 
+def predict_together(
+    backbone: Backbone, change: Change, cases: Sequence[Case], protocol: Protocol = USUAL
+) -> list[list[Prediction]]:
+    """Each case's answers under one change that holds the edits of all, applied to the model itself."""
+    with change.applied(backbone):
+        return protocol.ask(backbone, [case_queries(case, 0, protocol) for case in cases])
+
+
 def _predict_under(
     backbone: Backbone, changes: Sequence[Change], questions: Sequence[Sequence[Query]], protocol: Protocol
 ) -> list[list[Prediction]]:

@@ -11,7 +11,16 @@ from xkeb.models.backbone import Backbone
 from xkeb.registry.manager import get_plugins
 from xkeb.results.answers import EXACT, elsewhere, has_reverted, measured
 from xkeb.results.blank import says_nothing
-from xkeb.results.lines import CaseRecord, CaseSeconds, EditRecord, ProbeRecord, RawRecord, SecondRecord, Tokens
+from xkeb.results.lines import (
+    CaseRecord,
+    CaseSeconds,
+    EditRecord,
+    ProbeRecord,
+    RawRecord,
+    SecondRecord,
+    SequenceRecord,
+    Tokens,
+)
 from xkeb.types import Around, Case, Language, Metric, Prediction, Probe, Query, SecondTurn
 
 
@@ -25,11 +34,13 @@ def score_case(
     settings: str,
     protocol: Protocol = USUAL,
     slices: Mapping[str, str] | None = None,
+    sequence: SequenceRecord | None = None,
 ) -> CaseRecord:
     """The journal line of a case: its answers and their scores, from 0 to 1.
 
     Args:
         slices: that it is in, kind -> value.
+        sequence: where it stands in the edits of one model.
     """
     measures = {name: get_plugins().metrics.get(name) for name in metrics}
     return CaseRecord(
@@ -52,14 +63,21 @@ def score_case(
         ],
         slices=dict(sorted((slices or {}).items())),
         seconds=CaseSeconds(edit=seconds["edit"], evaluate=seconds["evaluate"]),
+        sequence=sequence,
         settings=settings,
     )
 
 
-def skipped_case(case: Case, reason: str, settings: str) -> CaseRecord:
+def skipped_case(case: Case, reason: str, settings: str, sequence: SequenceRecord | None = None) -> CaseRecord:
     """The journal line of a case that can't be run."""
     return CaseRecord(
-        case_id=case.id, status="skipped", reason=reason, edit=edit_record(case), probes=[], settings=settings
+        case_id=case.id,
+        status="skipped",
+        reason=reason,
+        edit=edit_record(case),
+        probes=[],
+        sequence=sequence,
+        settings=settings,
     )
 
 

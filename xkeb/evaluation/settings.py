@@ -26,6 +26,7 @@ def run_settings(
         protocol=protocol.name,
         protocol_args=protocol.options,
         prompt=job.prompt,
+        regime=str(job.regime),
         metrics=list(metrics),
         seed=seed,
     )

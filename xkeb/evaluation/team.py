@@ -11,6 +11,10 @@ from xkeb.evaluation.batches import auto_batch, chunks, run_in_batches
 from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.events import RunObserver
 from xkeb.evaluation.job import Job
+from xkeb.evaluation.sequences.order import EditSequence
+from xkeb.evaluation.sequences.saved import SavedSession
+from xkeb.evaluation.sequences.worker import Asked, SequenceWorker
+from xkeb.evaluation.sequences.worker import Wanted as WantedOfFiles
 from xkeb.evaluation.timing import PhaseTimer
 from xkeb.evaluation.worker import Answers, Batch, JobWorker
 from xkeb.models.backbone import Backbone
@@ -99,6 +103,17 @@ class Team(Protocol):
         """Each case edited once and asked under each protocol, in batches, in any order."""
         ...
 
+    def edit_sequence(
+        self,
+        sequence: EditSequence,
+        wanted: WantedOfFiles,
+        before: Before,
+        gone: Mapping[str, str],
+        saved: SavedSession,
+    ) -> Iterator[Asked]:
+        """A sequence of edits on one model, and the questions between them (see `SequenceWorker.run`)."""
+        ...
+
     def spent(self) -> Spent: ...
 
 
@@ -137,6 +152,19 @@ class LocalTeam:
 
         size = self.config.batch_size or auto_batch(self.backbone.device)
         return run_in_batches(cases, size, answer, self.observer, fixed=self.config.batch_size is not None)
+
+    def edit_sequence(
+        self,
+        sequence: EditSequence,
+        wanted: WantedOfFiles,
+        before: Before,
+        gone: Mapping[str, str],
+        saved: SavedSession,
+    ) -> Iterator[Asked]:
+        size = self.config.batch_size or auto_batch(self.backbone.device)
+        fixed = self.config.batch_size is not None
+        worker = SequenceWorker(self.worker, sequence, saved, size, fixed, self.observer)
+        return worker.run(wanted, before, gone)
 
     def spent(self) -> Spent:
         return Spent(self.timer.read(), self.worker.seconds, peak_memory(self.backbone.device))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 
-from xkeb.results.fields import Name, Record, Seconds, Share
+from xkeb.results.fields import Name, Record, Seconds, Sha256, Share, Sparse
 from xkeb.types import Prediction, Property
 
 CASES, BASELINE = "cases.jsonl", "before.jsonl"
 """The files: of a result's cases, and of the model's answers before any edit."""
+RETENTION = "retention-{}.jsonl"
+"""Of the earlier edits of sequences, asked again after so many: lines as in cases.jsonl."""
 REVERTED = "reverted"
 """Stands among the metrics of a second turn: whether an answer that was right is not, when the question is asked again."""
 
@@ -103,9 +105,21 @@ class CaseSeconds(Record):
     evaluate: Seconds
 
 
-class CaseRecord(Record):
+class SequenceRecord(Record):
+    """Where a case stands in the edits of one model."""
+
+    sha256: Sha256
+    """Of the ids of all cases of the sequence, in the order of their edits."""
+    place: Annotated[int, Field(ge=1)]
+    """Of its own edit, from 1."""
+    edits: Annotated[int, Field(ge=1)]
+    """Up to which place edits had been made when it was asked."""
+
+
+class CaseRecord(Sparse):
     """A line of cases.jsonl."""
 
+    omitted: ClassVar[frozenset[str]] = frozenset({"sequence"})
     case_id: Name
     status: Literal["ok", "skipped"]
     reason: str | None
@@ -115,6 +129,8 @@ class CaseRecord(Record):
     slices: dict[Name, Name] = Field(default_factory=dict)
     """What the data tells of the case, kind -> value (`xkeb.tasks.slices`)."""
     seconds: CaseSeconds | None = None
+    sequence: SequenceRecord | None = None
+    """Under another regime than ``single``; not there for a case that fills no whole sequence."""
     settings: str
     chain: str = ""
     """Checksum over this line and the `chain` of the line before it (`xkeb.results.chain`); the journal fills it in."""

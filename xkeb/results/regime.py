@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Self, get_args
 
 from xkeb.errors import RequestError, unknown
+from xkeb.utils.hashing import digest
 
 Kind = Literal["single", "batch", "sequential"]
 Point = Literal["after_each", "after_batch", "after_all"]
@@ -100,6 +102,10 @@ class Regime:
         usual = type(self).parse(self.asked).point
         return "-" + self.asked.replace(":", "-") + ("" if self.point == usual else f"-{self.point}")
 
+    def edits_before(self, place: int) -> int:
+        """Up to which place edits have been made when the case with the edit at `place` is asked."""
+        return self.edits if self.point == "after_all" else -(-place // self.batch) * self.batch
+
     @property
     def retention(self) -> tuple[int, ...]:
         """After how many edits of a sequence the earlier ones are asked again: `RETENTION`, each as the first whole batch that
@@ -112,3 +118,13 @@ class Regime:
 
 SINGLE = Regime("single", 1, 1, "after_each")
 """Each edit alone on the untouched model."""
+
+
+def order_key(seed: int, case_id: str) -> str:
+    """What cases are sorted by before they are parted into sequences: an order that only the seed decides."""
+    return digest([seed, case_id])
+
+
+def sequence_hash(case_ids: Sequence[str]) -> str:
+    """Of a sequence: of the ids of its cases, in the order of their edits."""
+    return digest(list(case_ids))

@@ -24,7 +24,7 @@ from xkeb.results.settings import (
     MethodRecord,
     ModelSettings,
     ProtocolName,
-    Regime,
+    RegimeName,
     RunSettings,
     TaskSettings,
 )
@@ -145,7 +145,7 @@ class Timing(Record):
 class Result(Sparse):
     """result.json: one job, that is a task, a model and a method."""
 
-    omitted: ClassVar[frozenset[str]] = frozenset({"crossing", "missing"})
+    omitted: ClassVar[frozenset[str]] = frozenset({"crossing", "missing", "retention"})
     schema_version: Literal[6] = 6
     task: TaskRecord
     model: ModelRecord
@@ -155,8 +155,8 @@ class Result(Sparse):
     """Every option of the protocol."""
     prompt: PromptStyle
     """How questions are put."""
-    regime: Regime
-    """How many edits are made before the questions."""
+    regime: RegimeName
+    """How many edits a model gets, and when it is asked."""
     scorer: str
     """What scores the answers that tables show: the protocol's two metrics (`xkeb.results.settings.scorer_of`)."""
     comparable_group: str
@@ -181,6 +181,8 @@ class Result(Sparse):
     """By language, what locality leaves out; empty where nothing is left out."""
     crossing: Crossings | None = None
     """Of a task with several targets: ``answers=differ`` or ``all`` -> target -> metric -> what crosses to it."""
+    retention: dict[Annotated[str, Field(pattern="^[1-9][0-9]*$")], Scores] | None = None
+    """Of sequences: after how many edits -> reliability and generality of all edits up to there, asked again."""
     judge: JudgeRecord | None = None
     """What the metric `judge` rests on, where it was measured."""
     skipped: list[SkippedRecord]

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import (
-    Field,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, model_validator
 
+from xkeb.errors import RequestError
 from xkeb.results.fields import Count, Name, Record, Sha256, Sparse
+from xkeb.results.regime import Regime
 from xkeb.types import Direction, LanguagePair, PromptStyle, Sight
 from xkeb.utils.hashing import digest
 
@@ -34,8 +33,16 @@ def headline_metrics(protocol: str, measured: Sequence[str]) -> list[str]:
     return [name for name in HEADLINES.get(protocol, ()) if name in measured] or list(measured)
 
 
-Regime = Literal["single"]
-"""How many edits are made before the questions: one."""
+def _check_regime(text: str) -> str:
+    """Refuses what is no regime."""
+    try:
+        return str(Regime.read(text))
+    except RequestError as error:
+        raise ValueError("should be a regime") from error
+
+
+RegimeName = Annotated[str, AfterValidator(_check_regime)]
+"""How many edits a model gets, and when it is asked: ``single``, ``sequential:10@after_all`` (`xkeb.results.regime`)."""
 
 
 class DatasetRecord(Record):
@@ -106,7 +113,7 @@ class RunSettings(Record):
     """Every option of the protocol."""
     prompt: PromptStyle
     """How questions are put."""
-    regime: Regime = "single"
+    regime: RegimeName = "single"
     metrics: list[Name]
     seed: int
 

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from xkeb.data.table import Columns, TableConfig, resolve_paths
 from xkeb.errors import RequestError, unknown
 from xkeb.registry.manager import get_plugins
+from xkeb.results.regime import Regime
 from xkeb.tasks.directions import WAYS, direction_of, pair_named, why_no_languages
 from xkeb.types import Direction, PromptStyle
 from xkeb.utils.names import EXPECTED, check_folder_name, is_folder_name
@@ -34,6 +35,11 @@ class _Common(BaseModel):
     description: str = ""
     prompt: PromptStyle = "plain"
     """How its questions are put, unless ``--prompt`` says otherwise."""
+    regime: str = "single"
+    """How many edits a model gets (``batch:N``, ``sequential:N[xM]``), unless ``--regime`` says otherwise."""
+    evaluate: str = ""
+    """When the questions of a sequence are asked (``after_each``, ``after_batch``, ``after_all``), unless ``--evaluate`` says
+    otherwise."""
     subject: Literal["exact", "aligned"] = "exact"
     """Where the subject is looked for in a question: letter for letter, or further where that fails (`xkeb.data.subjects`)."""
 
@@ -162,7 +168,7 @@ def _family(content: FamilyFile, lines: dict[str, str]) -> Iterator[TaskFile | G
                 text = f"{getattr(content, key)!r} can't be filled in ({error})"
                 raise RequestError(f"{lines[key]}: {key}: {text}; there are {choices}.") from error
         shared = {"version": content.version, "dataset": content.dataset, "subject": content.subject}
-        shared["prompt"] = content.prompt
+        shared |= {"prompt": content.prompt, "regime": content.regime, "evaluate": content.evaluate}
         try:
             tasks.append(TaskFile.model_validate({**filled, **shared, **keys}))
         except ValidationError as error:
@@ -219,6 +225,10 @@ def _check_names(content: TaskFile, lines: dict[str, str]) -> None:
         direction = content.direction
     except RequestError as error:
         raise RequestError(f"{line}: {error}") from error
+    try:
+        Regime.parse(content.regime, content.evaluate or None)
+    except RequestError as error:
+        raise RequestError(f"{lines.get('evaluate') or lines['regime']}: {error}") from error
     if isinstance(content.dataset, str):
         try:
             get_plugins().datasets.entry(content.dataset)

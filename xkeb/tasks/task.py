@@ -12,6 +12,7 @@ from pathlib import Path
 from xkeb.data.dataset import Dataset, Split, joint_hash
 from xkeb.errors import PluginWarning, RequestError, XkebError, unknown
 from xkeb.registry.manager import get_plugins
+from xkeb.results.regime import SINGLE, Regime
 from xkeb.results.slices import normal
 from xkeb.tasks.config import Definition, GroupFile, TaskFile, read_definitions
 from xkeb.types import Case, Direction, Edit, PromptStyle
@@ -32,6 +33,8 @@ class Task:
     """Whether a subject that its question doesn't hold letter for letter is looked for further (`xkeb.data.subjects`)."""
     prompt: PromptStyle = "plain"
     """How its questions are put."""
+    regime: Regime = SINGLE
+    """How many edits a model gets, and when it is asked."""
 
     @functools.cached_property
     def test(self) -> Split:
@@ -132,6 +135,7 @@ def make_task(content: TaskFile, data_dir: Path | None = None) -> Task:
         data_dir,
         content.subject == "aligned",
         content.prompt,
+        Regime.parse(content.regime, content.evaluate or None),
     )
 
 

@@ -60,6 +60,11 @@ class RayExecutor:
             RequestError: there is no such cluster, or it can't be used so.
             JobError: after the last job, if any failed.
         """
+        for job in jobs:
+            if not job.regime.is_single:
+                raise RequestError(
+                    f"--executor ray divides edits of one model each among workers; --regime {job.regime.asked} runs without it."
+                )
         threads = self.threads or torch.get_num_threads()
         gpus = self._gpus(config)
         if self.address is None and math.ceil(self.workers * gpus) > torch.cuda.device_count():

@@ -180,6 +180,10 @@ class RayTeam:
             ]
             yield [by_id[case_id]], Batch(records, {"edit": 0.0, "evaluate": 0.0})
 
+    def edit_sequence(self, *_: Any) -> Iterator[Any]:
+        """Refused: the executor refuses such jobs before it starts a worker."""
+        raise RequestError(f"{self.job.name}: the edits of one model can't be divided among workers.")
+
     def spent(self) -> Spent:
         """The clock's seconds. Those in which workers edited and asked are divided as theirs were."""
         phases = self._timer.read()

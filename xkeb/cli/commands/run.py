@@ -67,6 +67,17 @@ if TYPE_CHECKING:
 )
 @prompt_option
 @click.option(
+    "--regime",
+    metavar="single|batch:N|sequential:N[xM]",
+    help="Edits of one model before it is asked: one, N in one batch, or N batches one after another, of M edits or one.  "
+    "[default: as the task says]",
+)
+@click.option(
+    "--evaluate",
+    metavar="after_each|after_batch|after_all",
+    help="When a sequence is asked.  [default: as the task says, or after_all]",
+)
+@click.option(
     "--metrics",
     metavar="M[,M]",
     shell_complete=complete_registered("metrics"),

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import shutil
 import time
 
 from xkeb.errors import PluginError, one_line
 from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.events import RunObserver
 from xkeb.evaluation.job import Job
+from xkeb.evaluation.sequences.saved import FOLDER
 from xkeb.evaluation.state import Snapshot, difference, model_state
 from xkeb.models.backbone import Backbone
 from xkeb.models.loader import load_backbone
 from xkeb.models.oom import detach_traceback
-from xkeb.results.lines import CASES
+from xkeb.results.lines import CASES, RETENTION
 from xkeb.results.result import RESULT
 
 SPOILT = "cases.spoilt.jsonl"
@@ -65,7 +67,9 @@ class SharedModel:
 def set_aside(job: Job) -> None:
     """Takes the cases and the result of a job out of the way, so that no run goes on from them."""
     for measurement in job.measurements:
-        (measurement.folder / RESULT).unlink(missing_ok=True)
+        for path in (measurement.folder / RESULT, *measurement.folder.glob(RETENTION.format("*"))):
+            path.unlink(missing_ok=True)
+        shutil.rmtree(measurement.folder / FOLDER, ignore_errors=True)
         with contextlib.suppress(FileNotFoundError):
             (measurement.folder / CASES).replace(measurement.folder / SPOILT)
 

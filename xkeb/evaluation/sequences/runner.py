@@ -1,0 +1,153 @@
+"""The sequences of a job: what is missing of them, and the lines of what comes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+
+from xkeb.errors import RequestError
+from xkeb.evaluation.config import RunConfig
+from xkeb.evaluation.events import RunObserver
+from xkeb.evaluation.job import Job
+from xkeb.evaluation.scoring import skipped_case
+from xkeb.evaluation.sequences.order import EditSequence, sequences_of
+from xkeb.evaluation.sequences.saved import FOLDER, SavedSession
+from xkeb.evaluation.team import Before, Team
+from xkeb.results.journal import Journal
+from xkeb.results.lines import CASES, RETENTION, CaseRecord
+from xkeb.utils.hashing import digest
+
+Files = Mapping[str, Journal[CaseRecord]]
+"""The journals of a measurement, by the name of the file."""
+Retained = Mapping[int, Sequence[CaseRecord]]
+"""After how many edits -> the lines of all edits up to there, asked again."""
+
+
+class SequencesRun:
+    """All sequences of a job, one after another."""
+
+    def __init__(self, job: Job, team: Team, config: RunConfig, observer: RunObserver) -> None:
+        self.job, self.team, self.config, self.observer = job, team, config, observer
+        self.settings = team.about.settings
+        self.sequences, self.left_over = sequences_of(job.cases, job.regime, config.seed)
+        self._done = 0
+        self._interrupted = False
+        """Whether the observer was told of something else than cases that are done."""
+
+    def run(self, journals: Sequence[Journal[CaseRecord]], before: Before) -> list[Retained]:
+        """Runs what is missing. Returns of each measurement what the earlier edits answered.
+
+        Args:
+            journals: of each measurement, that of its cases.
+
+        Raises:
+            RequestError: a journal has a case of another sequence.
+        """
+        for journal in journals:
+            self._check(journal)
+        with ExitStack() as stack:
+            files = [self._open(number, journal, stack) for number, journal in enumerate(journals)]
+            self._run_missing(files, before)
+            return [self._retained(one) for one in files]
+
+    def _check(self, journal: Journal[CaseRecord]) -> None:
+        """Refuses lines of other sequences: another seed's, or those of another number of cases."""
+        expected = {case.id: sequence.sha256 for sequence in self.sequences for case in sequence.cases}
+        for case in self.job.cases:
+            line = journal.lines.get(case.id)
+            if line is not None and (line.sequence and line.sequence.sha256) != expected.get(case.id):
+                raise RequestError(
+                    f"{journal.path} has case {case.id!r} from another sequence of edits than these cases make; name another "
+                    "--output, or start over with --fresh."
+                )
+
+    def _open(self, number: int, journal: Journal[CaseRecord], stack: ExitStack) -> Files:
+        files = {CASES: journal}
+        for edits in self.job.regime.retention:
+            name = RETENTION.format(edits)
+            path = self.job.measurements[number].folder / name
+            files[name] = stack.enter_context(
+                Journal(path, CaseRecord, self.settings[number].sha256, overwrite=self.config.overwrite)
+            )
+        return files
+
+    def _run_missing(self, files: Sequence[Files], before: Before) -> None:
+        if self.config.overwrite:
+            self._saved("").clear()
+        gone = {line.case_id: line.reason or "" for one in files for line in one[CASES] if line.status == "skipped"}
+        unfinished = [one for one in self.sequences if self._lacking(one, files, gone)]
+        self._done = sum(case.id in one[CASES] for one in files for case in self.job.cases)
+        if unfinished and self.team.about.needs_training:
+            self.observer.phase_started("fit")
+            self.team.learn(self.observer.progress)
+        self._tell()
+        reason = f"it is left over: --regime {self.job.regime.asked} takes cases in groups of {self.job.regime.edits}"
+        self._skip(files, None, dict.fromkeys((case.id for case in self.left_over), reason))
+        for sequence in unfinished:
+            gone |= self.team.why_unsupported([case for case in sequence.cases if case.id not in gone])
+            self._skip(files, sequence, gone)
+            self._run_sequence(sequence, files, before, gone)
+
+    def _lacking(self, sequence: EditSequence, files: Sequence[Files], gone: Mapping[str, str]) -> bool:
+        """Whether a line of a sequence isn't there."""
+        due = [(name, case.id) for n in range(1, self.job.regime.batches + 1) for name, cases in sequence.asked_after(n)
+               for case in cases]  # fmt: skip
+        return any(
+            case_id not in one[name] and (name == CASES or case_id not in gone)
+            for one in files
+            for name, case_id in due
+        )
+
+    def _skip(self, files: Sequence[Files], sequence: EditSequence | None, reasons: Mapping[str, str]) -> None:
+        """Writes the lines of cases that aren't edited."""
+        for case in self.left_over if sequence is None else sequence.cases:
+            for number, one in enumerate(files):
+                if case.id in reasons and case.id not in one[CASES]:
+                    place = sequence.record(case) if sequence else None
+                    line = skipped_case(case, reasons[case.id], self.settings[number].sha256, place)
+                    self._record(number, one[CASES], line)
+
+    def _run_sequence(
+        self, sequence: EditSequence, files: Sequence[Files], before: Before, gone: Mapping[str, str]
+    ) -> None:
+        wanted = [
+            {name: {case.id for case in sequence.cases if case.id not in journal} for name, journal in one.items()}
+            for one in files
+        ]
+        saved = self._saved(sequence.sha256)
+        for asked in self.team.edit_sequence(sequence, wanted, before, gone, saved):
+            for number, records in enumerate(asked.records):
+                for record in records:
+                    if record.case_id in files[number][asked.file]:
+                        continue  # of an edit that came to nothing again
+                    self._record(number, files[number][asked.file], record, asked.file == CASES)
+            if asked.file == CASES:
+                self.observer.batch_done(asked.cases, asked.seconds)
+            else:
+                self._interrupted = True
+        saved.clear()
+
+    def _record(self, number: int, journal: Journal[CaseRecord], record: CaseRecord, told: bool = True) -> None:
+        written = journal.append(record)
+        if told:
+            if self._interrupted or self.job.regime.point == "after_all":
+                self._tell()
+            self._done += 1
+            self.observer.case_done(record.case_id, written, self.settings[number].protocol)
+
+    def _tell(self) -> None:
+        self._interrupted = False
+        self.observer.phase_started("edit", done=self._done, total=len(self.job.cases) * len(self.settings))
+
+    def _saved(self, sequence: str) -> SavedSession:
+        """The session of a sequence: of these settings, wherever its cases stand."""
+        key = digest([self.settings[0].sha256, sequence])
+        return SavedSession(self.job.measurements[0].folder / FOLDER, key)
+
+    def _retained(self, files: Files) -> Retained:
+        """In the order of the cases, as the result has them."""
+        found: dict[int, list[CaseRecord]] = {}
+        for edits in self.job.regime.retention:
+            journal = files[RETENTION.format(edits)]
+            found[edits] = [journal.lines[case.id] for case in self.job.cases if case.id in journal]
+        return found
