@@ -26,7 +26,13 @@ from xkeb.results.regime import order_key
 from xkeb.types import Case
 
 Json = dict[str, Any]
-MEMIT: Json = {"memit.layers": [1, 2], "memit.steps": 10, "memit.mom2_update_weight": 0.1, "memit.context_templates": ["In short. "], "memit.lr": 0.5}
+MEMIT: Json = {
+    "memit.layers": [1, 2],
+    "memit.steps": 10,
+    "memit.lr": 0.5,
+    "memit.mom2_update_weight": 0.1,
+    "memit.context_templates": ["In short. "],
+}
 PROTOCOL = TeacherForcingProtocol()
 
 
@@ -238,12 +244,12 @@ def test_the_order_is_by_seed(tiny_folders: dict[str, Path], llama: Backbone, tm
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"regime": "batch:5"}, "--regime batch:5 makes 5 edits on one model, and 'bizsre_mini_en2zh' has 4 cases here."),
+        ({"regime": "sequential:5"}, "--regime sequential:5 makes 5 edits on one model, and 'bizsre_mini_en2zh' has 4"),
         ({"regime": "batch:2"}, "Method 'ft' can't follow --regime batch:2: it makes one edit at a time."),
         ({"regime": "many"}, "A regime is single, batch:N or sequential:N[xM], N and M from 1 to 999999; not 'many'."),
         ({"regime": "batch:0"}, "A regime is single, batch:N or sequential:N[xM], N and M from 1 to 999999; not 'batch:0'."),
-        ({"regime": "sequential:2", "evaluate": "after_al"}, "Unknown point of evaluation 'after_al'. Did you mean 'after_all'?"),
-        ({"regime": "sequential:2", "evaluate": "after_batch"}, "The regime sequential:2 is asked after_all or after_each, not"),
+        ({"regime": "sequential:2", "evaluate": "after_al"}, "Unknown point of evaluation 'after_al': did you mean"),
+        ({"regime": "sequential:2", "evaluate": "after_batch"}, "The regime sequential:2 is asked after_all or"),
         ({"regime": "sequential:2x2", "evaluate": "after_each"}, "The regime sequential:2x2 is asked after_all or after_batch"),
         ({"evaluate": "after_all"}, "The regime single is asked after_each, not after_all."),
         ({"regime": "sequential:2", "methods": ["ike"]}, "Method 'ike' can't follow --regime sequential:2: it shows one edit"),
@@ -269,7 +275,7 @@ def test_a_task_says_its_regime(tiny_folders: dict[str, Path], llama: Backbone, 
     (job,) = plan_run(make_config(tiny_folders, tmp_path / "out", ["ft"], regime="single", **shared)).jobs
     assert str(job.regime) == "single"
     (tmp_path / "many.yaml").write_text(f"{text}evaluate: later\n", encoding="utf-8")
-    with pytest.raises(RequestError, match=r"many\.yaml:6: Unknown point of evaluation 'later'\."):
+    with pytest.raises(RequestError, match=r"many\.yaml:6: Unknown point of evaluation 'later'"):
         plan_run(make_config(tiny_folders, tmp_path / "out", ["ft"], **shared))
 
 

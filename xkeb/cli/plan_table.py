@@ -25,8 +25,9 @@ def show_plan(jobs: Sequence[Job]) -> None:
         facts = f"{len(job.training())} training facts{_with_required(job)}" if job.needs_training else ""
         if job.borrows_training:
             facts += f" of {job.training_split.path.name}, since the task has none"
-        rows.append((job.task.name, job.model, job.method, str(len(case_ids)), str(count), facts, options))
-    columns = ["Task", "Model", "Method", "Cases", "Done", "Learns from", "Options"]
+        regime = "" if job.regime.is_single else str(job.regime)
+        rows.append((job.task.name, job.model, job.method, regime, str(len(case_ids)), str(count), facts, options))
+    columns = ["Task", "Model", "Method", "Regime", "Cases", "Done", "Learns from", "Options"]
     shown = [i for i, name in enumerate(columns) if name == "Done" or any(row[i] for row in rows)]
     plan = make_table("Plan", [columns[i] for i in shown], out, right=["Cases", "Done"])
     for row in rows:

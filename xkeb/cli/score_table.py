@@ -137,6 +137,7 @@ def show_block(group: Sequence[Result], out: Console, within: str | None = None,
     leads["Cases"] = [str(row.n) for row in rows]
     said = [result.model.name, result.protocol.replace("_", " ")]
     said += [result.prompt] if result.prompt != "plain" else []
+    said += [result.regime] if result.regime != "single" else []
     said.append(" / ".join(filter(None, metrics)))
     if len(set(leads["Editing"])) == 1:  # what is the same in each row is said once
         said.append(f"edited in {leads.pop('Editing')[0]}")

@@ -23,20 +23,22 @@ def print_tsv(results: Sequence[Result]) -> None:
     """A header, then two lines for each result, before and after its edits, and two more for each value of ``answers``; one
     more where questions were asked again.
 
-    A column of scores is called ``property.language.metric``; what wasn't measured is empty. ``left_out.language`` are the
+    A column of scores is called ``property.language.metric``; what wasn't measured is empty. Where a model got several
+    edits, the regime is told. ``left_out.language`` are the
     questions that can't measure locality.
     """
     if not results:
         return
     places = list(dict.fromkeys(place for result in results for place in _places(result)))
     blank = list(dict.fromkeys(code for result in results for code in result.blank))
-    _print_line([*FACTS, *map(".".join, places), *(f"left_out.{code}" for code in blank)])
+    regimes = ["regime"] if any(result.regime != "single" for result in results) else []
+    _print_line([*FACTS, *regimes, *map(".".join, places), *(f"left_out.{code}" for code in blank)])
     for result in results:
         for cases_of, when, scores in _parts(result):
             edit = scores.get("reliability", {}).get(result.task.source, {})
             count = max((score.n for score in edit.values()), default=0)
             facts = [result.task.name, result.model.name, result.protocol, result.prompt, result.task.source]
-            facts += [result.method.name, when, cases_of, str(count)]
+            facts += [result.method.name, when, cases_of, str(count), *([result.regime] if regimes else [])]
             left_out = [str(result.blank[code].n) if code in result.blank else "" for code in blank]
             numbers = [_number(scores, place) for place in places]
             _print_line([*facts, *numbers, *(left_out if cases_of == "all" else [""] * len(blank))])

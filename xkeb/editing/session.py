@@ -102,5 +102,5 @@ class Session:
 
 
 def _own(state: State) -> State:
-    """Copies in the usual order of memory, so that a state that was saved and loaded is the same; loaded ones stay on the host."""
+    """Copies in the usual order of memory, so that a state that was saved and loaded is the same."""
     return {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in state.items()}

@@ -77,7 +77,7 @@ class RunConfig:
     regime: str | None = None
     """``single``, ``batch:N`` or ``sequential:N[xM]`` (`xkeb.results.regime`). None: as each task says."""
     evaluate: str | None = None
-    """When a sequence is asked: ``after_each``, ``after_batch`` or ``after_all``. None: as the task says, or the usual point."""
+    """When a sequence is asked: ``after_each``, ``after_batch`` or ``after_all``. None: as each task says."""
     limit: int | None = None
     train_size: int | None = None
     """The first so many training facts; None for all."""

@@ -14,9 +14,10 @@ from xkeb.results.crossing import crossing_scores
 from xkeb.results.environment import describe_environment, today
 from xkeb.results.group import comparable_group
 from xkeb.results.journal import Journal
-from xkeb.results.lines import CASES, CaseRecord
+from xkeb.results.lines import CASES, RETENTION, CaseRecord
 from xkeb.results.reader import read_stored
 from xkeb.results.result import Result
+from xkeb.results.scores import Scores
 from xkeb.results.statistics import blank_scores, mean_scores, slice_scores
 from xkeb.results.untrusted import quoted
 from xkeb.results.verdicts import JUDGE, agreements
@@ -29,10 +30,12 @@ class KeptResult:
     file: Path
     result: Result
     cases: Mapping[str, CaseRecord]
+    retained: Mapping[int, Mapping[str, CaseRecord]]
+    """After how many edits of a sequence -> the earlier edits, asked again."""
 
     @classmethod
     def read(cls, file: Path) -> KeptResult:
-        """Reads both files.
+        """Reads the files.
 
         Raises:
             RequestError: one of them can't be read, is damaged, or lacks a case.
@@ -43,7 +46,7 @@ class KeptResult:
         missing = [case_id for case_id in stored.result.case_ids if case_id not in stored.cases]
         if missing:
             raise RequestError(f"{file}: case {quoted(missing[0])} is missing from {CASES}.")
-        return cls(file, stored.result, stored.cases)
+        return cls(file, stored.result, stored.cases, stored.retained)
 
     def folder_below(self, output: Path) -> Path:
         """Where the new result goes.
@@ -65,19 +68,28 @@ def with_settings(result: Result, metrics: Sequence[str], protocol_args: Mapping
 
 
 def write_anew(
-    folder: Path, new: Result, lines: Sequence[CaseRecord], command: str, *, done: str = "rescored"
+    folder: Path,
+    new: Result,
+    lines: Sequence[CaseRecord],
+    command: str,
+    *,
+    done: str = "rescored",
+    retained: Mapping[int, Sequence[CaseRecord]] | None = None,
 ) -> Result:
     """Writes a result with everything that follows from its lines, and the lines beside it.
 
     Args:
         done: what was done to it today, for its environment.
+        retained: after how many edits of a sequence -> the lines of the earlier edits, asked again.
 
     Raises:
         RequestError: the folder can't be written.
     """
-    with Journal(folder / CASES, CaseRecord, new.settings, overwrite=True) as journal:
-        for line in lines:
-            journal.append(line)
+    again = retained or {}
+    for name, some in [(CASES, lines), *((RETENTION.format(edits), some) for edits, some in again.items())]:
+        with Journal(folder / name, CaseRecord, new.settings, overwrite=True) as journal:
+            for line in some:
+                journal.append(line)
     by_id = {line.case_id: line for line in lines}
     ran = [by_id[case_id] for case_id in new.case_ids]
     judge = new.judge and new.judge.model_copy(update={"agreement": agreements(ran, new.metrics)})
@@ -89,6 +101,7 @@ def write_anew(
             "slices_before": slice_scores(ran, "scores_before"),
             "second_turn": mean_scores(ran, "second_turn"),
             "blank": blank_scores(ran),
+            "retention": {str(edits): _means(some, new.case_ids) for edits, some in again.items()} or None,
             "crossing": crossing_scores(ran, new.task.direction, new.protocol),
             "judge": judge if JUDGE in new.metrics else None,
             "command": command,
@@ -97,6 +110,12 @@ def write_anew(
     )
     new.save(folder)
     return new
+
+
+def _means(lines: Sequence[CaseRecord], case_ids: Sequence[str]) -> Scores:
+    """The means over lines, in the order of the result's cases."""
+    by_id = {line.case_id: line for line in lines}
+    return mean_scores([by_id[case_id] for case_id in case_ids if case_id in by_id])
 
 
 def _environment(result: Result, done: str) -> dict[str, Any]:

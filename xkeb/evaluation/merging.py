@@ -12,6 +12,7 @@ from xkeb.evaluation.kept import KeptResult, write_anew
 from xkeb.results.chain import CHAIN
 from xkeb.results.lines import CaseRecord
 from xkeb.results.reader import find_result_files
+from xkeb.results.regime import Regime
 from xkeb.results.result import MissingRecord, Phases, Result, SkippedRecord, Timing
 from xkeb.results.untrusted import quoted
 from xkeb.tasks.task import load_task
@@ -52,6 +53,11 @@ def _check(members: Sequence[KeptResult]) -> None:
     """Refuses what doesn't belong together, before anything is written."""
     first = members[0]
     for kept in members:
+        if not Regime.read(kept.result.regime).is_single:
+            raise RequestError(
+                f"{kept.file} is of the regime {kept.result.regime}: the edits of one model aren't divided, so there are no "
+                "parts to join."
+            )
         if kept.result.settings != first.result.settings:
             raise RequestError(
                 f"{kept.file} and {first.file} were made with different settings ({_difference(kept, first)}), "

@@ -74,7 +74,11 @@ def _rescore(file: Path, output: Path, rules: Rules, command: str) -> Result:
     new = with_settings(result, names, args)
     folder = kept.folder_below(output)
     lines = [_line(case, measures, new, rules.cut) for case in kept.cases.values()]
-    return write_anew(folder, new, lines, command)
+    retained = {
+        edits: [_line(case, measures, new, rules.cut) for case in cases.values()]
+        for edits, cases in kept.retained.items()
+    }
+    return write_anew(folder, new, lines, command, retained=retained)
 
 
 def _check_verdicts(kept: KeptResult, cut: Cut | None) -> None:

@@ -1,4 +1,4 @@
-"""A result as it lies on disk: result.json, and the cases.jsonl beside it."""
+"""A result as it lies on disk: result.json, and the lines of its cases beside it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from xkeb.errors import RequestError
 from xkeb.results.chain import check_chain
 from xkeb.results.fields import sentences
-from xkeb.results.lines import CASES, CaseRecord
+from xkeb.results.lines import CASES, RETENTION, CaseRecord
 from xkeb.results.result import RESULT, Result, version_problem
 from xkeb.results.untrusted import UnreadableError, load_json, load_lines, quoted
 
@@ -25,6 +25,8 @@ class StoredResult:
     result: Result | None = None
     cases: dict[str, CaseRecord] = field(default_factory=dict)
     """The lines by case, in the order of the file."""
+    retained: dict[int, dict[str, CaseRecord]] = field(default_factory=dict)
+    """After how many edits of a sequence -> the earlier edits, asked again, by case."""
     whole: bool = True
     """Whether every line could be read: only then a case that isn't there is missing."""
     problems: list[str] = field(default_factory=list)
@@ -66,10 +68,13 @@ def open_result(path: Path) -> tuple[Path, Result, dict[str, CaseRecord]]:
 
 
 def read_stored(path: Path) -> StoredResult:
-    """Reads both files, whatever is in them; what is wrong stands in `problems`."""
+    """Reads the files, whatever is in them; what is wrong stands in `problems`."""
     stored = StoredResult(path)
     _read_result(stored)
-    _read_cases(stored, path.with_name(CASES))
+    _read_lines(stored, path.with_name(CASES), stored.cases)
+    for edits in (stored.result and stored.result.retention) or {}:
+        lines = stored.retained.setdefault(int(edits), {})
+        _read_lines(stored, path.with_name(RETENTION.format(edits)), lines)
     return stored
 
 
@@ -85,23 +90,22 @@ def _read_result(stored: StoredResult) -> None:
         stored.problems += sentences(error)
 
 
-def _read_cases(stored: StoredResult, path: Path) -> None:
+def _read_lines(stored: StoredResult, path: Path, lines: dict[str, CaseRecord]) -> None:
     if not path.is_file():
         stored.whole = False
-        stored.problems.append(f"has no {CASES} beside it")
+        stored.problems.append(f"has no {path.name} beside it")
         return
     try:
         for number, value, damage in check_chain(load_lines(path)):
             if damage:
-                stored.problems.append(f"{CASES}, line {number}: {damage}")
-            _read_case(stored, number, value)
+                stored.problems.append(f"{path.name}, line {number}: {damage}")
+            _read_line(stored, lines, f"{path.name}, line {number}", value)
     except UnreadableError as error:
         stored.whole = False
-        stored.problems.append(f"{CASES}: {error}")
+        stored.problems.append(f"{path.name}: {error}")
 
 
-def _read_case(stored: StoredResult, number: int, value: Any) -> None:
-    where = f"{CASES}, line {number}"
+def _read_line(stored: StoredResult, lines: dict[str, CaseRecord], where: str, value: Any) -> None:
     if isinstance(value, UnreadableError):
         stored.whole = False
         stored.problems.append(f"{where}: {value}")
@@ -114,7 +118,7 @@ def _read_case(stored: StoredResult, number: int, value: Any) -> None:
         where += f", case {quoted(named)}" if isinstance(named, str) else ""
         stored.problems += [f"{where}: {sentence}" for sentence in sentences(error)]
         return
-    if case.case_id in stored.cases:
+    if case.case_id in lines:
         stored.problems.append(f"{where}: repeats case {quoted(case.case_id)}")
         return
-    stored.cases[case.case_id] = case
+    lines[case.case_id] = case

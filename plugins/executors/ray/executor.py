@@ -63,7 +63,7 @@ class RayExecutor:
         for job in jobs:
             if not job.regime.is_single:
                 raise RequestError(
-                    f"--executor ray divides edits of one model each among workers; --regime {job.regime.asked} runs without it."
+                    f"--executor ray divides single edits among workers; --regime {job.regime.asked} runs without it."
                 )
         threads = self.threads or torch.get_num_threads()
         gpus = self._gpus(config)

@@ -45,6 +45,7 @@ def command(
     xkeb show results/TASK/MODEL/METHOD --only crossed
     """
     from xkeb.cli.output import make_console
+    from xkeb.cli.retention_display import show_retention
     from xkeb.cli.score_table import show_block
     from xkeb.results.reader import open_result
 
@@ -75,6 +76,7 @@ def command(
         return
     out = make_console()
     show_block([content], out)
+    show_retention(out, content)
     _show_counts(out, content, counts, len(records))
     for case in shown:
         _show_case(out, case, exact)

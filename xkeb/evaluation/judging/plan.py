@@ -70,6 +70,11 @@ def plan_judging(
             raise RequestError(
                 f"{file} has no free answers to judge: its protocol is {one.result.protocol}, not {GENERATE}."
             )
+        if one.retained:
+            raise RequestError(
+                f"{file} is of the regime {one.result.regime}, whose earlier edits are asked again: xkeb judge has no verdicts "
+                "on these."
+            )
         kept.append((one, one.folder_below(output)))
     folders = [folder.resolve() for _, folder in kept]
     for i, folder in enumerate(folders):

@@ -18,6 +18,8 @@ def why_incomparable(entry: Entry, place: Cell | None = None) -> str | None:
         return f"it was measured under another protocol ({entry.protocol}), and its F1 is another metric"
     if entry.result.selection != "all":
         return f"it is of {len(entry.result.case_ids):,} cases, and the published numbers are of all"
+    if entry.regime != "single":
+        return f"its regime is {entry.regime}, and the published numbers are of single edits"
     rules = entry.result.protocol_args
     for name, value in RELEASED.items():
         if rules.get(name) != value:

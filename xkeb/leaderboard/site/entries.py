@@ -64,6 +64,8 @@ class Entry:
     """What the method was shown of the data; None where that isn't known."""
     prompt: PromptStyle = "plain"
     """How questions were put."""
+    regime: str = "single"
+    """How many edits a model got, and when it was asked."""
     slices: Mapping[str, Mapping[Cell, Mapping[str, AnyScore]]] = field(default_factory=dict, repr=False)
     """``KIND=VALUE`` -> the same as `scores`, of the cases of that slice."""
     within: str | None = None
@@ -88,16 +90,17 @@ class Entry:
         return (self.source, *self.targets)
 
     @property
-    def cell(self) -> tuple[str, str, str, str, str]:
+    def cell(self) -> tuple[str, str, str, str, str, str]:
         """What a published and a reproduced row have in common."""
-        return self.task, self.model, self.method, self.protocol, self.prompt
+        return self.task, self.model, self.method, self.protocol, self.prompt, self.regime
 
     @property
     def asked(self) -> str:
-        """Protocol, with the options in which results differ, and prompt style where that isn't plain: a table, a picture and a
-        mean are of rows that have the same."""
+        """Protocol, with the options in which results differ, prompt style where that isn't plain, and regime where a model got
+        several edits: a table, a picture and a mean are of rows that have the same."""
         protocol = f"{self.protocol} ({self.rules})" if self.rules else self.protocol
-        return protocol if self.prompt == "plain" else f"{protocol}, {self.prompt}"
+        others = [name for name, usual in ((self.prompt, "plain"), (self.regime, "single")) if name != usual]
+        return ", ".join([protocol, *others])
 
     @property
     def saw_target_answer(self) -> bool:
@@ -248,6 +251,7 @@ def _entry(file: Path, result: Result, sha256: str) -> Entry:
         result,
         result.method.sees,
         result.prompt,
+        result.regime,
         {name: _flat(scores) for name, scores in result.slices.items()},
         n_cases=len(result.case_ids),
     )
@@ -271,7 +275,7 @@ def baselines(entries: Iterable[Entry]) -> Iterator[Entry]:
         yield Entry(
             name, "baseline", task, entry.source, entry.targets, model, "no edit", entry.protocol, group,
             _flat(entry.result.scores_before), "before any edit", prompt=entry.prompt, rules=entry.rules, slices=of_slices,
-            n_cases=entry.n_cases,
+            regime=entry.regime, n_cases=entry.n_cases,
         )  # fmt: skip
 
 

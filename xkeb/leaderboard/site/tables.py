@@ -179,7 +179,7 @@ def _in_order(entries: Sequence[Entry]) -> list[Entry]:
     return [entry for group in sorted(groups, key=place) for entry in sorted(groups[group], key=rank)]
 
 
-def _show(entry: Entry, column: Cell, printed: Mapping[tuple[str, str, str, str, str], Entry]) -> Shown:
+def _show(entry: Entry, column: Cell, printed: Mapping[tuple[str, str, str, str, str, str], Entry]) -> Shown:
     place = place_of(entry, column)
     ours = entry.scores.get(place, {})
     theirs = printed.get(entry.cell)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xkeb.leaderboard.verify.recompute import Tally, check_answers, check_means
+from xkeb.leaderboard.verify.sequences import check_sequences
 from xkeb.leaderboard.verify.source import Sources, check_cases, selection
 from xkeb.leaderboard.verify.verdicts import check_judge
 from xkeb.results.blank import says_nothing
@@ -65,6 +66,7 @@ def _check(submission: StoredResult, result: Result, sources: Sources, tally: Ta
     if len(ran) == len(named):  # the means of some of them would be other ones
         yield from check_means(result, ran, tally)
         yield from check_judge(result, ran)
+    yield from check_sequences(submission, result, tally)
     loaded, problem, note = sources.find(result)
     notes += [note] if note else []
     if problem:

@@ -160,18 +160,18 @@ def check_means(result: Result, cases: Sequence[CaseRecord], tally: Tally) -> It
     Args:
         cases: those behind the result, in its order: the intervals depend on it.
     """
-    resampled = not _same_versions(result.environment)
+    resampled = not same_versions(result.environment)
     for key in KEYS:
-        yield from _check_scores(key, getattr(result, key), mean_scores(cases, key), tally, resampled=resampled)
+        yield from check_table(key, getattr(result, key), mean_scores(cases, key), tally, resampled=resampled)
         name = key.replace("scores", "slices")
         parts, truth = getattr(result, name), slice_scores(cases, key)
         for part in sorted(parts.keys() ^ truth.keys()):
             wrong = "stated, and no slice of" if part in parts else "missing, and a slice of"
             yield f"{name}.{inline(part)} is {wrong} its cases"
         for part in sorted(parts.keys() & truth.keys()):
-            yield from _check_scores(f"{name}.{inline(part)}", parts[part], truth[part], tally, resampled=resampled)
+            yield from check_table(f"{name}.{inline(part)}", parts[part], truth[part], tally, resampled=resampled)
     again = mean_scores(cases, "second_turn")
-    yield from _check_scores("second_turn", result.second_turn, again, tally, resampled=resampled)
+    yield from check_table("second_turn", result.second_turn, again, tally, resampled=resampled)
     yield from _check_blank(result, cases, tally, resampled=resampled)
     yield from _check_crossing(result, cases, tally, resampled=resampled)
     ran = [case.seconds for case in cases if case.seconds]
@@ -185,7 +185,7 @@ def check_means(result: Result, cases: Sequence[CaseRecord], tally: Tally) -> It
         yield f"timing.wall_seconds is stated as {wall:.6g}, and is {spent:.6g} by its phases"
 
 
-def _check_scores(where: str, stated: Scores, truth: Scores, tally: Tally, *, resampled: bool) -> Iterator[str]:
+def check_table(where: str, stated: Scores, truth: Scores, tally: Tally, *, resampled: bool) -> Iterator[str]:
     """What is wrong with a table of means."""
     claims, means = _flat(stated), _flat(truth)
     for place in sorted(claims.keys() | means.keys()):
@@ -208,7 +208,7 @@ def _check_blank(result: Result, cases: Sequence[CaseRecord], tally: Tally, *, r
             yield f"blank.{inline(language)}.n is stated as {counts[0]}, and is {counts[1]} by its cases"
         else:
             claim: Scores = {"locality": {language: stated[language].scores}}
-            yield from _check_scores(
+            yield from check_table(
                 "blank", claim, {"locality": {language: truth[language].scores}}, tally, resampled=resampled
             )
 
@@ -263,7 +263,7 @@ def _compare(where: str, stated: Score, truth: Score, resampled: bool) -> Iterat
             yield f"{where}.{name} is stated as {claim}, and is {counted} by its cases"
 
 
-def _same_versions(environment: Mapping[str, Any]) -> bool:
+def same_versions(environment: Mapping[str, Any]) -> bool:
     """Whether a result was made with the numpy and scipy at hand: only then its resamples are ours."""
     stated = environment.get("packages")
     return isinstance(stated, dict) and all(stated.get(name) == metadata.version(name) for name in ("numpy", "scipy"))
