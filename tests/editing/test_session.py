@@ -120,7 +120,7 @@ def test_low_rank_changes_stay_so_as_long_as_that_is_smaller() -> None:
 
 
 def test_what_cannot_be_composed_is_said_in_one_sentence() -> None:
-    with pytest.raises(RequestError, match="Changes of the kind ContextChange can't be made on top of one another."):
+    with pytest.raises(RequestError, match="Changes of the kind ContextChange can't be made on top of one another"):
         compose(ContextChange("a"), ContextChange("b"))
 
 
@@ -162,8 +162,8 @@ def test_an_editor_that_edits_alone_has_a_session(llama: Backbone, tmp_path: Pat
 
     session = Strange().begin(llama)
     session.edit(edits(1))
-    with pytest.raises(RequestError, match="A change of the kind Opaque can't be saved."):
+    with pytest.raises(RequestError, match="A change of the kind Opaque can't be saved"):
         session.save(tmp_path)
-    with pytest.raises(RequestError, match="Changes of the kind Opaque can't be made on top of one another."):
+    with pytest.raises(RequestError, match="Changes of the kind Opaque can't be made on top of one another"):
         session.edit(edits(1))
     assert why_no_sequence(Strange(), 2) == "it makes one edit at a time" and why_no_sequence(Strange(), 1) is None

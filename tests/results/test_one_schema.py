@@ -20,7 +20,7 @@ from xkeb.leaderboard.verify.check import check_result
 from xkeb.leaderboard.verify.source import Sources
 from xkeb.results.fields import Record
 from xkeb.results.journal import Journal
-from xkeb.results.lines import BASELINE, BaselineRecord, CaseRecord
+from xkeb.results.lines import BASELINE, BaselineRecord, CaseRecord, SequenceRecord
 from xkeb.results.reader import read_stored
 from xkeb.results.result import SCHEMA_VERSION, Result
 from xkeb.results.settings import LINES_VERSION, RunSettings
@@ -62,7 +62,7 @@ def test_the_keys_of_both_files_are_those_of_the_models(finished_runs: Runs, met
 
 def test_the_golden_keys() -> None:
     """Typed in by hand: whoever changes a field changes a version, and `docs/result-schema.md`. What only tasks of several
-    targets have is left out of all other files, so it changes none."""
+    targets have is left out of all other files, so it changes none; so is what only sequences have."""
     assert (SCHEMA_VERSION, LINES_VERSION) == (6, 5)
     assert list(Result.model_fields) == [
         *(
@@ -88,6 +88,7 @@ def test_the_golden_keys() -> None:
             "second_turn",
             "blank",
             "crossing",
+            "retention",
             "judge",
             "skipped",
             "missing",
@@ -107,8 +108,9 @@ def test_the_golden_keys() -> None:
     ]
     assert fields(Result, "timing", "phases") == ["load", "before", "fit", "edit", "evaluate", "suite"]
     assert list(CaseRecord.model_fields) == [
-        *("case_id", "status", "reason", "edit", "probes", "slices", "seconds", "settings", "chain")
+        *("case_id", "status", "reason", "edit", "probes", "slices", "seconds", "sequence", "settings", "chain")
     ]
+    assert list(SequenceRecord.model_fields) == ["sha256", "place", "edits"]
     assert fields(CaseRecord, "edit") == ["prompt", "subject", "target", "language"]
     assert list(BaselineRecord.model_fields) == ["case_id", "answers", "settings", "chain"]
     assert list(RunSettings.model_fields) == [

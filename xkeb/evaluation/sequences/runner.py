@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from typing import Protocol
 
 from xkeb.errors import RequestError
 from xkeb.evaluation.config import RunConfig
@@ -12,21 +13,52 @@ from xkeb.evaluation.job import Job
 from xkeb.evaluation.scoring import skipped_case
 from xkeb.evaluation.sequences.order import EditSequence, sequences_of
 from xkeb.evaluation.sequences.saved import FOLDER, SavedSession
-from xkeb.evaluation.team import Before, Team
+from xkeb.evaluation.sequences.worker import Asked, Wanted
+from xkeb.evaluation.worker import Answers
 from xkeb.results.journal import Journal
 from xkeb.results.lines import CASES, RETENTION, CaseRecord
+from xkeb.results.settings import RunSettings
+from xkeb.types import Case
 from xkeb.utils.hashing import digest
+from xkeb.utils.progress import Report
 
+Before = Sequence[Mapping[str, Answers]]
+"""Of each measurement, the answers before any edit."""
 Files = Mapping[str, Journal[CaseRecord]]
 """The journals of a measurement, by the name of the file."""
 Retained = Mapping[int, Sequence[CaseRecord]]
 """After how many edits -> the lines of all edits up to there, asked again."""
 
 
+class About(Protocol):
+    """Of a job on a loaded model, what its sequences depend on."""
+
+    @property
+    def settings(self) -> Sequence[RunSettings]: ...
+
+    @property
+    def needs_training(self) -> bool: ...
+
+
+class SequenceTeam(Protocol):
+    """What of a `xkeb.evaluation.team.Team` the sequences need."""
+
+    @property
+    def about(self) -> About: ...
+
+    def learn(self, report: Report) -> None: ...
+
+    def why_unsupported(self, cases: Sequence[Case]) -> Mapping[str, str]: ...
+
+    def edit_sequence(
+        self, sequence: EditSequence, wanted: Wanted, before: Before, gone: Mapping[str, str], saved: SavedSession
+    ) -> Iterator[Asked]: ...
+
+
 class SequencesRun:
     """All sequences of a job, one after another."""
 
-    def __init__(self, job: Job, team: Team, config: RunConfig, observer: RunObserver) -> None:
+    def __init__(self, job: Job, team: SequenceTeam, config: RunConfig, observer: RunObserver) -> None:
         self.job, self.team, self.config, self.observer = job, team, config, observer
         self.settings = team.about.settings
         self.sequences, self.left_over = sequences_of(job.cases, job.regime, config.seed)
