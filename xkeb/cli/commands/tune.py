@@ -98,6 +98,7 @@ def _config(options: Mapping[str, Any]) -> RunConfig:
         metrics=[options["metric"]],
         limit=options["limit"],
         prompt=options["prompt"],
+        regime="single",
         device=options["device"],
         dtype=options["dtype"],
         seed=options["seed"],
