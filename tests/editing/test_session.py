@@ -37,6 +37,11 @@ def bits(session: Session) -> dict[str, bytes]:
         return {name: tensor.numpy().tobytes() for name, tensor in session.backbone.model.named_parameters()}
 
 
+def deltas_of(change: Any) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = change.deltas()
+    return found
+
+
 def edits(n: int) -> list[Edit]:
     return [case.edit for case in list(xkeb.load_task("bizsre_mini_en2zh"))[:n]]
 
@@ -95,14 +100,14 @@ def test_alphaedit_carries_the_keys_of_earlier_edits(llama: Backbone, training: 
     editor = prepare(xkeb.load_editor("alphaedit", **METHODS["alphaedit"]), llama, training)
     session = editor.begin(llama)
     session.edit(edits(2))
-    first, past = editor.edit_after(llama, edits(2), {})  # type: ignore[attr-defined]
+    first, past = editor.edit_after(llama, edits(2), {})
     assert all(torch.equal(session.state[name], total) for name, total in past.items()) and past
     session.edit(edits(3)[2:])
     with first.applied(llama):
-        second, _ = editor.edit_after(llama, edits(3)[2:], past)  # type: ignore[attr-defined]
+        second, _ = editor.edit_after(llama, edits(3)[2:], past)
     assert session.change is not None
     for name, delta in session.change.deltas().items():  # type: ignore[attr-defined]
-        assert torch.allclose(delta, first.deltas()[name] + second.deltas()[name], atol=1e-5)
+        assert torch.allclose(delta, deltas_of(first)[name] + deltas_of(second)[name], atol=1e-5)
 
 
 def test_low_rank_changes_stay_so_as_long_as_that_is_smaller() -> None:

@@ -159,7 +159,8 @@ class Stopped(Exception):  # noqa: N818 - nothing is wrong
 
 
 def stop_after(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    original, made = Session.edit, []
+    original = Session.edit
+    made: list[Any] = []
 
     def edit(session: Session, edits: Any) -> Change:
         if len(made) == count:
