@@ -16,6 +16,7 @@ import xkeb
 from xkeb.editing.changes import Change
 from xkeb.editing.editor import prepare
 from xkeb.errors import RequestError
+from xkeb.evaluation.api import execute
 from xkeb.evaluation.planning import plan_run
 from xkeb.evaluation.probing import case_queries
 from xkeb.evaluation.protocols import TeacherForcingProtocol
@@ -262,6 +263,16 @@ def test_a_wrong_regime_is_one_sentence(
     with pytest.raises(RequestError) as caught:
         plan_run(make_config(tiny_folders, tmp_path, **{"methods": ["ft"], "limit": 4, **options}))
     assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_workers_elsewhere_refuse_a_sequence(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+    """Before one is started."""
+    pytest.importorskip("ray")
+    config = make_config(tiny_folders, tmp_path, ["ft"], regime="sequential:2", executor="ray")
+    with pytest.raises(
+        RequestError, match="--executor ray divides single edits among workers; --regime sequential:2 runs"
+    ):
+        execute(plan_run(config).jobs, config)
 
 
 def test_a_task_says_its_regime(tiny_folders: dict[str, Path], llama: Backbone, tmp_path: Path) -> None:
