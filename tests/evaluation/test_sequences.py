@@ -13,10 +13,12 @@ import torch
 from small_jobs import FT, TASK, lines, make_config, run_jobs
 
 import xkeb
+from xkeb.cli.submitting.arguments import run_arguments
 from xkeb.editing.changes import Change
 from xkeb.editing.editor import prepare
 from xkeb.errors import RequestError
 from xkeb.evaluation.api import execute
+from xkeb.evaluation.parts import cut
 from xkeb.evaluation.planning import plan_run
 from xkeb.evaluation.probing import case_queries
 from xkeb.evaluation.protocols import TeacherForcingProtocol
@@ -273,6 +275,18 @@ def test_workers_elsewhere_refuse_a_sequence(tiny_folders: dict[str, Path], tmp_
         RequestError, match="--executor ray divides single edits among workers; --regime sequential:2 runs"
     ):
         execute(plan_run(config).jobs, config)
+
+
+def test_a_sequence_is_submitted_whole(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+    config = make_config(tiny_folders, tmp_path, ["ft"], regime="sequential:2", evaluate="after_each")
+    jobs = plan_run(config).jobs
+    with pytest.raises(
+        RequestError, match="--cases-per-job cuts a job into parts, and --regime sequential:2 edits one model"
+    ):
+        cut(jobs, config, 2, tmp_path / "parts")
+    ((whole,),) = (cell.parts for cell in cut(jobs, config, None, tmp_path / "parts"))
+    arguments = run_arguments(config, whole)
+    assert arguments[arguments.index("--regime") :][:4] == ["--regime", "sequential:2", "--evaluate", "after_each"]
 
 
 def test_a_task_says_its_regime(tiny_folders: dict[str, Path], llama: Backbone, tmp_path: Path) -> None:

@@ -61,6 +61,9 @@ def cut(jobs: Sequence[Job], config: RunConfig, size: int | None, folder: Path) 
         size: cases of a part; None for all.
         folder: of the parts. The same cases have the same folder below it, whatever the task, the model and the method, so
             that methods share the answers before any edit.
+
+    Raises:
+        RequestError: a job whose edits are made on one model would be cut.
     """
     return [Cell(job, list(_parts(job, config, size, folder))) for job in jobs]
 
@@ -70,6 +73,10 @@ def _parts(job: Job, config: RunConfig, size: int | None, folder: Path) -> Itera
     if size is None or size >= len(ids):
         yield Part(job, ids, config.output, whole=True)
         return
+    if not job.regime.is_single:
+        raise RequestError(
+            f"--cases-per-job cuts a job into parts, and --regime {job.regime.asked} edits one model many times: leave it out."
+        )
     digits = len(str(len(ids) - 1))
     for first in range(0, len(ids), size):
         own = ids[first : first + size]
@@ -116,6 +123,7 @@ def _settings(job: Job, measurement: Measurement, config: RunConfig, result: Res
         "the data": (result.task.dataset.sha256, job.task.test.sha256),
         "protocol": (result.protocol_args, protocol.options),
         "prompt": (result.prompt, job.prompt),
+        "regime": (result.regime, str(job.regime)),
         "metrics": (result.metrics, list(measurement.metrics)),
         "seed": (result.seed, config.seed),
     }
