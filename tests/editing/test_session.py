@@ -19,6 +19,7 @@ from xkeb.errors import RequestError
 from xkeb.evaluation.state import model_state
 from xkeb.models.backbone import Backbone
 from xkeb.types import Case, Edit
+from xkeb_plugins.methods.grace.change import CodebookChange
 
 SPREAD = {"layers": (1, 2), "steps": 3, "context_templates": ("In short. ",)}
 METHODS: dict[str, dict[str, Any]] = {
@@ -27,6 +28,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "kn": {},
     "memit": {**SPREAD, "mom2_update_weight": 0.1},
     "alphaedit": {**SPREAD, "nullspace_threshold": 1.0},
+    "grace": {"steps": 3},
     "ultraedit": {"warmup": 10, "lr": 1e-2},
 }
 
@@ -34,7 +36,11 @@ METHODS: dict[str, dict[str, Any]] = {
 def bits(session: Session) -> dict[str, bytes]:
     assert session.change is not None
     with session.change.applied(session.backbone):
-        return {name: tensor.numpy().tobytes() for name, tensor in session.backbone.model.named_parameters()}
+        found = {name: tensor.numpy().tobytes() for name, tensor in session.backbone.model.named_parameters()}
+    if isinstance(session.change, CodebookChange):
+        book = session.change.codebook
+        found |= {name: getattr(book, name).numpy().tobytes() for name in ("keys", "values", "radii")}
+    return found
 
 
 def deltas_of(change: Any) -> dict[str, torch.Tensor]:

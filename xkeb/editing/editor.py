@@ -41,6 +41,8 @@ class Editor:
     requires: ClassVar[frozenset[Property]] = frozenset()
     """Probes that a training fact must have for it to learn from; it is given no other facts."""
 
+    cumulative: ClassVar[bool] = False
+    """Whether what `edit_after` returns stands for the earlier edits, too, so that none is at work while the next is made."""
     learns_from_any_text: ClassVar[bool] = False
     """Whether it only wants text: where a task has no training facts, it is given those that come with the suite."""
 
@@ -86,7 +88,7 @@ class Editor:
         A method overrides this where it has a state over a sequence of edits.
 
         Args:
-            backbone: with the earlier changes applied.
+            backbone: with the earlier changes applied, unless the method is `cumulative`.
             past: what this returned with the change before; empty for the first.
         """
         if len(edits) > 1:

@@ -34,6 +34,9 @@ class SequenceEditor(Protocol):
     @property
     def sees(self) -> frozenset[Sight]: ...
 
+    @property
+    def cumulative(self) -> bool: ...
+
     def edit_after(self, backbone: Backbone, edits: Sequence[Edit], past: State) -> tuple[Change, State]:
         """The change that makes the edits on top of those before, and the state after it."""
         ...
@@ -64,7 +67,7 @@ class Session:
             made, state = self.editor.edit_after(self.backbone, shown, self.state)
         if reason := why_not_finite(made):
             raise FailedEditError(reason)
-        whole = made if self.change is None else compose(self.change, made)
+        whole = made if self.change is None or self.editor.cumulative else compose(self.change, made)
         self.change = settled(whole, self.backbone)
         self.state = _own(state)
         return self.change
@@ -94,7 +97,7 @@ class Session:
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:
-        if self.change is None:
+        if self.change is None or self.editor.cumulative:
             yield
             return
         with self.change.applied(self.backbone):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -29,6 +30,23 @@ class Codebook:
         """One without entries."""
         keys, values, radii = (torch.zeros(shape, device=device) for shape in ((0, d_in), (0, d_out), (0,)))
         return cls(keys, values, radii, ())
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, torch.Tensor]) -> Self:
+        """What `tensors` returned."""
+        lengths = tensors["lengths"].tolist()
+        answers = tuple(tuple(part.tolist()) for part in tensors["answers"].split(lengths))
+        return cls(tensors["keys"], tensors["values"], tensors["radii"], answers)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All of it; the ids of the answers in one row, and how many each of them has."""
+        return {
+            "keys": self.keys,
+            "values": self.values,
+            "radii": self.radii,
+            "answers": torch.tensor([token for answer in self.answers for token in answer]),
+            "lengths": torch.tensor([len(answer) for answer in self.answers]),
+        }
 
     def __len__(self) -> int:
         return len(self.answers)

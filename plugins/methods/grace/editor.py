@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,7 @@ from pydantic import PositiveInt
 from xkeb.editing.changes import Change
 from xkeb.editing.dry_run import DryRunSession
 from xkeb.editing.editor import Editor, known
+from xkeb.editing.session import State
 from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
 from xkeb.models.batching import group_by_length
@@ -31,6 +32,8 @@ from xkeb_plugins.methods.tuned import tuned_settings
 @dataclass
 class Grace(Editor):
     """GRACE: what leaves one down-projection is replaced by a trained value, near the key of an edit."""
+
+    cumulative: ClassVar[bool] = True
 
     layer: int | None = None
     """Layer of the codebook. None: the tuned one, or as deep as layer 27 of LLaMA-7B's 32."""
@@ -64,21 +67,14 @@ class Grace(Editor):
         path = backbone.layout.down(known(me.layer))
         return [CodebookChange(path, books[i]) for i in range(len(edits))]
 
-    def edit_after(self, backbone: Backbone, edits: Sequence[Edit], past: Codebook) -> tuple[CodebookChange, Codebook]:
-        """One change that makes all the edits, one after the other, and those before.
-
-        Args:
-            backbone: without the changes before, which are in `past`.
-            past: what this method returned with the change before; for the first, `codebook`.
-
-        Returns:
-            The change, which stands for the earlier ones as well, and its codebook.
-        """
+    def edit_after(self, backbone: Backbone, edits: Sequence[Edit], past: State) -> tuple[CodebookChange, State]:
+        """One change that makes all the edits, one after the other, and those before; and its codebook as tensors."""
         me = self.configure(backbone.spec)
+        book = Codebook.from_tensors(past) if past else me.codebook(backbone)
         for edit in edits:
             text = backbone.encode(edit.prompt, edit.target, edit.language)
-            (past,) = me._write(backbone, [text], [past])
-        return CodebookChange(backbone.layout.down(known(me.layer)), past), past
+            (book,) = me._write(backbone, [text], [book])
+        return CodebookChange(backbone.layout.down(known(me.layer)), book), book.tensors()
 
     def codebook(self, backbone: Backbone) -> Codebook:
         """As it is before the first edit: empty."""

@@ -159,19 +159,29 @@ def test_an_edit_is_added_or_splits_or_grows_an_entry() -> None:
 def test_a_codebook_goes_through_a_sequence(tiny: Backbone, tmp_path: Path) -> None:
     """Far from one another, its entries are those of single edits, each started from a seed of its own."""
     editor = grace()
-    change, codes = editor.edit_after(tiny, EDITS[:2], editor.codebook(tiny))
-    change, codes = editor.edit_after(tiny, EDITS[2:], codes)
-    assert len(codes) == 3 and change.codebook is codes
+    session = editor.begin(tiny)
+    session.edit(EDITS[:2])
+    change = session.edit(EDITS[2:])
+    assert isinstance(change, CodebookChange)
+    codes = change.codebook
+    assert len(codes) == 3
     for n, edit in enumerate(EDITS):
         key, value, losses = plain(tiny, edit, seed=n)
         assert error(codes.keys[n], key) < 1e-5 and error(codes.values[n], value) < 1e-3
         with change.applied(tiny):
             assert loss_of(tiny, edit) < losses[-1]
-    at_once, _ = editor.edit_after(tiny, EDITS, editor.codebook(tiny))
+    at_once, _ = editor.edit_after(tiny, EDITS, {})
     change.save(tmp_path / "change")
     loaded = load_change(tmp_path / "change")
+    halfway = editor.begin(tiny)
+    halfway.edit(EDITS[:2])
+    halfway.save(tmp_path / "session")
+    later = editor.begin(tiny)
+    later.load(tmp_path / "session")
+    resumed = later.edit(EDITS[2:])
+    assert isinstance(resumed, CodebookChange)
     assert isinstance(loaded, CodebookChange)
-    for other in (loaded, at_once):
+    for other in (loaded, at_once, resumed):
         assert other.path == change.path and other.codebook.answers == codes.answers
         assert all(
             torch.equal(getattr(other.codebook, name), getattr(codes, name)) for name in ("keys", "values", "radii")
@@ -180,9 +190,9 @@ def test_a_codebook_goes_through_a_sequence(tiny: Backbone, tmp_path: Path) -> N
 
 def test_a_corrected_edit_has_the_new_answer(tiny: Backbone) -> None:
     editor = grace()
-    _, codes = editor.edit_after(tiny, EDITS[:1], editor.codebook(tiny))
+    _, past = editor.edit_after(tiny, EDITS[:1], {})
     corrected = Edit(EDITS[0].prompt, "Kyoto", "en")
-    _, codes = editor.edit_after(tiny, [corrected], codes)
+    codes = editor.edit_after(tiny, [corrected], past)[0].codebook
     assert len(codes) == 1 and error(codes.values[0], plain(tiny, corrected, seed=1)[1]) < 1e-3
 
 
