@@ -55,7 +55,7 @@ function article(item) {
 
 const WHERE = {
   failed: (item, probe) => probe[0] === "reliability" && probe[7] !== null && probe[7] < 100,
-  crossed: (item, probe) => probe[0] === "generality" && probe[1] !== item.language && probe[7] === 100,
+  elsewhere: (item, probe) => probe[0] === "generality" && probe[1] !== item.language && probe[7] === 100,
   changed: (item, probe) => probe[0] === "locality" && probe[4] !== probe[5],
 };
 

@@ -255,7 +255,7 @@ def test_a_thousand_cases_are_searched_and_paged_ten_at_a_time(
     assert (count.text, shown_cases(browser)) == (f"0 of {MANY} cases", [])
     open_cases(browser, f"{page}#text=number+103&page=2")  # 103 and 1030 to 1036
     assert shown_cases(browser) == [f"Case {i}" for i in (103, *range(1030, 1037))]
-    open_cases(browser, f"{page}#where=crossed&page=3")
+    open_cases(browser, f"{page}#where=elsewhere&page=3")
     assert shown_cases(browser) == [f"Case {i}" for i in range(200, 300, 10)]
     open_cases(browser, f"{page}#where=failed&page=99999")
     assert shown_cases(browser)[-1] == "Case 1035"
