@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 
@@ -18,11 +18,11 @@ class RebuiltRome(Rome):
     name: ClassVar[str] = "r-rome"
     in_paper: ClassVar[bool] = False
 
-    key: Literal["mean", "prompt"] = "mean"
-    """The key: ``mean`` over the prefixes (R-ROME), or that of the bare ``prompt`` (p-ROME in the same paper)."""
+    averaged: bool = True
+    """Whether the key is the mean over the prefixes (R-ROME), or that of the bare prompt (p-ROME in the same paper)."""
 
     def update(self, fact: KeyValue, lower: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """The update after which the key gives the new value: ``(v* - W k) (C^-1 k)^T / (k^T C^-1 k)``."""
-        if self.key == "prompt":
-            return rank_one(fact.bare_key, fact.bare_key, fact.new_value - fact.old_value, lower)
-        return rank_one(fact.key, fact.key, fact.new_value - fact.mean_value, lower)
+        if self.averaged:
+            return rank_one(fact.key, fact.key, fact.new_value - fact.mean_value, lower)
+        return rank_one(fact.bare_key, fact.bare_key, fact.new_value - fact.old_value, lower)

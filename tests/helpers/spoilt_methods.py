@@ -156,6 +156,11 @@ class RemembersOtherModels(Good):
 
 
 @dataclass
+class NamesAnOptionAsASecret(Good):
+    key: str = "mean"
+
+
+@dataclass
 class KeepsAnObject(Good):
     kind: Any = field(default_factory=lambda: torch.float32)
 
@@ -210,6 +215,7 @@ METHODS = {
     RemembersOtherModels: (
         "A model of other weights should get a change of its own; it got that of the first model, to the bit."
     ),
+    NamesAnOptionAsASecret: "A result hides what is named as a secret, so that two values of it would share one journal:",
     KeepsAnObject: "Options should be numbers, texts and lists that a result can hold;",
     ChangesItsOptions: "A method made from its own recorded options should record the same;",
     TakesAnyLayer: "A layer that the model does not have should be refused by a RequestError; it was taken.",

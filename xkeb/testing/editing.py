@@ -13,6 +13,7 @@ from xkeb.testing.expect import expect
 from xkeb.testing.state import difference, model_state
 from xkeb.testing.trial import Trial, make_any_changes
 from xkeb.types import Edit
+from xkeb.utils.secrets import is_secret
 
 
 def one_change_for_each_edit(trial: Trial) -> None:
@@ -117,6 +118,12 @@ def options_are_data(trial: Trial) -> None:
         json.dumps(options)
     except TypeError as error:
         raise AssertionError(f"Options should be numbers, texts and lists that a result can hold; {error}.") from error
+    hidden = [name for name, value in options.items() if is_secret(name) and value is not None]
+    expect(
+        not hidden,
+        "A result hides what is named as a secret, so that two values of it would share one journal: another name is needed "
+        f"for {', '.join(hidden)}.",
+    )
     again = options_of(load_editor(trial.method, **options))
     expect(
         again == options,

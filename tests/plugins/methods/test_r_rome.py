@@ -39,7 +39,7 @@ def test_the_update_is_the_papers_by_hand() -> None:
     left, right = RebuiltRome().update(one, lower)
     assert left @ right == pytest.approx(torch.tensor([[1.0, 0.5], [-2.0, -1.0]]))
     # With the bare key (5, -2): C^-1 k = (5, -1/2), k^T C^-1 k = 26, and (1, 1) becomes (3, -1).
-    left, right = RebuiltRome(key="prompt").update(one, lower)
+    left, right = RebuiltRome(averaged=False).update(one, lower)
     assert left @ right == pytest.approx(torch.tensor([[10.0, -1.0], [-10.0, 1.0]]) / 26)
     # Without second moments C = I: k^T k = 5.
     left, right = RebuiltRome().update(one, None)
@@ -77,14 +77,14 @@ def test_with_the_bare_prompt_alone_it_is_rome(llama: Backbone) -> None:
     """Without prefixes, the mean key is the bare one: the three are the same."""
     alone: dict[str, Any] = {"context_templates": (), "steps": 3}
     (theirs,) = rome(**alone).edit(llama, EDITS[:1])
-    for key in ("mean", "prompt"):
-        (mine,) = r_rome(key=key, **alone).edit(llama, EDITS[:1])
+    for averaged in (True, False):
+        (mine,) = r_rome(averaged=averaged, **alone).edit(llama, EDITS[:1])
         for name, delta in theirs.deltas().items():
             assert error(mine.deltas()[name], delta) < 1e-4
 
 
 def test_the_two_keys_give_two_changes(llama: Backbone) -> None:
-    (mean,), (prompt,) = (r_rome(key=key).edit(llama, EDITS[:1]) for key in ("mean", "prompt"))
+    (mean,), (prompt,) = (r_rome(averaged=averaged).edit(llama, EDITS[:1]) for averaged in (True, False))
     name = f"{llama.layout.down(LAYER)}.weight"
     assert error(mean.deltas()[name], prompt.deltas()[name]) > 1e-2
 
