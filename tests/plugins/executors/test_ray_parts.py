@@ -99,6 +99,7 @@ def test_what_one_worker_learned_another_reads_whose_cache_lacks_it(
     written = (tmp_path / "two" / names[0]).stat().st_mtime_ns
     assert workers[1].call("learn") == names, "the same key"
     assert (tmp_path / "two" / names[0]).stat().st_mtime_ns == written, "read, not made again"
+    monkeypatch.setenv("XKEB_CACHE", str(tmp_path / "one"))  # as it was when they began
     for worker in workers:
         assert worker.call("end") == ("", "")
 
