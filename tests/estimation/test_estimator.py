@@ -65,8 +65,8 @@ class Watching(RunObserver):
         self.meter.turn(name)
 
 
-def measured(job: Job, config: RunConfig) -> Mapping[str, int]:
-    """Peaks of a real run, by phase. Evaluation belongs to the phase of the edit there."""
+def measured(job: Job, config: RunConfig) -> Meter:
+    """What a real run needs, by phase. Evaluation belongs to the phase of the edit there."""
     ike.encoder.cache_clear()
     gc.collect()
     meter = Meter()
@@ -77,7 +77,7 @@ def measured(job: Job, config: RunConfig) -> Mapping[str, int]:
         local_runner(job, backbone, config, Watching(meter)).run()
         meter.turn("")
     ike.encoder.cache_clear()
-    return meter.peaks
+    return meter
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_the_peak_is_what_a_run_measures(
     cost = estimated(job)
     assert cost.unknown is None
     assert not list(fresh_cache.rglob("*.safetensors"))  # nothing was kept
-    real = measured(job, config)
+    real = measured(job, config).peaks
     together = {**cost.peaks, "edit": max(cost.peaks["edit"], cost.peaks["evaluate"])}
     for phase in ("before", "fit", "edit") if job.needs_training else ("before", "edit"):
         assert together[phase] == pytest.approx(real[phase], rel=0.15), phase
@@ -152,14 +152,7 @@ def test_edits_one_after_the_other_are_told_from_two(
     given = {} if method == "easyeditor-ft" else {"contexts": None, "context_templates": PREFIXES}
     job, config = planned(method, TINY[method] | given, tiny_folders["llama"], tmp_path / "out")
     job = dataclasses.replace(job, cases=job.cases[:8])
-    cost = estimated(job)
-    meter = Meter()
-    meter.disregard()
-    backbone = xkeb.load_backbone("hf", device="cpu", **config.model_args)
-    meter.hold([*backbone.model.parameters(), *backbone.model.buffers()])
-    with meter:
-        local_runner(job, backbone, config, Watching(meter)).run()
-        meter.turn("")
+    cost, meter = estimated(job), measured(job, config)
     assert cost.peak == pytest.approx(max(meter.peaks.values()), rel=0.15)
     told = sum(cost.works[name].flops for name in ("edit", "evaluate")) * 8
     assert told == pytest.approx(meter.works["edit"].flops, rel=0.25)  # the longest edit stands for the others
