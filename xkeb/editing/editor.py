@@ -89,7 +89,7 @@ class Editor:
 
         Args:
             backbone: with the earlier changes applied, unless the method is `cumulative`.
-            past: what this returned with the change before; empty for the first.
+            past: what this returned with the change before; empty for the first. On the CPU, where it was saved meanwhile.
         """
         if len(edits) > 1:
             return self.edit_together(backbone, edits), past

@@ -70,7 +70,7 @@ class Grace(Editor):
     def edit_after(self, backbone: Backbone, edits: Sequence[Edit], past: State) -> tuple[CodebookChange, State]:
         """One change that makes all the edits, one after the other, and those before; and its codebook as tensors."""
         me = self.configure(backbone.spec)
-        book = Codebook.from_tensors(past) if past else me.codebook(backbone)
+        book = Codebook.from_tensors(past).to(backbone.device) if past else me.codebook(backbone)
         for edit in edits:
             text = backbone.encode(edit.prompt, edit.target, edit.language)
             (book,) = me._write(backbone, [text], [book])

@@ -104,7 +104,10 @@ class UltraEdit(Editor):
             tensors.
         """
         me = self.configure(backbone.spec)
-        before = from_tensors(past) if past else me.normalizers(backbone)
+        known_ones = {
+            name: tensor.to(backbone.device) for name, tensor in past.items()
+        }  # a saved state comes to the CPU
+        before = from_tensors(known_ones) if past else me.normalizers(backbone)
         lowest, paths = me._matrices(backbone)
         each = read_signals(backbone, lowest, paths, edits)
         together = {
