@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 ENCODED = 32
 """Texts that an encoder takes at once, longest first: the library's own choice."""
+PARTS = 8
+"""Batches of texts, from the longest to the shortest, that stand for all in a dry run."""
 
 
 @dataclass
@@ -98,9 +100,19 @@ class InContext(Editor):
 
     def _dry_run_index(self, session: DryRunSession, texts: Sequence[str]) -> None:
         model, tokenizer = fake_encoder(self.encoder)
-        longest = tokenizer(list(texts[:ENCODED]), padding=True, truncation=True, return_tensors="pt")
-        with session.times(len(texts) / ENCODED), torch.no_grad():
-            width = model(**longest).last_hidden_state.shape[-1]
+
+        def embed(start: int) -> torch.Tensor:
+            tokens = tokenizer(list(texts[start : start + ENCODED]), padding=True, truncation=True, return_tensors="pt")
+            with torch.no_grad():
+                return model(**tokens).last_hidden_state
+
+        starts = range(0, len(texts), ENCODED)
+        with session.times(0):
+            width = embed(0).shape[-1]  # the longest need the most memory
+        parts = min(PARTS, len(starts))
+        for i in range(parts):
+            with session.times(len(texts) / ENCODED / parts):
+                embed(starts[(2 * i + 1) * len(starts) // (2 * parts)])
         vectors = torch.empty(len(texts), width)
         session.retained += [model, torch.empty_like(vectors)]  # batch by batch, and as one
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,9 +19,12 @@ import xkeb
 from xkeb.editing.changes import ContextChange
 from xkeb.editing.editor import Editor
 from xkeb.errors import RequestError
+from xkeb.estimation.dry_run import DryRun
 from xkeb.models.backbone import Backbone
+from xkeb.models.loader import find_skeleton, make_loader
 from xkeb.types import Case, Edit, Probe
-from xkeb_plugins.methods.ike import demonstrations
+from xkeb_plugins.methods.encoders import fake_encoder
+from xkeb_plugins.methods.ike import ENCODED, demonstrations
 
 pytestmark = pytest.mark.usefixtures("cache_of_this_module")
 
@@ -214,3 +218,27 @@ def test_another_corpus_or_encoder_has_an_index_of_its_own(
     for path in kept_in(folder):
         index = load_file(path)["index"]
         torch.testing.assert_close(index.norm(dim=-1), torch.ones(len(index)))
+
+
+def test_a_plan_counts_what_the_embedding_of_texts_of_all_lengths_is(
+    tiny_folders: dict[str, Path], tiny_bert: Path
+) -> None:
+    """One long batch must not stand for all: here that is three times as much. Eight of some twenty do, within a tenth."""
+    skeleton = find_skeleton(make_loader("hf", path=str(tiny_folders["llama"])))
+    assert skeleton is not None
+    session = DryRun(skeleton, torch.float32)
+    facts = [
+        dataclasses.replace(ENGLISH, edit=dataclasses.replace(ENGLISH.edit, target="Lyon " * (n // 6)))
+        for n in range(6, 200)
+    ]
+    session.training = facts
+    editor = xkeb.load_editor("ike", encoder=str(tiny_bert), k=2)
+    with session.open():
+        editor.dry_run(session, [ENGLISH.edit])
+        planned = session.meter.works["fit"]
+        texts = sorted(demonstrations(facts), key=len, reverse=True)
+        model, tokenizer = fake_encoder(str(tiny_bert))
+        with session.phase("before"):
+            for start in range(0, len(texts), ENCODED):
+                model(**tokenizer(texts[start : start + ENCODED], padding=True, truncation=True, return_tensors="pt"))
+    assert planned.flops == pytest.approx(session.meter.works["before"].flops, rel=0.1)
