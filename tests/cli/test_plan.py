@@ -33,6 +33,17 @@ def test_a_plan_names_parameters_memory_and_time_and_runs_nothing(run: Xkeb, lla
     assert not list((tmp_path / "results").rglob("*.json*"))
 
 
+def test_a_plan_says_what_it_leaves_out(run: Xkeb) -> None:
+    plain = run("--plan")
+    assert plain.status == 0, plain.err
+    assert "Not estimated" not in plain.out
+    more = run("--plan", protocol="teacher_forcing,generate", regime="sequential:1")
+    assert more.status == 0, more.err
+    said = " ".join(more.out.split())
+    assert "Not estimated: the answers under generate; the figures are of teacher forcing." in said
+    assert "Not estimated: a sequence or batch of edits; the figures are of single edits." in said
+
+
 @pytest.mark.parametrize("there", [False, True], ids=["no folder", "a folder"])
 def test_a_plan_writes_nothing(
     run: Xkeb, fresh_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool

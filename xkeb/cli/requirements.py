@@ -23,6 +23,8 @@ from xkeb.evaluation.finished import code_hash
 from xkeb.evaluation.job import Job
 from xkeb.models.batching import saturating_tokens
 from xkeb.models.device import pick_device, pick_dtype
+from xkeb.results.regime import SINGLE
+from xkeb.tasks.asked import TEACHER_FORCING
 from xkeb.types import Case
 
 
@@ -35,7 +37,7 @@ def show_requirements(jobs: Sequence[Job], config: RunConfig, absent: Sequence[s
     unknown = _show_jobs(jobs, config, dtype, device, out)
     if fetched:
         out.print(f"{fetched / 1e9:.1f} GB to be fetched from the hub.")
-    for sentence in unknown:
+    for sentence in [*unknown, *_not_counted(jobs)]:
         out.print(f"Not estimated: {sentence}")
     for sentence in absent:
         out.print(f"Missing here: {sentence}")
@@ -94,6 +96,18 @@ def _show_jobs(
     out.print(plan)
     out.print()
     return list(unknown)
+
+
+def _not_counted(jobs: Sequence[Job]) -> list[str]:
+    """What of the run the figures leave out, so that nobody takes them for all of it."""
+    protocols = dict.fromkeys(one.protocol.name for job in jobs for one in job.measurements)
+    others = [name for name in protocols if name != TEACHER_FORCING]
+    sentences = []
+    if others:
+        sentences.append(f"the answers under {' and '.join(others)}; the figures are of teacher forcing.")
+    if any(job.regime != SINGLE for job in jobs):
+        sentences.append("a sequence or batch of edits; the figures are of single edits.")
+    return sentences
 
 
 def _cost(job: Job, config: RunConfig, dtype: torch.dtype, device: torch.device, costs: LayerCosts) -> Cost | None:
