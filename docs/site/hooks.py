@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from generated import PARTS
 
 _PART = re.compile(r"^<!-- generated: ([\w .-]+) -->$", re.MULTILINE)
-_MARK = re.compile(r"^ *<!-- (?:not run|run with): .+ -->\n\n?", re.MULTILINE)
+_MARK = re.compile(r"^ *<!-- (?:not run|run with|run quickly with): .+ -->\n\n?", re.MULTILINE)
 _INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', re.DOTALL)
 _BLOCK = re.compile(r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>', re.DOTALL)
 

@@ -32,6 +32,10 @@ WRONG = {
     "an unknown language": ("```bash\nls\n```\n", "a block in 'bash'"),
     "no language": ("```\nls\n```\n", "a block in no language"),
     "words that are not there": ("<!-- run with: a for b -->\n```sh\nls\n```\n", "there is no 'b' in the block"),
+    "two marks of a kind": (
+        "<!-- not run: gpu -->\n<!-- not run: data -->\n```sh\nls\n```\n",
+        "page.md:2: a second mark",
+    ),
     "a misspelt option of what is not run": (
         "<!-- not run: gpu -->\n```sh\nxkeb run --taskz t\n```\n",
         "No such option.*--taskz",
@@ -97,6 +101,15 @@ print(NAME)
 
 def test_words_may_name_a_place(tmp_path: Path) -> None:
     assert follow(tmp_path, "<!-- run with: {llama} for DIR -->\n```sh\necho DIR\n```\n", llama="/there") == "/there\n"
+
+
+@pytest.mark.parametrize(("as_printed", "said"), [(False, "/there 1\n"), (True, "/there 50\n")])
+def test_words_that_only_save_time_may_stay_as_they_are_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_printed: bool, said: str
+) -> None:
+    monkeypatch.setattr("doc_running.AS_PRINTED", as_printed)
+    marks = "<!-- run with: {llama} for DIR -->\n<!-- run quickly with: 1 for 50 -->\n"
+    assert follow(tmp_path, f"{marks}```sh\necho DIR 50\n```\n", llama="/there") == said
 
 
 def test_a_command_over_several_lines_is_one(tmp_path: Path) -> None:

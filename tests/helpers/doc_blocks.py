@@ -3,7 +3,10 @@
 A block in ``sh``, ``console`` or ``python`` is run, unless an HTML comment just before it says otherwise:
 
     <!-- not run: network -->              one or more of REASONS, separated by commas
-    <!-- run with: --limit 1 for --limit 50; {llama} for DIR -->   other words in the place of these
+    <!-- run with: {llama} for /models/yours; --port 0 for --port 8000 -->   other words in the place of these
+    <!-- run quickly with: --limit 1 for --limit 50 -->   likewise, only to save time: not in `make docs-as-printed`
+
+Both of the latter may stand before one block.
 
 A block with a title (``python title="a/b.py"``) is a file, which is written where the page's commands find it.
 """
@@ -26,7 +29,7 @@ SHOWN = ("text", "yaml", "json", "toml", "csv", "bibtex")
 """What is read and not run."""
 
 _FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,}|~{3,})(?P<info>[^`]*)$")
-_MARK = re.compile(r"^ *<!-- (?P<kind>not run|run with): (?P<text>.+) -->$")
+_MARK = re.compile(r"^ *<!-- (?P<kind>not run|run with|run quickly with): (?P<text>.+) -->$")
 _COMMENT = re.compile(r"^ *<!-- *(not run|run)\b")
 _TITLE = re.compile(r'\btitle="([^"]+)"')
 
@@ -51,6 +54,8 @@ class Block:
     """Why it is not run."""
     words: tuple[tuple[str, str], ...] = ()
     """(as written, as run)."""
+    quick: tuple[tuple[str, str], ...] = ()
+    """Likewise, of what is only replaced to save time."""
 
     @property
     def place(self) -> str:
@@ -60,10 +65,10 @@ class Block:
     def runs(self) -> bool:
         return self.language in RUN and self.file is None and not self.reasons
 
-    def as_run(self, places: dict[str, str]) -> str:
+    def as_run(self, places: dict[str, str], *, quickly: bool = True) -> str:
         """The text with its words replaced, and ``{name}`` in them by a place of that name."""
         text = self.text
-        for old, new in self.words:
+        for old, new in (*self.words, *(self.quick if quickly else ())):
             if old not in text:
                 raise PageError(f"{self.place}: there is no {old!r} in the block whose words the mark replaces")
             text = text.replace(old, re.sub(r"\{(\w+)\}", lambda name: places[name[1]], new))
@@ -80,48 +85,55 @@ def read_blocks(path: Path, page: str) -> list[Block]:
 
 
 def _read(lines: list[str], page: str) -> Iterator[Block]:
-    mark: re.Match[str] | None = None
+    marks: dict[str, str] = {}
     i = 0
     while i < len(lines):
         here = f"{page}:{i + 1}"
         if found := _MARK.match(lines[i]):
-            mark = found
+            if found["kind"] in marks:
+                raise PageError(f"{here}: a second mark of this kind before one block")
+            marks[found["kind"]] = found["text"]
         elif _COMMENT.match(lines[i]):
-            raise PageError(f"{here}: not a mark: `not run: REASON` or `run with: NEW for OLD` was expected")
+            raise PageError(
+                f"{here}: not a mark: `not run: REASON`, `run with: NEW for OLD` or `run quickly with:` was expected"
+            )
         elif fence := _FENCE.match(lines[i]):
             end = next((k for k in range(i + 1, len(lines)) if lines[k].strip() == fence["ticks"]), None)
             if end is None:
                 raise PageError(f"{here}: this block never ends")
             indent = len(fence["indent"])
             text = "".join(line[indent:] + "\n" for line in lines[i + 1 : end])
-            yield _block(page, i + 2, fence["info"].strip(), text, mark)
-            mark = None
+            yield _block(page, i + 2, fence["info"].strip(), text, marks)
+            marks = {}
             i = end
-        elif lines[i].strip() and mark:
+        elif lines[i].strip() and marks:
             raise PageError(f"{here}: the mark before this stands before no block")
         i += 1
-    if mark:
+    if marks:
         raise PageError(f"{page}: the last mark stands before no block")
 
 
-def _block(page: str, line: int, info: str, text: str, mark: re.Match[str] | None) -> Block:
+def _block(page: str, line: int, info: str, text: str, marks: dict[str, str]) -> Block:
     language = info.split(maxsplit=1)[0] if info else ""
     title = _TITLE.search(info)
     if language not in RUN + SHOWN and title is None:
         found = f"{language!r}" if language else "no language"
         known = f"those that are run are {', '.join(RUN)}, those that are only shown {', '.join(SHOWN)}"
         raise PageError(f"{page}:{line}: a block in {found}; {known}")
-    reasons: tuple[str, ...] = ()
-    words: tuple[tuple[str, str], ...] = ()
-    if mark and mark["kind"] == "not run":
-        reasons = tuple(reason.strip() for reason in mark["text"].split(","))
-        if unknown := set(reasons) - set(REASONS):
-            raise PageError(
-                f"{page}:{line}: {', '.join(sorted(unknown))!r} is no reason; these are: {', '.join(REASONS)}"
-            )
-    elif mark:
-        pairs = [pair.rpartition(" for ") for pair in mark["text"].split("; ")]
-        words = tuple((old, new) for new, _, old in pairs)
-        if not all(old and new for old, new in words):
-            raise PageError(f"{page}:{line}: `run with` takes NEW for OLD, and more of them after semicolons")
-    return Block(page, line, language, text, title[1] if title else None, reasons, words)
+    reasons = tuple(reason.strip() for reason in marks.get("not run", "").split(",") if reason.strip())
+    if unknown := set(reasons) - set(REASONS):
+        raise PageError(f"{page}:{line}: {', '.join(sorted(unknown))!r} is no reason; these are: {', '.join(REASONS)}")
+    here = f"{page}:{line}"
+    words, quick = (_words(marks.get(kind, ""), here) for kind in ("run with", "run quickly with"))
+    return Block(page, line, language, text, title[1] if title else None, reasons, words, quick)
+
+
+def _words(text: str, here: str) -> tuple[tuple[str, str], ...]:
+    """(as written, as run) of a mark."""
+    if not text:
+        return ()
+    pairs = [pair.rpartition(" for ") for pair in text.split("; ")]
+    words = tuple((old, new) for new, _, old in pairs)
+    if not all(old and new for old, new in words):
+        raise PageError(f"{here}: `run with` takes NEW for OLD, and more of them after semicolons")
+    return words
