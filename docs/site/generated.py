@@ -24,6 +24,7 @@ from xkeb.cli import cli
 from xkeb.evaluation.events import RunObserver
 from xkeb.registry import hookspecs
 from xkeb.registry.manager import get_plugins
+from xkeb.results.damage import DamageRecord
 from xkeb.results.lines import BaselineRecord, CaseRecord
 from xkeb.results.result import Result
 from xkeb.types import Sight
@@ -282,6 +283,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "package list": package_list,
     "result.json": record(Result),
     "cases.jsonl": record(CaseRecord),
+    "damage.jsonl": record(DamageRecord),
     "before.jsonl": record(BaselineRecord),
     "schema version": version,
     **{f"hook {name}": hook(name) for name in hook_names()},

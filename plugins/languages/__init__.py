@@ -6,6 +6,7 @@ from collections.abc import Callable
 from xkeb.registry.hookspecs import hookimpl
 from xkeb.types import Language, LanguagePair
 from xkeb_plugins.languages.segmentation import characters, words
+from xkeb_plugins.languages.texts import passages
 
 FAMILIES = {
     "Germanic": "de en nl",
@@ -55,7 +56,8 @@ LANGUAGES = (
 @hookimpl
 def register_languages(register: Callable[[str, Language], None]) -> None:
     for language in LANGUAGES:
-        register(language.code, dataclasses.replace(language, family=FAMILY_OF[language.code]))
+        code = language.code
+        register(code, dataclasses.replace(language, family=FAMILY_OF[code], passages=passages(code)))
 
 
 @hookimpl

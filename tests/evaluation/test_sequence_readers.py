@@ -26,14 +26,12 @@ EACH, ALL = "ft-sequential-2-after_each", "ft-sequential-2"
 
 @pytest.fixture(scope="module")
 def made(tiny_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two sequences of two edits and a case that is left over, asked after each and after all."""
+    """Two sequences of two edits and a case that is left over, asked after each, with the damage, and after all."""
     output = tmp_path_factory.mktemp("sequences")
     llama = xkeb.load_backbone("hf", path=str(tiny_folders["llama"]), device="cpu")
     for point in ("after_each", "after_all"):
-        config = make_config(
-            tiny_folders, output, ["ft"], method_args=FT, limit=5, regime="sequential:2", evaluate=point
-        )
-        run_jobs(llama, config)
+        options: Json = {"limit": 5, "regime": "sequential:2", "evaluate": point, "damage": point == "after_each"}
+        run_jobs(llama, make_config(tiny_folders, output, ["ft"], method_args=FT, **options))
     run_jobs(llama, make_config(tiny_folders, output, ["ft"], method_args=FT, limit=5))
     return output / TASK / "llama"
 
@@ -122,6 +120,39 @@ def test_the_last_retention_is_what_after_all_says(made: Path) -> None:
             assert line["probes"] == asked
 
 
+def test_what_is_wrong_with_the_damage_is_found(copied: Path) -> None:
+    folder = copied / EACH
+    path, result = folder / "damage.jsonl", read_result(folder)
+    kept = lines(path)
+    assert [line["edits"] for line in kept] == [1, 2, 1, 2]
+
+    def problems(some: list[Json]) -> list[str]:
+        path.write_text(sealed_text(some), encoding="utf-8")
+        return list(check_result(folder / "result.json").problems)
+
+    assert problems(kept) == []
+    assert f"damage.jsonl: {kept[3]['sequence'][:12]}… after 2 is missing." in problems(kept[:3])
+    other = {**kept[0], "edits": 7, "settings": "f" * 64}
+    found = " ".join(problems([*kept, other]))
+    assert "is no point at which sequential:2@after_each is asked" in found
+    assert "was measured with other settings or texts than the result" in found
+    path.write_text(sealed_text(kept), encoding="utf-8")
+    result["damage"]["after"]["2"]["languages"]["zh"]["perplexity"]["after"] += 1
+    (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
+    (found,) = problems(kept)
+    assert found.startswith("damage.after.2.languages.zh.perplexity.after is stated as")
+
+
+def test_all_files_are_handed_in(copied: Path, tmp_path: Path, xkeb_cli: Xkeb) -> None:
+    done = xkeb_cli("leaderboard", "submit", copied / EACH, tmp_path / "handed")
+    assert done.status == 0, done.err
+    (folder,) = {path.parent for path in (tmp_path / "handed").rglob("result.json")}
+    assert {path.name for path in folder.iterdir()} == {
+        *("result.json", "cases.jsonl", "retention-1.jsonl", "retention-2.jsonl", "damage.jsonl")
+    }
+    assert check_result(folder / "result.json").problems == ()
+
+
 def test_both_are_scored_anew(copied: Path, tmp_path: Path, xkeb_cli: Xkeb) -> None:
     done = xkeb_cli("rescore", copied / EACH, "--metrics", "em,f1,exact", "--output", tmp_path / "new")
     assert done.status == 0, done.err
@@ -130,6 +161,8 @@ def test_both_are_scored_anew(copied: Path, tmp_path: Path, xkeb_cli: Xkeb) -> N
     assert set(result["retention"]["2"]["reliability"]["en"]) == {"em", "f1", "exact"}
     assert result["retention"]["2"]["reliability"]["en"]["em"] == read_result(copied / EACH)["retention"]["2"]["reliability"]["en"]["em"]  # fmt: skip  # noqa: E501
     assert check_result(folder / "result.json").problems == ()
+    assert result["damage"] == read_result(copied / EACH)["damage"]
+    assert len(lines(folder / "damage.jsonl")) == 4
 
 
 def test_what_is_refused_is_refused_in_one_sentence(copied: Path, tmp_path: Path, xkeb_cli: Xkeb) -> None:
@@ -155,6 +188,18 @@ def test_the_terminal_and_the_site_tell_the_regime(made: Path, tmp_path: Path, x
     shown = xkeb_cli("show", made / EACH)
     assert shown.status == 0 and "sequential:2@after_each" in shown.out
     assert "All edits so far, asked again: em" in shown.out
+    head = ["Edits", "In", "Asked", "Changed", "KL,", "nats", "Perplexity", "Before"]
+    table = [line.split() for line in shown.out.splitlines()]
+    start = table.index(head)
+    assert [row[:3] for row in table[start + 1 : start + 5]] == [
+        ["1", "en", "4"], ["1", "zh", "4"], ["2", "en", "4"], ["2", "zh", "4"]
+    ]  # fmt: skip
+    score = read_result(made / EACH)["damage"]["after"]["2"]["languages"]["zh"]
+    perplexity = score["perplexity"]
+    assert table[start + 4][3:] == [
+        f"{score['changed']:.1f}%", f"{score['kl']:.4f}",
+        f"{perplexity['after']:,.2f}", f"{perplexity['before']:,.2f}",
+    ]  # fmt: skip
     entries = find_results([made]).entries
     assert {entry.asked for entry in entries} == {
         "teacher_forcing",
@@ -177,7 +222,7 @@ def test_a_run_prints_its_regime(tiny_folders: dict[str, Path], tmp_path: Path, 
         "--methods",
         "ft",
     )
-    limits = ("--limit", 2, "--output", tmp_path / "out")
+    limits = ("--limit", 2, "--damage", "--output", tmp_path / "out")
     done = xkeb_cli(*common, *limits, "--regime", "sequential:2", "--evaluate", "after_each")
     header, *rows = (line.split("\t") for line in done.out.splitlines())
     assert done.status == 0 and {row[header.index("regime")] for row in rows} == {"sequential:2@after_each"}
@@ -185,6 +230,11 @@ def test_a_run_prints_its_regime(tiny_folders: dict[str, Path], tmp_path: Path, 
         json.loads((tmp_path / "out" / TASK / "llama" / EACH / "result.json").read_text())["regime"]
         == rows[0][header.index("regime")]
     )
+    score = json.loads((tmp_path / "out" / TASK / "llama" / EACH / "result.json").read_text())["damage"]["after"]["2"]
+    told = {row[header.index("when")]: row for row in rows if row[header.index("cases_of")] == "all"}
+    column = header.index("damage.zh.perplexity")
+    for when in ("before", "after"):
+        assert float(told[when][column]) == pytest.approx(score["languages"]["zh"]["perplexity"][when], rel=1e-4)
     wrong = xkeb_cli(*common, *limits, "--regime", "batch:2")
     assert (wrong.status, wrong.err.count("\n")) == (2, 1)
     assert "Method 'ft' can't follow --regime batch:2: it makes one edit at a time." in wrong.err

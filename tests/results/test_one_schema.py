@@ -89,6 +89,7 @@ def test_the_golden_keys() -> None:
             "blank",
             "crossing",
             "retention",
+            "damage",
             "judge",
             "skipped",
             "missing",

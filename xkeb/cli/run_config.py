@@ -44,6 +44,7 @@ def run_config(options: Mapping[str, Any]) -> RunConfig:
         prompt=options["prompt"],
         regime=options["regime"],
         evaluate=options["evaluate"],
+        damage=options["damage"],
         limit=options["limit"],
         train_size=options["train_size"],
         cases=split_names(options["cases"]),

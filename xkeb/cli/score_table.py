@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
+from xkeb.cli.damage_display import show_damage
 from xkeb.cli.output import make_console, make_table
 from xkeb.cli.score_tsv import print_tsv
 from xkeb.registry.manager import get_plugins
@@ -92,6 +93,7 @@ def show_table(results: Sequence[Result], output: Path, headlines: Sequence[str]
         show_crossing(several, out)
         _show_blank(several, out, headlines)
         _show_second_turn(several, out, headlines)
+    show_damage(out, results)
     skipped = sum(len(result.skipped) for result in results)
     if skipped:
         out.print(f"{skipped} cases skipped; the reasons stand in result.json.")

@@ -25,14 +25,15 @@ def print_tsv(results: Sequence[Result]) -> None:
 
     A column of scores is called ``property.language.metric``; what wasn't measured is empty. Where a model got several
     edits, the regime is told. ``left_out.language`` are the
-    questions that can't measure locality.
+    questions that can't measure locality. ``damage.language.measure`` is of the model after the last edit of a sequence.
     """
     if not results:
         return
     places = list(dict.fromkeys(place for result in results for place in _places(result)))
     blank = list(dict.fromkeys(code for result in results for code in result.blank))
     regimes = ["regime"] if any(result.regime != "single" for result in results) else []
-    _print_line([*FACTS, *regimes, *map(".".join, places), *(f"left_out.{code}" for code in blank)])
+    damage = list(dict.fromkeys(name for result in results for _, name, _ in _damage(result)))
+    _print_line([*FACTS, *regimes, *map(".".join, places), *(f"left_out.{code}" for code in blank), *damage])
     for result in results:
         for cases_of, when, scores in _parts(result):
             edit = scores.get("reliability", {}).get(result.task.source, {})
@@ -41,7 +42,9 @@ def print_tsv(results: Sequence[Result]) -> None:
             facts += [result.method.name, when, cases_of, str(count), *([result.regime] if regimes else [])]
             left_out = [str(result.blank[code].n) if code in result.blank else "" for code in blank]
             numbers = [_number(scores, place) for place in places]
-            _print_line([*facts, *numbers, *(left_out if cases_of == "all" else [""] * len(blank))])
+            told = {name: text for at, name, text in _damage(result) if (cases_of, when) == ("all", at)}
+            counts = left_out if cases_of == "all" else [""] * len(blank)
+            _print_line([*facts, *numbers, *counts, *(told.get(name, "") for name in damage)])
 
 
 def _places(result: Result) -> Iterator[Place]:
@@ -50,6 +53,19 @@ def _places(result: Result) -> Iterator[Place]:
             for code, metrics in languages.items():
                 for metric in metrics:
                     yield name, code, metric
+
+
+def _damage(result: Result) -> Iterator[tuple[str, str, str]]:
+    """Whether it is ``before`` or ``after`` the edits, the name of a column, and its number."""
+    if result.damage is None or not result.damage.after:
+        return
+    last = list(result.damage.after.values())[-1]
+    for code, score in last.languages.items():
+        values = [("after", "kl", score.kl), ("after", "changed", score.changed)]
+        if score.perplexity:
+            values += [(when, "perplexity", getattr(score.perplexity, when)) for when in ("before", "after")]
+        for when, name, value in values:
+            yield when, f"damage.{code}.{name}", "" if value is None else f"{value:.6g}"
 
 
 def _parts(result: Result) -> Iterator[tuple[str, str, Scores]]:

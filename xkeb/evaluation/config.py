@@ -78,6 +78,8 @@ class RunConfig:
     """``single``, ``batch:N`` or ``sequential:N[xM]`` (`xkeb.results.regime`). None: as each task says."""
     evaluate: str | None = None
     """When a sequence is asked: ``after_each``, ``after_batch`` or ``after_all``. None: as each task says."""
+    damage: bool = False
+    """Measure what edits that stay did to unrelated answers and to texts, wherever a sequence is asked."""
     limit: int | None = None
     train_size: int | None = None
     """The first so many training facts; None for all."""

@@ -15,6 +15,7 @@ from xkeb.errors import NotHereError, RequestError, XkebError
 from xkeb.evaluation.config import ModelChoice
 from xkeb.evaluation.measurements import Measurement
 from xkeb.models.skeleton import Skeleton
+from xkeb.registry.manager import get_plugins
 from xkeb.results.regime import SINGLE, Regime
 from xkeb.tasks.task import Task, shipped_task
 from xkeb.types import Case, PromptStyle, Sight
@@ -49,6 +50,8 @@ class Job:
     """How its questions are put."""
     regime: Regime = SINGLE
     """How many edits its model gets, and when the questions are asked."""
+    damage: bool = False
+    """Whether damage is measured there."""
 
     @property
     def name(self) -> str:
@@ -68,6 +71,11 @@ class Job:
             for one in self.measurements
         ]
         return dataclasses.replace(self, measurements=moved)
+
+    @functools.cached_property
+    def passages(self) -> Mapping[str, Sequence[str]]:
+        """Of each language that is asked in, the text whose perplexity is a measure of damage; empty where it has none."""
+        return {code: get_plugins().languages.get(code).passages for code in self.task.pair.languages}
 
     @property
     def needs_training(self) -> bool:

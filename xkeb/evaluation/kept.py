@@ -11,6 +11,7 @@ import torch
 
 from xkeb.errors import RequestError
 from xkeb.results.crossing import crossing_scores
+from xkeb.results.damage import DAMAGE, DamageRecord, damage_settings
 from xkeb.results.environment import describe_environment, today
 from xkeb.results.group import comparable_group
 from xkeb.results.journal import Journal
@@ -32,6 +33,7 @@ class KeptResult:
     cases: Mapping[str, CaseRecord]
     retained: Mapping[int, Mapping[str, CaseRecord]]
     """After how many edits of a sequence -> the earlier edits, asked again."""
+    damage: Sequence[DamageRecord]
 
     @classmethod
     def read(cls, file: Path) -> KeptResult:
@@ -46,7 +48,7 @@ class KeptResult:
         missing = [case_id for case_id in stored.result.case_ids if case_id not in stored.cases]
         if missing:
             raise RequestError(f"{file}: case {quoted(missing[0])} is missing from {CASES}.")
-        return cls(file, stored.result, stored.cases, stored.retained)
+        return cls(file, stored.result, stored.cases, stored.retained, list(stored.damage.values()))
 
     def folder_below(self, output: Path) -> Path:
         """Where the new result goes.
@@ -75,12 +77,14 @@ def write_anew(
     *,
     done: str = "rescored",
     retained: Mapping[int, Sequence[CaseRecord]] | None = None,
+    damage: Sequence[DamageRecord] = (),
 ) -> Result:
     """Writes a result with everything that follows from its lines, and the lines beside it.
 
     Args:
         done: what was done to it today, for its environment.
         retained: after how many edits of a sequence -> the lines of the earlier edits, asked again.
+        damage: the lines of it, which stay as they are.
 
     Raises:
         RequestError: the folder can't be written.
@@ -90,6 +94,11 @@ def write_anew(
         with Journal(folder / name, CaseRecord, new.settings, overwrite=True) as journal:
             for line in some:
                 journal.append(line)
+    if new.damage:
+        settings = damage_settings(new.settings, new.damage.texts)
+        with Journal(folder / DAMAGE, DamageRecord, settings, overwrite=True) as points:
+            for point in damage:
+                points.append(point.model_copy(update={"settings": settings}))
     by_id = {line.case_id: line for line in lines}
     ran = [by_id[case_id] for case_id in new.case_ids]
     judge = new.judge and new.judge.model_copy(update={"agreement": agreements(ran, new.metrics)})

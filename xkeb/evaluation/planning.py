@@ -81,7 +81,7 @@ class _Planner:
             for protocol in self.protocols:
                 protocol.check_task(task)
                 _check_prompt(protocol, prompt_of(config, task), task)
-            regime_of(config, task)
+            _check_damage(config, regime_of(config, task))
         cases = {task.name: self._select(task) for task in tasks}
         tuned = [read_settings(Path(path)) for path in config.settings]
         own = options_by_method({**_options_of(tuned), **config.method_args})
@@ -213,6 +213,7 @@ def make_job(
         train_size=config.train_size,
         prompt=prompt,
         regime=regime,
+        damage=config.damage,
     )
 
 
@@ -245,6 +246,14 @@ def regime_of(config: RunConfig, task: Task) -> Regime:
     if config.regime is not None:
         return Regime.parse(config.regime, config.evaluate)
     return task.regime if config.evaluate is None else Regime.parse(task.regime.asked, config.evaluate)
+
+
+def _check_damage(config: RunConfig, regime: Regime) -> None:
+    if config.damage and regime.is_single:
+        raise RequestError(
+            "--damage measures a model that keeps its edits, and --regime single takes each edit back; --regime sequential:1 "
+            "measures one edit at a time."
+        )
 
 
 def _check_regime(job: Job) -> None:

@@ -78,7 +78,7 @@ def _rescore(file: Path, output: Path, rules: Rules, command: str) -> Result:
         edits: [_line(case, measures, new, rules.cut) for case in cases.values()]
         for edits, cases in kept.retained.items()
     }
-    return write_anew(folder, new, lines, command, retained=retained)
+    return write_anew(folder, new, lines, command, retained=retained, damage=kept.damage)
 
 
 def _check_verdicts(kept: KeptResult, cut: Cut | None) -> None:

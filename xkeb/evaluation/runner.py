@@ -9,7 +9,7 @@ from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.events import RunObserver
 from xkeb.evaluation.job import Job
 from xkeb.evaluation.scoring import skipped_case
-from xkeb.evaluation.sequences.runner import Retained, SequencesRun
+from xkeb.evaluation.sequences.runner import BetweenEdits, SequencesRun
 from xkeb.evaluation.settings import missing_languages
 from xkeb.evaluation.team import Before, LocalTeam, Team
 from xkeb.evaluation.worker import Answers
@@ -37,8 +37,8 @@ class JobRunner:
         """
         self.job, self.team, self.config, self.observer = job, team, config, observer
         self.about = team.about
-        self.retained: Sequence[Retained] = [{} for _ in job.measurements]
-        """Of each measurement, what earlier edits of sequences answered; filled in by `run`."""
+        self.between: Sequence[BetweenEdits] = [BetweenEdits() for _ in job.measurements]
+        """Of each measurement, what sequences tell beside the lines of their cases; filled in by `run`."""
 
     @property
     def settings(self) -> Sequence[RunSettings]:
@@ -56,7 +56,7 @@ class JobRunner:
                 self._run_missing(journals, before)
             else:
                 run = SequencesRun(self.job, self.team, self.config, self.observer)
-                self.retained = run.run(journals, before)
+                self.between = run.run(journals, before)
             results = [
                 self._build_result(number, [journal.lines[case.id] for case in self.job.cases])
                 for number, journal in enumerate(journals)
@@ -159,7 +159,9 @@ class JobRunner:
             second_turn=mean_scores(ran, "second_turn"),
             blank=blank_scores(ran),
             crossing=crossing_scores(ran, settings.task.direction, settings.protocol),
-            retention={str(edits): mean_scores(lines) for edits, lines in self.retained[number].items()} or None,
+            retention={str(edits): mean_scores(lines) for edits, lines in self.between[number].retained.items()}
+            or None,
+            damage=self.between[number].damage,
             skipped=[SkippedRecord(case_id=case_id, reason=reason) for case_id, reason in skipped],
             missing=missing_languages(job.task, ran),
             case_ids=[record.case_id for record in ran],

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -11,9 +12,10 @@ from xkeb.evaluation.batches import auto_batch, chunks, run_in_batches
 from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.events import RunObserver
 from xkeb.evaluation.job import Job
+from xkeb.evaluation.sequences.damage import DamageMeter
 from xkeb.evaluation.sequences.order import EditSequence
 from xkeb.evaluation.sequences.saved import SavedSession
-from xkeb.evaluation.sequences.worker import Asked, SequenceWorker
+from xkeb.evaluation.sequences.worker import Asked, Measured, SequenceWorker
 from xkeb.evaluation.sequences.worker import Wanted as WantedOfFiles
 from xkeb.evaluation.timing import PhaseTimer
 from xkeb.evaluation.worker import Answers, Batch, JobWorker
@@ -110,7 +112,8 @@ class Team(Protocol):
         before: Before,
         gone: Mapping[str, str],
         saved: SavedSession,
-    ) -> Iterator[Asked]:
+        points: Collection[int],
+    ) -> Iterator[Asked | Measured]:
         """A sequence of edits on one model, and the questions between them (see `SequenceWorker.run`)."""
         ...
 
@@ -160,11 +163,17 @@ class LocalTeam:
         before: Before,
         gone: Mapping[str, str],
         saved: SavedSession,
-    ) -> Iterator[Asked]:
+        points: Collection[int],
+    ) -> Iterator[Asked | Measured]:
         size = self.config.batch_size or auto_batch(self.backbone.device)
         fixed = self.config.batch_size is not None
-        worker = SequenceWorker(self.worker, sequence, saved, size, fixed, self.observer)
-        return worker.run(wanted, before, gone)
+        worker = SequenceWorker(self.worker, sequence, saved, size, fixed, self.observer, self._meter)
+        return worker.run(wanted, before, gone, points)
+
+    @functools.cached_property
+    def _meter(self) -> DamageMeter:
+        """Of damage: what it knows of the untouched model, it knows for all sequences."""
+        return DamageMeter(self.worker.backbone, self.job.passages)
 
     def spent(self) -> Spent:
         return Spent(self.timer.read(), self.worker.seconds, peak_memory(self.backbone.device))

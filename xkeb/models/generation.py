@@ -39,7 +39,7 @@ def generate_rows(
     return _Generations(backbone, rows, intervention, batch_size, max_tokens, stop, ends).run()
 
 
-class _Generations(Passes):
+class _Generations(Passes[list[int]]):
     """Prompts padded on the left, so that the next token of all stands in one column, and then a token a pass.
 
     Padding is masked, and positions are counted from each row's first token. Where the family takes no padding there, rows of
@@ -74,6 +74,9 @@ class _Generations(Passes):
             longest = max(len(self.rows[i].ids) for i in group) + self.max_tokens
             size = max(1, min(self.batch_size, BATCH_TOKENS // longest))
             yield from (group[start : start + size] for start in range(0, len(group), size))
+
+    def _nothing(self) -> list[int]:
+        return []
 
     def _pass(self, batch: Sequence[int], prefix: int, past: DynamicCache | None) -> dict[int, list[int]]:
         backbone = self.backbone

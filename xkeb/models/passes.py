@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
 from transformers import DynamicCache
@@ -15,6 +16,8 @@ from xkeb.models.backbone import Backbone
 from xkeb.models.batching import group_by_length
 from xkeb.models.interventions import Intervention
 from xkeb.models.oom import OutOfMemory, OutOfMemoryError, attempt
+
+T = TypeVar("T")
 
 BATCH_TOKENS = 4096
 """Padded tokens of one forward pass. Bounds its memory whatever the number of rows. Where even that is too much, the batch is
@@ -34,8 +37,8 @@ class TokenRow:
     """The text before the question, if any. Rows of one change that begin alike share a pass over what they have in common."""
 
 
-class Passes(ABC):
-    """The passes of some rows under one intervention."""
+class Passes(ABC, Generic[T]):
+    """The passes of some rows under one intervention; a `T` comes of each row."""
 
     def __init__(
         self, backbone: Backbone, rows: Sequence[TokenRow], intervention: Intervention | None, batch_size: int
@@ -48,16 +51,20 @@ class Passes(ABC):
         self.backbone, self.rows, self.intervention = backbone, rows, intervention
         self.batch_size = batch_size
 
-    def run(self) -> list[list[int]]:
-        """The ids of each row's answer, in the order of the rows."""
-        answers: dict[int, list[int]] = {}
+    def run(self) -> list[T]:
+        """What comes of each row, in the order of the rows."""
+        answers: dict[int, T] = {}
         for members, alike in self._groups():
             answers.update(self._answer(members, alike))
         return [answers[i] for i in range(len(self.rows))]
 
     @abstractmethod
-    def _pass(self, batch: Sequence[int], prefix: int, past: DynamicCache | None) -> dict[int, list[int]]:
-        """The ids of one batch. `past` holds the first `prefix` tokens, which are the same in all its rows."""
+    def _nothing(self) -> T:
+        """What comes of a row without positions, which isn't passed."""
+
+    @abstractmethod
+    def _pass(self, batch: Sequence[int], prefix: int, past: DynamicCache | None) -> dict[int, T]:
+        """What comes of one batch. `past` holds the first `prefix` tokens, which are the same in all its rows."""
 
     def _groups(self) -> Iterator[tuple[list[int], bool]]:
         """Rows to be batched together, and whether they begin alike: those of a change with a context do, where it has one, or
@@ -74,10 +81,10 @@ class Passes(ABC):
             for members in [whole] if _begin_alike(list(by_context)) else by_context.values():
                 yield members, len(members) > 1
 
-    def _answer(self, members: Sequence[int], alike: bool) -> dict[int, list[int]]:
-        """The ids of each row. What all begin with is passed once, and kept as keys and values."""
+    def _answer(self, members: Sequence[int], alike: bool) -> dict[int, T]:
+        """What comes of each row. What all begin with is passed once, and kept as keys and values."""
         asked = [i for i in members if self.rows[i].positions]
-        answers: dict[int, list[int]] = {i: [] for i in members}
+        answers: dict[int, T] = {i: self._nothing() for i in members if not self.rows[i].positions}
         # The pass after the prefix needs at least the token that predicts the first of the answer.
         prefix = _common([self.rows[i].ids[: self.rows[i].positions[0]] for i in asked]) if alike and asked else 0
         prefix = prefix if self.backbone.alignment.continues else 0
@@ -90,9 +97,9 @@ class Passes(ABC):
             answers.update(self._halving(batch, prefix, past))
         return answers
 
-    def _halving(self, batch: Sequence[int], prefix: int, past: DynamicCache | None) -> dict[int, list[int]]:
+    def _halving(self, batch: Sequence[int], prefix: int, past: DynamicCache | None) -> dict[int, T]:
         """Of a batch in one pass, or in as many as memory takes; those to come have no more rows."""
-        answers: dict[int, list[int]] = {}
+        answers: dict[int, T] = {}
         while batch:
             part = batch[: self.batch_size]
             answered = attempt(self._pass, part, prefix, past)

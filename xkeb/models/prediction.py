@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from transformers import DynamicCache
@@ -80,17 +81,36 @@ def predict(
     """
     if intervention is None and (intervention := installed_intervention(backbone)) is not None:
         queries = [dataclasses.replace(query, row=0) for query in queries]
-    delegates = intervention.delegates(queries) if intervention else [None] * len(queries)
     answers: dict[int, Prediction] = {}
-    for other, indices in _by_model(backbone, delegates).items():
-        passed = [_pass_on(queries[i], delegates[i]) for i in indices]
-        if other is backbone:
-            replies = _answer(backbone, passed, intervention, batch_size, style)
-            answers.update(zip(indices, replies, strict=True))
+    for share in shares(backbone, queries, intervention):
+        if share.backbone is backbone:
+            replies = _answer(backbone, share.queries, intervention, batch_size, style)
         else:
-            replies = predict(other, passed, batch_size=batch_size, style=style)
-            answers.update((i, style.passed_on(backbone, reply)) for i, reply in zip(indices, replies, strict=True))
+            others = predict(share.backbone, share.queries, batch_size=batch_size, style=style)
+            replies = [style.passed_on(backbone, reply) for reply in others]
+        answers.update(zip(share.indices, replies, strict=True))
     return [answers[i] for i in range(len(queries))]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The questions that one model answers."""
+
+    backbone: Backbone
+    indices: Sequence[int]
+    """Where they stand among all that are asked."""
+    queries: Sequence[Query]
+    """As that model sees them."""
+
+
+def shares(backbone: Backbone, queries: Sequence[Query], intervention: Intervention | None) -> Iterator[Share]:
+    """Which model answers which questions: the backbone, unless the changes at work have another one answer."""
+    delegates = intervention.delegates(queries) if intervention else [None] * len(queries)
+    indices: dict[Backbone, list[int]] = defaultdict(list)
+    for i, delegate in enumerate(delegates):
+        indices[delegate.backbone if delegate else backbone].append(i)
+    for model, own in indices.items():
+        yield Share(model, own, [_pass_on(queries[i], delegates[i]) for i in own])
 
 
 def _answer(
@@ -101,7 +121,7 @@ def _answer(
     style: AnswerStyle,
 ) -> list[Prediction]:
     """The backbone's own answers."""
-    contexts = [query.context or _context(intervention, query) for query in queries]
+    contexts = [context_of(intervention, query) for query in queries]
     rows = [style.rows(backbone, query, context) for query, context in zip(queries, contexts, strict=True)]
     flat = [row for own in rows for row in own]
     predicted = iter(style.ids(backbone, flat, intervention, batch_size))
@@ -110,16 +130,11 @@ def _answer(
     ]
 
 
-def _context(intervention: Intervention | None, query: Query) -> str:
-    return intervention.context(query.row, query.language) if intervention else ""
-
-
-def _by_model(backbone: Backbone, delegates: Sequence[Delegate | None]) -> dict[Backbone, list[int]]:
-    """Which questions each model answers."""
-    indices: dict[Backbone, list[int]] = defaultdict(list)
-    for i, delegate in enumerate(delegates):
-        indices[delegate.backbone if delegate else backbone].append(i)
-    return indices
+def context_of(intervention: Intervention | None, query: Query) -> str:
+    """What stands before a question: its own context, or that of the changes at work."""
+    if query.context or intervention is None:
+        return query.context
+    return intervention.context(query.row, query.language)
 
 
 def _pass_on(query: Query, delegate: Delegate | None) -> Query:
@@ -140,8 +155,11 @@ def predict_rows(
     return _Predictions(backbone, rows, intervention, batch_size).run()
 
 
-class _Predictions(Passes):
+class _Predictions(Passes[list[int]]):
     """One pass of a batch, the head at the rows' positions only."""
+
+    def _nothing(self) -> list[int]:
+        return []
 
     def _pass(self, batch: Sequence[int], prefix: int, past: DynamicCache | None) -> dict[int, list[int]]:
         backbone, rows = self.backbone, self.rows

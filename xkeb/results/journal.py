@@ -11,11 +11,12 @@ from typing import Generic, Self, TypeVar
 
 from xkeb.errors import RequestError, XkebError
 from xkeb.results.chain import CHAIN, START, checksum, fits
+from xkeb.results.damage import DamageRecord
 from xkeb.results.line_file import LineFile
 from xkeb.results.lines import BaselineRecord, CaseRecord
 
 LOG = logging.getLogger(__name__)
-R = TypeVar("R", CaseRecord, BaselineRecord)
+R = TypeVar("R", CaseRecord, BaselineRecord, DamageRecord)
 
 
 WHAT_TO_DO = "--fresh starts over; to keep the cases before it, delete this line and those after it, and run again."
@@ -74,7 +75,7 @@ class Journal(Generic[R]):
     def _read(self) -> None:
         for number, line in self._file.read():
             entry = self._parse(line, number)
-            self.lines[entry.case_id] = entry
+            self.lines[entry.key] = entry
             self._chain = entry.chain
             self._good += len(line)
 
@@ -94,7 +95,7 @@ class Journal(Generic[R]):
                 if not whole and CHAIN in value:
                     raise DamagedError(f"{where} isn't as it was written")
                 raise RequestError(
-                    f"{self.path.parent} holds cases made with other settings, which are never mixed with these; "
+                    f"{self.path.parent} holds {self.record.what}s made with other settings, which are never mixed with these; "
                     f"name another --output, or start over with --fresh."
                 )
             entry = self.record.model_validate(value)
@@ -102,29 +103,29 @@ class Journal(Generic[R]):
             raise
         except (ValueError, RecursionError) as error:  # pydantic's own among them
             raise DamagedError(f"{where} is not a line of a journal") from error
-        if entry.case_id in self.lines:
-            raise DamagedError(f"{where} repeats case {entry.case_id!r}")
+        if entry.key in self.lines:
+            raise DamagedError(f"{where} repeats {entry.what} {entry.key!r}")
         if not whole:
             raise DamagedError(f"{where} or the line before it isn't as it was written: the checksum doesn't fit")
         return entry
 
     def append(self, record: R) -> R:
         """Writes one case, and returns it as it stands in the file, when it is on disk."""
-        if record.case_id in self.lines:
-            raise XkebError(f"Case {record.case_id!r} is already in {self.path}.")
+        if record.key in self.lines:
+            raise XkebError(f"The {record.what} {record.key!r} is already in {self.path}.")
         value = record.model_dump(mode="json")
         json.dumps(value, allow_nan=False)  # raises before anything is written
         sealed = record.model_copy(update={CHAIN: checksum(value, self._chain)})
         self._file.append(json.dumps({**value, CHAIN: sealed.chain}, ensure_ascii=False, allow_nan=False))
-        self.lines[sealed.case_id] = sealed
+        self.lines[sealed.key] = sealed
         self._chain = sealed.chain
         return sealed
 
     def close(self) -> None:
         self._file.close()
 
-    def __contains__(self, case_id: object) -> bool:
-        return case_id in self.lines
+    def __contains__(self, key: object) -> bool:
+        return key in self.lines
 
     def __iter__(self) -> Iterator[R]:
         return iter(self.lines.values())

@@ -120,6 +120,7 @@ class CaseRecord(Sparse):
     """A line of cases.jsonl."""
 
     omitted: ClassVar[frozenset[str]] = frozenset({"sequence"})
+    what: ClassVar[str] = "case"
     case_id: Name
     status: Literal["ok", "skipped"]
     reason: str | None
@@ -134,6 +135,10 @@ class CaseRecord(Sparse):
     settings: str
     chain: str = ""
     """Checksum over this line and the `chain` of the line before it (`xkeb.results.chain`); the journal fills it in."""
+
+    @property
+    def key(self) -> str:
+        return self.case_id
 
 
 class AnswerRecord(Record):
@@ -157,8 +162,13 @@ class AnswerRecord(Record):
 class BaselineRecord(Record):
     """A line of before.jsonl: the answers to a case's probes before any edit."""
 
+    what: ClassVar[str] = "case"
     case_id: Name
     answers: list[AnswerRecord]
     settings: str
     chain: str = ""
     """As in cases.jsonl."""
+
+    @property
+    def key(self) -> str:
+        return self.case_id

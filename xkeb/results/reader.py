@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from xkeb.errors import RequestError
 from xkeb.results.chain import check_chain
+from xkeb.results.damage import DAMAGE, DamageRecord
 from xkeb.results.fields import sentences
 from xkeb.results.lines import CASES, RETENTION, CaseRecord
 from xkeb.results.result import RESULT, Result, version_problem
 from xkeb.results.untrusted import UnreadableError, load_json, load_lines, quoted
+
+R = TypeVar("R", CaseRecord, DamageRecord)
 
 
 @dataclass(slots=True)
@@ -27,6 +30,8 @@ class StoredResult:
     """The lines by case, in the order of the file."""
     retained: dict[int, dict[str, CaseRecord]] = field(default_factory=dict)
     """After how many edits of a sequence -> the earlier edits, asked again, by case."""
+    damage: dict[str, DamageRecord] = field(default_factory=dict)
+    """By sequence and number of edits, in the order of the file."""
     whole: bool = True
     """Whether every line could be read: only then a case that isn't there is missing."""
     problems: list[str] = field(default_factory=list)
@@ -71,11 +76,19 @@ def read_stored(path: Path) -> StoredResult:
     """Reads the files, whatever is in them; what is wrong stands in `problems`."""
     stored = StoredResult(path)
     _read_result(stored)
-    _read_lines(stored, path.with_name(CASES), stored.cases)
+    _read_lines(stored, path.with_name(CASES), CaseRecord, stored.cases)
     for edits in (stored.result and stored.result.retention) or {}:
         lines = stored.retained.setdefault(int(edits), {})
-        _read_lines(stored, path.with_name(RETENTION.format(edits)), lines)
+        _read_lines(stored, path.with_name(RETENTION.format(edits)), CaseRecord, lines)
+    if stored.result and stored.result.damage:
+        _read_lines(stored, path.with_name(DAMAGE), DamageRecord, stored.damage)
     return stored
+
+
+def files_beside(result: Result) -> list[str]:
+    """The files of lines that a result has beside it."""
+    again = [RETENTION.format(edits) for edits in result.retention or {}]
+    return [CASES, *again, *([DAMAGE] if result.damage else [])]
 
 
 def _read_result(stored: StoredResult) -> None:
@@ -90,7 +103,7 @@ def _read_result(stored: StoredResult) -> None:
         stored.problems += sentences(error)
 
 
-def _read_lines(stored: StoredResult, path: Path, lines: dict[str, CaseRecord]) -> None:
+def _read_lines(stored: StoredResult, path: Path, record: type[R], lines: dict[str, R]) -> None:
     if not path.is_file():
         stored.whole = False
         stored.problems.append(f"has no {path.name} beside it")
@@ -99,26 +112,26 @@ def _read_lines(stored: StoredResult, path: Path, lines: dict[str, CaseRecord]) 
         for number, value, damage in check_chain(load_lines(path)):
             if damage:
                 stored.problems.append(f"{path.name}, line {number}: {damage}")
-            _read_line(stored, lines, f"{path.name}, line {number}", value)
+            _read_line(stored, record, lines, f"{path.name}, line {number}", value)
     except UnreadableError as error:
         stored.whole = False
         stored.problems.append(f"{path.name}: {error}")
 
 
-def _read_line(stored: StoredResult, lines: dict[str, CaseRecord], where: str, value: Any) -> None:
+def _read_line(stored: StoredResult, record: type[R], lines: dict[str, R], where: str, value: Any) -> None:
     if isinstance(value, UnreadableError):
         stored.whole = False
         stored.problems.append(f"{where}: {value}")
         return
     try:
-        case = CaseRecord.model_validate(value)
+        line = record.model_validate(value)
     except ValidationError as error:
         stored.whole = False
         named = value.get("case_id") if isinstance(value, dict) else None
         where += f", case {quoted(named)}" if isinstance(named, str) else ""
         stored.problems += [f"{where}: {sentence}" for sentence in sentences(error)]
         return
-    if case.case_id in lines:
-        stored.problems.append(f"{where}: repeats case {quoted(case.case_id)}")
+    if line.key in lines:
+        stored.problems.append(f"{where}: repeats {line.what} {quoted(line.key)}")
         return
-    lines[case.case_id] = case
+    lines[line.key] = line

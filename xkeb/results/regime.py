@@ -115,6 +115,13 @@ class Regime:
         reached = {-(-count // self.batch) * self.batch for count in RETENTION}
         return tuple(sorted({count for count in reached if count < self.edits} | {self.edits}))
 
+    @property
+    def asked_at(self) -> tuple[int, ...]:
+        """After how many edits of a sequence any question is asked."""
+        if self.point == "after_all":
+            return self.retention
+        return tuple(range(self.batch, self.edits + 1, self.batch))
+
 
 SINGLE = Regime("single", 1, 1, "after_each")
 """Each edit alone on the untouched model."""

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from xkeb.errors import RequestError
+from xkeb.results.damage import Damage
 from xkeb.results.fields import ANY_NAME, NAMED, Count, Name, Percent, Record, Seconds, Sha256, Sparse, sentences
 from xkeb.results.scores import BlankRecord, Crossings, Scores
 from xkeb.results.settings import (
@@ -145,7 +146,7 @@ class Timing(Record):
 class Result(Sparse):
     """result.json: one job, that is a task, a model and a method."""
 
-    omitted: ClassVar[frozenset[str]] = frozenset({"crossing", "missing", "retention"})
+    omitted: ClassVar[frozenset[str]] = frozenset({"crossing", "damage", "missing", "retention"})
     schema_version: Literal[6] = 6
     task: TaskRecord
     model: ModelRecord
@@ -183,6 +184,8 @@ class Result(Sparse):
     """Of a task with several targets: ``answers=differ`` or ``all`` -> target -> metric -> what crosses to it."""
     retention: dict[Annotated[str, Field(pattern="^[1-9][0-9]*$")], Scores] | None = None
     """Of sequences: after how many edits -> reliability and generality of all edits up to there, asked again."""
+    damage: Damage | None = None
+    """Of regimes with several edits on one model, where it was asked for."""
     judge: JudgeRecord | None = None
     """What the metric `judge` rests on, where it was measured."""
     skipped: list[SkippedRecord]

@@ -78,6 +78,11 @@ if TYPE_CHECKING:
     help="When a sequence is asked.  [default: as the task says, or after_all]",
 )
 @click.option(
+    "--damage",
+    is_flag=True,
+    help="Measure wherever a sequence is asked what its edits did to unrelated answers and to a text in each language.",
+)
+@click.option(
     "--metrics",
     metavar="M[,M]",
     shell_complete=complete_registered("metrics"),

@@ -44,6 +44,7 @@ def command(
     \b
     xkeb show results/TASK/MODEL/METHOD --only crossed
     """
+    from xkeb.cli.damage_display import show_damage
     from xkeb.cli.output import make_console
     from xkeb.cli.retention_display import show_retention
     from xkeb.cli.score_table import show_block
@@ -77,6 +78,7 @@ def command(
     out = make_console()
     show_block([content], out)
     show_retention(out, content)
+    show_damage(out, [content])
     _show_counts(out, content, counts, len(records))
     for case in shown:
         _show_case(out, case, exact)

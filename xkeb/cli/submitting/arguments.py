@@ -28,6 +28,7 @@ def run_arguments(config: RunConfig, part: Part) -> list[str]:
         *_options("--protocol-args", config.protocol_args),
         *(() if config.regime is None else ("--regime", config.regime)),
         *(() if config.evaluate is None else ("--evaluate", config.evaluate)),
+        *(("--damage",) if config.damage else ()),
         *(() if config.metrics is None else ("--metrics", ",".join(config.metrics))),
         *_cases(config, part),
         *("--batch-size", "auto" if config.batch_size is None else str(config.batch_size)),

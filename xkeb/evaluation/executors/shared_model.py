@@ -16,6 +16,7 @@ from xkeb.evaluation.state import Snapshot, difference, model_state
 from xkeb.models.backbone import Backbone
 from xkeb.models.loader import load_backbone
 from xkeb.models.oom import detach_traceback
+from xkeb.results.damage import DAMAGE
 from xkeb.results.lines import CASES, RETENTION
 from xkeb.results.result import RESULT
 
@@ -67,7 +68,11 @@ class SharedModel:
 def set_aside(job: Job) -> None:
     """Takes the cases and the result of a job out of the way, so that no run goes on from them."""
     for measurement in job.measurements:
-        for path in (measurement.folder / RESULT, *measurement.folder.glob(RETENTION.format("*"))):
+        for path in (
+            measurement.folder / RESULT,
+            measurement.folder / DAMAGE,
+            *measurement.folder.glob(RETENTION.format("*")),
+        ):
             path.unlink(missing_ok=True)
         shutil.rmtree(measurement.folder / FOLDER, ignore_errors=True)
         with contextlib.suppress(FileNotFoundError):

@@ -124,7 +124,7 @@ def _write(kept: KeptResult, folder: Path, plan: JudgingPlan, endpoint: Endpoint
         undecided=undecided_reasons(lines),
         agreement={},
     )
-    return write_anew(folder, new.model_copy(update={"judge": record}), lines, command)
+    return write_anew(folder, new.model_copy(update={"judge": record}), lines, command, damage=kept.damage)
 
 
 def _judged_lines(kept: KeptResult) -> list[CaseRecord]:

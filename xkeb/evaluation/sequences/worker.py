@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from xkeb.editing.changes import Savable
+from xkeb.editing.changes import Change, Savable
 from xkeb.editing.session import FailedEditError
 from xkeb.evaluation.batches import run_in_batches
 from xkeb.evaluation.events import RunObserver
 from xkeb.evaluation.probing import predict_reference_state, predict_together
 from xkeb.evaluation.scoring import score_case, skipped_case
+from xkeb.evaluation.sequences.damage import DamageMeter, Unrelated
 from xkeb.evaluation.sequences.order import EditSequence
 from xkeb.evaluation.sequences.saved import SavedSession
 from xkeb.evaluation.worker import Answers, JobWorker
+from xkeb.results.damage import LanguageDamage
 from xkeb.results.lines import CASES, CaseRecord
 from xkeb.tasks.slices import slices_of
 from xkeb.types import Case
@@ -41,6 +44,15 @@ class Asked:
     """Of ``edit`` and ``evaluate``, for one case."""
 
 
+@dataclass(frozen=True)
+class Measured:
+    """The damage after so many edits of a sequence."""
+
+    edits: int
+    languages: dict[str, LanguageDamage]
+    seconds: float
+
+
 class SequenceWorker:
     """A sequence, from the last session of it that was saved."""
 
@@ -52,29 +64,38 @@ class SequenceWorker:
         size: int,
         fixed: bool,
         observer: RunObserver,
+        meter: DamageMeter,
     ) -> None:
         """
         Args:
             size: most cases that are asked at once.
             fixed: the size was asked for, so it isn't divided.
             observer: told how far the edits are where nothing is asked between them.
+            meter: of damage.
         """
         self.worker, self.sequence, self.saved = worker, sequence, saved
-        self.size, self.fixed, self.observer = size, fixed, observer
+        self.size, self.fixed, self.observer, self.meter = size, fixed, observer, meter
         self.session = worker.editor.begin(worker.backbone)
         self.seconds: list[float] = []
         """Of each batch that is edited."""
 
-    def run(self, wanted: Wanted, before: Sequence[Mapping[str, Answers]], gone: Mapping[str, str]) -> Iterator[Asked]:
+    def run(
+        self,
+        wanted: Wanted,
+        before: Sequence[Mapping[str, Answers]],
+        gone: Mapping[str, str],
+        points: Collection[int],
+    ) -> Iterator[Asked | Measured]:
         """Edits and asks. What is yielded must be on disk before the next is asked for: a session is saved only then.
 
         Args:
             before: of each measurement, the answers before any edit.
             gone: cases that aren't edited, since they can't be, or came to nothing before.
+            points: after how many edits damage is measured.
         """
         left_out = dict(gone)
         regime = self.sequence.regime
-        done = self._go_on(wanted, left_out)
+        done = self._go_on(wanted, left_out, points)
         for number in range(max(done, 1), regime.batches + 1):
             if number > done:
                 if failed := self._edit(number, left_out):
@@ -85,17 +106,26 @@ class SequenceWorker:
                     self.observer.progress("edits of a sequence", number, regime.batches)
             for file, cases in self.sequence.asked_after(number):
                 yield from self._ask(file, [case for case in cases if case.id not in left_out], number, wanted, before)
+            if number * regime.batch in points and self.session.change is not None:
+                yield self._measure(self.session.change, number * regime.batch)
 
-    def _go_on(self, wanted: Wanted, gone: Mapping[str, str]) -> int:
+    def _go_on(self, wanted: Wanted, gone: Mapping[str, str], points: Collection[int]) -> int:
         """How many batches the session holds. One that is past a question that is still to be asked can't be used."""
         done, seconds = self.saved.load(self.session)
-        for number in range(1, done):
-            for file, cases in self.sequence.asked_after(number):
-                if any(case.id in of[file] and case.id not in gone for of in wanted for case in cases):
-                    self.session = self.worker.editor.begin(self.worker.backbone)
-                    return 0
+        if any(self._is_open(number, wanted, gone, points) for number in range(1, done)):
+            self.session = self.worker.editor.begin(self.worker.backbone)
+            return 0
         self.seconds = seconds
         return done
+
+    def _is_open(self, number: int, wanted: Wanted, gone: Mapping[str, str], points: Collection[int]) -> bool:
+        """Whether something is still to be asked or measured after so many batches."""
+        return number * self.sequence.regime.batch in points or any(
+            case.id in of[file] and case.id not in gone
+            for file, cases in self.sequence.asked_after(number)
+            for of in wanted
+            for case in cases
+        )
 
     def _edit(self, number: int, gone: dict[str, str]) -> Asked | None:
         """Makes a batch of edits. Where it comes to nothing, the lines of its cases, which are gone from then on."""
@@ -182,6 +212,21 @@ class SequenceWorker:
             )
             for k, (case, part) in enumerate(zip(cases, asked, strict=True))
         ]
+
+    def _measure(self, change: Change, edits: int) -> Measured:
+        worker = self.worker
+        start = worker.timer.read()["evaluate"]
+        with worker.timer.phase("evaluate"):
+            languages = self.meter.measure(change, self._unrelated)
+        spent = worker.timer.read()["evaluate"] - start
+        for seconds in worker.seconds:
+            seconds["evaluate"] += spent / len(worker.seconds)
+        return Measured(edits, languages, spent)
+
+    @functools.cached_property
+    def _unrelated(self) -> Unrelated:
+        """Those of locality of all cases of the sequence, also of those that can't be edited: the same at each point."""
+        return self.meter.questions(self.sequence.cases)
 
     def _edit_seconds(self, case: Case) -> float:
         """Of one case's edit, its share of the batch."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from xkeb.leaderboard.verify.damage import check_damage
 from xkeb.leaderboard.verify.recompute import Tally, check_answers, check_means
 from xkeb.leaderboard.verify.sequences import check_sequences
 from xkeb.leaderboard.verify.source import Sources, check_cases, selection
@@ -67,6 +68,7 @@ def _check(submission: StoredResult, result: Result, sources: Sources, tally: Ta
         yield from check_means(result, ran, tally)
         yield from check_judge(result, ran)
     yield from check_sequences(submission, result, tally)
+    yield from check_damage(submission, result)
     loaded, problem, note = sources.find(result)
     notes += [note] if note else []
     if problem:

@@ -11,7 +11,7 @@ from xkeb.errors import RequestError
 from xkeb.leaderboard.verify.check import check_result
 from xkeb.leaderboard.verify.source import Sources
 from xkeb.results.lines import CASES
-from xkeb.results.reader import find_result_files
+from xkeb.results.reader import files_beside, find_result_files
 from xkeb.results.result import RESULT, Result
 from xkeb.results.untrusted import inline
 from xkeb.utils.folders import replacing_folder
@@ -61,7 +61,7 @@ def prepare_submission(sources: Sequence[Path], output: Path, data: Sources | No
         with replacing_folder(output) as folder:
             for one in ordered:
                 (folder / one.place).mkdir(parents=True)
-                for name in (RESULT, CASES):
+                for name in (RESULT, *files_beside(one.result)):
                     shutil.copyfile(one.path.with_name(name), folder / one.place / name)
             (folder / README).write_text(_readme(ordered), encoding="utf-8")
     except OSError as error:
