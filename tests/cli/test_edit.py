@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,23 @@ def test_an_edited_checkpoint_is_a_model_of_its_own(
     with xkeb.load_change(tmp_path / "change").applied(original):
         assert predict(original, [query]) == predict(edited, [query])
     assert predict(original, [query]) != predict(edited, [query])
+    note = json.loads((tmp_path / "model" / "xkeb.json").read_text(encoding="utf-8"))
+    assert (note["method"]["name"], note["method"]["params"]["lr"]) == ("ft", 0.01)
+    (made,) = note["edits"]
+    assert (made["subject"], made["target"]) == ("France", "Lyon")
+
+
+def test_a_method_that_changes_no_weights_has_no_checkpoint(
+    xkeb_cli: Callable[..., Any], tiny_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    outcome = xkeb_cli(
+        "edit", "--model", "hf", "--model-args", f"path={tiny_folders['llama']}", "--method", "grace",
+        "--method-args", "steps=2", "--prompt", "What is the capital of France?", "--target", "Lyon",
+        "--save", tmp_path / "model", "--save-as", "checkpoint",
+    )  # fmt: skip
+    assert (outcome.status, outcome.err.count("\n")) == (2, 1)
+    assert "grace changes no weights, so there is no checkpoint to write." in outcome.err
+    assert not (tmp_path / "model").exists()
 
 
 def test_a_method_that_shows_the_answer_asked_for_works_by_hand_too(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ State = Mapping[str, torch.Tensor]
 """What a method carries from its edits to the next ones, beside the change; empty before the first edit."""
 STATE = "state"
 """Folder of the state beside the saved change, and its kind."""
+FIELDS = ("prompt", "target", "language", "subject")
+"""What is kept of an edit."""
 
 
 class FailedEditError(XkebError):
@@ -54,6 +57,8 @@ class Session:
         self.change: Change | None = None
         """Of all edits so far; None before the first."""
         self.state: State = {}
+        self.edits: list[Edit] = []
+        """All so far, without what only their cases know."""
 
     def edit(self, edits: Sequence[Edit]) -> Change:
         """Makes some edits in one batch, on the model as edited so far, and returns the change that holds all edits so far.
@@ -70,6 +75,7 @@ class Session:
         whole = made if self.change is None or self.editor.cumulative else compose(self.change, made)
         self.change = settled(whole, self.backbone)
         self.state = _own(state)
+        self.edits += [dataclasses.replace(edit, translations={}, questions={}, aliases=()) for edit in edits]
         return self.change
 
     def save(self, folder: Path | str) -> None:
@@ -81,7 +87,8 @@ class Session:
         if not isinstance(self.change, Savable):
             raise RequestError(f"A change of the kind {type(self.change).__name__} can't be saved.")
         self.change.save(folder)
-        save_change(Path(folder) / STATE, STATE, self.state, {})
+        edits = [{name: getattr(edit, name) for name in FIELDS} for edit in self.edits]
+        save_change(Path(folder) / STATE, STATE, self.state, {"edits": edits})
 
     def load(self, folder: Path | str) -> None:
         """Goes on where `save` was called, to the bit, on the same kind of device.
@@ -90,10 +97,11 @@ class Session:
             RequestError: there is nothing that `save` wrote.
         """
         change, saved = load_change(folder), read_change(Path(folder) / STATE)
-        if saved.kind != STATE:
+        if saved.kind != STATE or "edits" not in saved.data:
             raise RequestError(f"{saved.path} is no state of a session.")
         self.change = settled(change, self.backbone)
         self.state = _own(saved.tensors)
+        self.edits = [Edit(**edit) for edit in saved.data["edits"]]
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:

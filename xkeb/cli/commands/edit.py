@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 @click.option("--task", metavar="T", help="Task whose training facts a method learns from.  [default: a shipped one]")
 @data_dir_option
 @device_options
-@click.option("--save", type=click.Path(path_type=Path), metavar="DIR", help="Write the change here.")
+@click.option("--save", type=click.Path(path_type=Path), metavar="DIR", help="Write here what --save-as says.")
 @click.option(
     "--prompt-style",
     type=click.Choice(PROMPT_STYLES),
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     type=click.Choice(["change", "checkpoint"]),
     default="change",
     show_default=True,
-    help="What --save writes.",
+    help="What --save writes: the change, or the edited model as a checkpoint that transformers loads.",
 )
 def command(**options: Any) -> None:
     """Make one edit by hand and see what the model answers before and after.
@@ -92,6 +92,7 @@ def command(**options: Any) -> None:
         **parse_options(options["model_args"], "--model-args"),
     ).asked_in(options["prompt_style"])
     before = predict(backbone, queries)
+    editor = editor.configure(backbone.spec)
     change = make_change(options["method"], editor, backbone, edit, options["task"], options["data_dir"])
     after = predict_edited(backbone, change, queries)
 
@@ -101,7 +102,13 @@ def command(**options: Any) -> None:
         rows.add_row(query.language, query.prompt, query.target, visible(old), visible(new))
     out.print(rows)
     if options["save"]:
-        save(change, backbone, options["save"], options["save_as"])
+        if options["save_as"] == "checkpoint":
+            from xkeb.editing.export import export_checkpoint
+
+            made_by = {"method": options["method"], "editor": editor, "edits": [edit]}
+            export_checkpoint(change, backbone, options["save"], **made_by)
+        else:
+            save(change, options["save"])
         out.print(f"Saved the {options['save_as']} in {options['save']}")
 
 
@@ -136,17 +143,14 @@ def make_change(
     return change
 
 
-def save(change: Change, backbone: Backbone, folder: Path, what: str) -> None:
-    """Writes the change as data, or the model as it is under the change."""
-    from xkeb.editing.changes import Exportable, Savable
+def save(change: Change, folder: Path) -> None:
+    """Writes the change as data."""
+    from xkeb.editing.changes import Savable
 
+    if not isinstance(change, Savable):
+        raise RequestError(f"A {type(change).__name__} can't be saved.")
     try:
-        if what == "change" and isinstance(change, Savable):
-            change.save(folder)
-        elif what == "checkpoint" and isinstance(change, Exportable):
-            change.export(backbone, folder)
-        else:
-            raise RequestError(f"A {type(change).__name__} can't be saved as a {what}.")
+        change.save(folder)
     except OSError as error:
         raise RequestError(f"Can't write to {folder}: {error.strerror}.") from error
 
