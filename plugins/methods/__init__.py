@@ -31,4 +31,5 @@ def register_editors(register: Callable[[str, type[Any] | str], None]) -> None:
     register("rome", "xkeb_plugins.methods.rome:Rome")
     register("serac", "xkeb_plugins.methods.serac.editor:Serac")
     register("ultraedit", "xkeb_plugins.methods.ultraedit.editor:UltraEdit")
+    register("wise", "xkeb_plugins.methods.wise.editor:Wise")
     register("xmem", "xkeb_plugins.methods.xmem.editor:CrossLingualMemory")

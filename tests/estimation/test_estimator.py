@@ -50,6 +50,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "lora": {"steps": 4},
     "ike": {"k": 3},
     "kn": {},
+    "wise": {"steps": 4},
     "mend": {"rank": 6, **TRAINED},
     "serac": {"accumulate": 1, **TRAINED},
     "xmem": {"demonstrations": 2, "threshold": -1.0, **TRAINED},  # every question in scope: the most that can be needed

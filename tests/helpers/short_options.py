@@ -20,6 +20,7 @@ SHORT: dict[str, dict[str, Any]] = {
     "r-rome": FEW_PREFIXES,
     "rome": FEW_PREFIXES,
     "serac": {"steps": 2, "batch_size": 4, "accumulate": 1, "validate_every": 1, "validation": 3},
+    "wise": {"steps": 10, **FEW_PREFIXES},
     "xmem": {"steps": 4, "batch_size": 8, "validate_every": 2},
 }
 """Few steps, for methods that train networks or sample, and for EasyEdit's code, which takes its time."""

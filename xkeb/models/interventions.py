@@ -31,6 +31,10 @@ class Intervention:
         """Row i of the next batch sees change ``indices[i]``."""
         self.selected = list(indices)
 
+    def read_questions(self, questions: Sequence[Sequence[int]]) -> None:
+        """What the rows of the next batch are asked, in tokens: all that stands before the first token that is predicted. For
+        those that act on some questions only. Does nothing by default."""
+
     def context(self, index: int, language: str) -> str:
         """The text before a prompt in that language, asked under change `index`."""
         return ""

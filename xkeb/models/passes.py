@@ -132,7 +132,9 @@ class Passes(ABC, Generic[T]):
     def select(self, batch: Sequence[int]) -> None:
         """The next pass is of these rows."""
         if self.intervention:
-            self.intervention.select([self.rows[i].row for i in batch])
+            rows = [self.rows[i] for i in batch]
+            self.intervention.select([row.row for row in rows])
+            self.intervention.read_questions([row.ids[: row.positions[0] + 1] for row in rows])
 
 
 def _begin_alike(contexts: Sequence[str]) -> bool:
