@@ -268,6 +268,7 @@ METHODS = (
     "mend",
     "serac",
     "grace",
+    "wise",
     "ike",
     "xmem",
 )

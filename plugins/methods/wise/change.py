@@ -43,7 +43,7 @@ class SideMemoryChange:
         return SideMemoryIntervention(changes) if len({change.path for change in changes}) == 1 else None
 
     def pick(self, inputs: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The memory of each text, and what it adds (Eq. 8): among those whose threshold it exceeds, the one with the largest
+        """The memory of each text, and what it adds: among those whose threshold it exceeds, the one with the largest
         activation difference; `NONE`, which adds nothing, where there is none.
 
         Args:

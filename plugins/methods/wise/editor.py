@@ -44,7 +44,8 @@ class Wise(Editor):
     """Layer of the side memories. None: the tuned one, or as deep as layer 27 of LLaMA-7B's 32."""
     steps: PositiveInt = 70
     """Most steps of gradient descent for an edit."""
-    lr: Positive = 1.0
+    lr: Positive | None = None
+    """Step size. None: the tuned one, or 1."""
     alpha: float | None = None
     """Most activation difference of an unrelated question. None: the tuned one, or 5."""
     beta: float | None = None
@@ -73,7 +74,7 @@ class Wise(Editor):
     _unrelated: tuple[str, ...] = field(default=(), init=False, repr=False, compare=False)
 
     def configure(self, spec: ModelSpec) -> Self:
-        usual = {"layer": spec.scale_layer(27, of=32), "alpha": 5.0, "beta": 20.0, "gamma": 10.0}
+        usual = {"layer": spec.scale_layer(27, of=32), "lr": 1.0, "alpha": 5.0, "beta": 20.0, "gamma": 10.0}
         me = self.filled(usual | tuned_settings("wise", spec))
         if not 0 <= known(me.layer) < spec.n_layers:
             raise RequestError(f"wise.layer is {me.layer}; {spec.name!r} has layers 0 to {spec.n_layers - 1}.")
@@ -154,7 +155,7 @@ class Wise(Editor):
             start,
             self.mask((d_out, d_in), memories.begun).to(device),
             Margins(known(self.alpha), known(self.beta), known(self.gamma)),
-            Steps(self.steps, self.lr, self.norm_constraint),
+            Steps(self.steps, known(self.lr), self.norm_constraint),
         )
         return memories.followed(made, Sharding(self.edits_per_shard, self.shards_per_memory, self.density))
 

@@ -90,7 +90,7 @@ def memories_from(tensors: Mapping[str, torch.Tensor], device: torch.device) -> 
 
 
 def activation_difference(delta: torch.Tensor, inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """``|A(x) (W' - W)|`` of each text (Eq. 5), the mean over its tokens.
+    """``|A(x) (W' - W)|`` of each text, the mean over its tokens.
 
     Args:
         delta: [d_out, d_in] W' - W

@@ -22,7 +22,7 @@ STOP_LOSS, STOP_STEP = 2e-2, 1e-4
 
 @dataclass(frozen=True, slots=True)
 class Margins:
-    """Between the activation differences of edits and of what is unrelated (Eq. 7)."""
+    """Between the activation differences of edits and of what is unrelated."""
 
     alpha: float
     """Most of an unrelated question."""

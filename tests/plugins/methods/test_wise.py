@@ -101,7 +101,7 @@ def plain(
             edits.append(difference(inputs[: answer[0]]))
         return torch.stack(answers).mean(), edits
 
-    optimizer = torch.optim.SGD([weight], lr=editor.lr)
+    optimizer = torch.optim.SGD([weight], lr=editor.lr or 0.0)
     losses: list[float] = []
     alpha, beta, gamma = (float(value or 0) for value in (editor.alpha, editor.beta, editor.gamma))
     for _ in range(editor.steps):
@@ -187,7 +187,9 @@ def test_shards_fill_and_merge() -> None:
 
 def test_the_memory_with_the_largest_difference_answers() -> None:
     """Of one dimension: the differences are |a| w, and |a| 2 w' for the second."""
-    change = SideMemoryChange("m", [SideMemory(torch.tensor([[1.0]]), 2.0), SideMemory(torch.tensor([[2.0]]), 8.0)], 0.5)
+    change = SideMemoryChange(
+        "m", [SideMemory(torch.tensor([[1.0]]), 2.0), SideMemory(torch.tensor([[2.0]]), 8.0)], 0.5
+    )
     inputs = torch.tensor([[[0.5], [1.0]], [[1.0], [2.0]], [[3.0], [3.0]], [[-4.0], [9.0]]])
     mask = torch.tensor([[True, True], [True, True], [True, True], [True, False]])
     choice, added = change.pick(inputs, mask)
