@@ -112,7 +112,8 @@ class Wise(Editor):
         me = copy.copy(self.configure(session.backbone.spec))
         if me.context_templates is None:
             me.context_templates = placeholder_prefixes(session.backbone, me.contexts)
-        me.fit(session.backbone, session.training)
+        with session.phase("fit"):
+            me.fit(session.backbone, session.training)
 
         def edit(steps: int) -> list[SideMemoryChange]:
             me.steps = steps

@@ -55,11 +55,13 @@ class Memories:
         current = SideMemory(made.delta, smallest)
         if self.edits + 1 < sharding.edits_per_shard:
             return replace(self, current=current, edits=self.edits + 1)
-        shards, merged = (*self.shards, current), self.merged
-        if len(shards) == sharding.shards_per_memory:
-            delta = merge([shard.delta for shard in shards], sharding.density)
-            shards, merged = (), (*merged, SideMemory(delta, min(shard.smallest for shard in shards)))
-        return replace(self, merged=merged, shards=shards, current=None, edits=0, begun=self.begun + 1)
+        shards = (*self.shards, current)
+        full = replace(self, shards=shards, current=None, edits=0, begun=self.begun + 1)
+        if len(shards) < sharding.shards_per_memory:
+            return full
+        delta = merge([shard.delta for shard in shards], sharding.density)
+        memory = SideMemory(delta, min(shard.smallest for shard in shards))
+        return replace(full, merged=(*self.merged, memory), shards=())
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """All of it."""

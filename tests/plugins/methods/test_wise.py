@@ -255,9 +255,9 @@ def test_a_pass_that_is_not_the_suite_s_is_decided_by_all_its_tokens(llama: Back
         model: Any = llama.model
         settings = {"max_new_tokens": 4, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
         if one is None:
-            return model.generate(ids, attention_mask=mask, **settings)[:, width:].tolist()  # type: ignore[no-any-return]
+            return model.generate(ids, attention_mask=mask, **settings)[:, width:].tolist()
         with one.applied(llama):
-            return model.generate(ids, attention_mask=mask, **settings)[:, width:].tolist()  # type: ignore[no-any-return]
+            return model.generate(ids, attention_mask=mask, **settings)[:, width:].tolist()
 
     before, through = said(None), said(dense)
     assert before[0] != through[0] and before[2] != through[2]
