@@ -15,8 +15,8 @@ from sealed_lines import sealed_text
 from small_jobs import FT, TASK, lines, make_config, run_jobs
 
 import xkeb
+from xkeb.leaderboard.rows.entries import find_results
 from xkeb.leaderboard.site.build import build_site
-from xkeb.leaderboard.site.entries import find_results
 from xkeb.leaderboard.verify.check import check_result
 
 pytest_plugins = ("command_line",)

@@ -14,8 +14,8 @@ from site_pages import Page, result_pages
 
 import xkeb
 from xkeb.errors import RequestError
+from xkeb.leaderboard.rows.entries import find_results
 from xkeb.leaderboard.site.build import build_site
-from xkeb.leaderboard.site.entries import find_results
 from xkeb.leaderboard.verify.check import check_result
 from xkeb.leaderboard.verify.source import Sources
 from xkeb.results.fields import Record

@@ -11,9 +11,9 @@ from made_results import put, result, score
 from result_files import Runs, read_cases, read_result, write
 from site_pages import Page, records, result_pages
 
+from xkeb.leaderboard.rows.entries import find_results
 from xkeb.leaderboard.site.badges import open_text, openness
 from xkeb.leaderboard.site.build import build_site
-from xkeb.leaderboard.site.entries import find_results
 from xkeb.results.result import Result
 
 pytest_plugins = ("command_line", "finished_runs")

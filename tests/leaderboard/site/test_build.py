@@ -16,8 +16,8 @@ from sealed_lines import sealed_text
 from site_pages import Page, contents, csv_lines, records, result_pages
 
 from xkeb.errors import RequestError
+from xkeb.leaderboard.rows.entries import find_results, published_entries
 from xkeb.leaderboard.site.build import build_site
-from xkeb.leaderboard.site.entries import find_results, published_entries
 from xkeb.leaderboard.site.exports import records as table_records
 from xkeb.leaderboard.site.folder import Site
 from xkeb.leaderboard.site.tables import boards

@@ -8,9 +8,9 @@ from typing import Any
 from made_results import put, result, score
 from site_pages import Page, records
 
+from xkeb.leaderboard.rows.case_sets import SHARED, with_case_sets
+from xkeb.leaderboard.rows.entries import find_results
 from xkeb.leaderboard.site.build import build_site
-from xkeb.leaderboard.site.case_sets import SHARED, with_case_sets
-from xkeb.leaderboard.site.entries import find_results
 
 CELL = ("generality", "zh")
 

@@ -10,8 +10,8 @@ import pytest
 from made_results import put, released_rules, result
 
 from xkeb.evaluation.protocols.released_rules import ReleasedRules
+from xkeb.leaderboard.rows.entries import Entry, find_results, published_entries
 from xkeb.leaderboard.site.comparability import why_incomparable
-from xkeb.leaderboard.site.entries import Entry, find_results, published_entries
 from xkeb.leaderboard.site.tables import boards
 from xkeb.leaderboard.site.ties import PairedTests
 from xkeb.tasks.asked import RELEASED

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from site_pages import Page
 
+from xkeb.leaderboard.rows.entries import published_entries
 from xkeb.leaderboard.site.build import build_site
-from xkeb.leaderboard.site.entries import published_entries
 from xkeb.leaderboard.site.evidence import chinese_edits
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from made_results import put, released_rules, result, score
 from site_pages import Page, records, result_pages
 
+from xkeb.leaderboard.rows.entries import find_results
+from xkeb.leaderboard.rows.summary import summarize
 from xkeb.leaderboard.site.build import build_site
-from xkeb.leaderboard.site.entries import find_results
-from xkeb.leaderboard.site.summary import summarize
 from xkeb.leaderboard.site.tables import boards
 from xkeb.leaderboard.site.ties import PairedTests
 

@@ -8,9 +8,9 @@ import pytest
 from made_results import put, result, score
 from site_pages import Page
 
+from xkeb.leaderboard.rows.entries import Entry, PublishedScore
+from xkeb.leaderboard.rows.overall import overall
 from xkeb.leaderboard.site.build import build_site
-from xkeb.leaderboard.site.entries import Entry, PublishedScore
-from xkeb.leaderboard.site.overall import overall
 
 Four = tuple[float, float, float, float]
 """Reliability, generality here and there, locality in both languages."""

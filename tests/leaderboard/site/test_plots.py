@@ -12,10 +12,10 @@ import pytest
 from made_results import put, result, score
 from site_pages import Page
 
+from xkeb.leaderboard.pictures.heatmap import heatmap
+from xkeb.leaderboard.pictures.plots import Axis, PairRow, Point, bars, front, pairs, percent, scatter
+from xkeb.leaderboard.pictures.svg import COLOURS, INK, SHAPES, Drawing
 from xkeb.leaderboard.site.build import build_site
-from xkeb.leaderboard.site.heatmap import heatmap
-from xkeb.leaderboard.site.plots import Axis, PairRow, Point, bars, front, pairs, percent, scatter
-from xkeb.leaderboard.site.svg import COLOURS, INK, SHAPES, Drawing
 
 STYLES = Path(__file__).parents[3] / "leaderboard" / "static" / "site.css"
 

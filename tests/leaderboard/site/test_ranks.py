@@ -10,9 +10,9 @@ import pytest
 from made_results import answered, put, result
 from site_pages import Page, csv_lines, records
 
+from xkeb.leaderboard.rows.entries import Cell, Entry
+from xkeb.leaderboard.rows.overall import overall_parts
 from xkeb.leaderboard.site.build import build_site
-from xkeb.leaderboard.site.entries import Cell, Entry
-from xkeb.leaderboard.site.overall import overall_parts
 from xkeb.leaderboard.site.ranks import RankInterval, rank_intervals
 from xkeb.leaderboard.site.samples import Sample
 

@@ -13,8 +13,8 @@ import pytest
 from made_results import answered, case, put, result, score
 from site_pages import Page
 
+from xkeb.leaderboard.rows.entries import Cell, Entry, PublishedScore
 from xkeb.leaderboard.site.build import build_site
-from xkeb.leaderboard.site.entries import Cell, Entry, PublishedScore
 from xkeb.leaderboard.site.samples import Collector, Numbers, Sample, paired_sums
 from xkeb.leaderboard.site.tables import mark
 from xkeb.leaderboard.site.ties import PairedTests, ties

@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from xkeb.leaderboard.site.entries import Entry, find_results
+from xkeb.leaderboard.rows.entries import Entry, find_results
 from xkeb.leaderboard.verify.check import check_result
 from xkeb.leaderboard.verify.source import Sources
 from xkeb.registry.manager import get_plugins

@@ -15,8 +15,8 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from xkeb.leaderboard.rows.entries import Entry
 from xkeb.leaderboard.site.cases import percent
-from xkeb.leaderboard.site.entries import Entry
 from xkeb.results.lines import CaseRecord, ProbeRecord
 from xkeb.results.outcomes import MEANINGS, OUTCOMES, WRONG_LANGUAGE, Outcome, exact_metric, outcomes_of
 

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from xkeb.errors import RequestError
-from xkeb.leaderboard.site import charts, views
-from xkeb.leaderboard.site.badges import Failed, with_checks, with_reruns
-from xkeb.leaderboard.site.case_sets import with_case_sets
-from xkeb.leaderboard.site.chart import Chart, present
-from xkeb.leaderboard.site.comparability import why_incomparable
-from xkeb.leaderboard.site.crossing import crossing
-from xkeb.leaderboard.site.entries import (
+from xkeb.leaderboard.pictures import charts
+from xkeb.leaderboard.pictures.chart import Chart, present
+from xkeb.leaderboard.pictures.crossing import crossing
+from xkeb.leaderboard.pictures.heatmap import heatmaps
+from xkeb.leaderboard.rows.case_sets import with_case_sets
+from xkeb.leaderboard.rows.entries import (
     Broken,
     Entry,
     Found,
@@ -26,12 +25,14 @@ from xkeb.leaderboard.site.entries import (
     slug,
     unused,
 )
+from xkeb.leaderboard.rows.summary import summarize
+from xkeb.leaderboard.site import views
+from xkeb.leaderboard.site.badges import Failed, with_checks, with_reruns
+from xkeb.leaderboard.site.comparability import why_incomparable
 from xkeb.leaderboard.site.evidence import chinese_edits
 from xkeb.leaderboard.site.folder import MARKER, Site, check_place
-from xkeb.leaderboard.site.heatmap import heatmaps
 from xkeb.leaderboard.site.ranks import RankInterval, rank_intervals
 from xkeb.leaderboard.site.result_pages import write_results
-from xkeb.leaderboard.site.summary import summarize
 from xkeb.leaderboard.site.tables import boards
 from xkeb.leaderboard.site.ties import PairedTests
 from xkeb.leaderboard.verify.source import Sources

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 from pydantic_core import to_json
 
-from xkeb.leaderboard.site.entries import Entry
+from xkeb.leaderboard.rows.entries import Entry
 from xkeb.results.chain import check_chain
 from xkeb.results.fields import ANY_NAME, sentences
 from xkeb.results.lines import CASES, CaseRecord, ProbeRecord

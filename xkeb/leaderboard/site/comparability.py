@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xkeb.leaderboard.site.entries import Cell, Entry
+from xkeb.leaderboard.rows.entries import Cell, Entry
 from xkeb.tasks.asked import PAPER, RELEASED
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from xkeb.leaderboard.site.entries import Entry
+from xkeb.leaderboard.rows.entries import Entry
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from xkeb.leaderboard.site.chart import harmless
-from xkeb.leaderboard.site.entries import Entry
+from xkeb.leaderboard.pictures.chart import harmless
+from xkeb.leaderboard.rows.entries import Entry
 from xkeb.leaderboard.site.tables import Board, Group, Row, Shown
 from xkeb.results.lines import CaseRecord
 

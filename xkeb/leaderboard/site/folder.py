@@ -12,14 +12,14 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from xkeb.errors import RequestError
+from xkeb.leaderboard.pictures.chart import Chart
+from xkeb.leaderboard.pictures.svg import SHAPES, style_sheet
+from xkeb.leaderboard.rows.entries import published, slug
+from xkeb.leaderboard.rows.overall import overall
 from xkeb.leaderboard.site import views
 from xkeb.leaderboard.site.badges import open_text, openness
 from xkeb.leaderboard.site.browsing import RIGHT_TO_LEFT, full_name, text_direction
-from xkeb.leaderboard.site.chart import Chart
-from xkeb.leaderboard.site.entries import published, slug
 from xkeb.leaderboard.site.exports import as_csv, as_json, as_latex
-from xkeb.leaderboard.site.overall import overall
-from xkeb.leaderboard.site.svg import SHAPES, style_sheet
 from xkeb.leaderboard.site.tables import UNRANKED, Board
 
 MARKER = ".xkeb-site"

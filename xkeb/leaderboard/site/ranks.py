@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xkeb.leaderboard.site.entries import Cell, Entry
-from xkeb.leaderboard.site.overall import overall_parts
+from xkeb.leaderboard.rows.entries import Cell, Entry
+from xkeb.leaderboard.rows.overall import overall_parts
 from xkeb.leaderboard.site.samples import Sample
 from xkeb.leaderboard.site.ties import sample_id
 from xkeb.results.clusters import Floats, Integers

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xkeb.leaderboard.site import charts
+from xkeb.leaderboard.pictures import charts
+from xkeb.leaderboard.rows.entries import Entry
 from xkeb.leaderboard.site.browsing import CaseFiles, CaseOrder, write_index
 from xkeb.leaderboard.site.cases import Pages, write_cases
 from xkeb.leaderboard.site.comparability import why_incomparable
-from xkeb.leaderboard.site.entries import Entry
 from xkeb.leaderboard.site.exports import AnswersTable
 from xkeb.leaderboard.site.folder import Site
 from xkeb.leaderboard.site.samples import Collector, Numbers

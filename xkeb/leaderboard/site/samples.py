@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from xkeb.leaderboard.site.entries import Cell
+from xkeb.leaderboard.rows.entries import Cell
 from xkeb.results.clusters import Floats, Integers, cluster_of
 from xkeb.results.lines import CaseRecord
 from xkeb.results.slices import part_in

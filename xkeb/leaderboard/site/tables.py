@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from types import MappingProxyType
 
+from xkeb.leaderboard.rows.entries import AnyScore, Cell, Entry, slug, unused
+from xkeb.leaderboard.rows.overall import overall
 from xkeb.leaderboard.site.comparability import why_incomparable
-from xkeb.leaderboard.site.entries import AnyScore, Cell, Entry, slug, unused
-from xkeb.leaderboard.site.overall import overall
 from xkeb.leaderboard.site.ranks import RankInterval
 from xkeb.leaderboard.site.ties import PairedTests, compared, place_of, sample_id, shown_mean, ties
 from xkeb.types import PROPERTIES

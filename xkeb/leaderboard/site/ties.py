@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from xkeb.leaderboard.site.entries import Cell, Entry
+from xkeb.leaderboard.rows.entries import Cell, Entry
 from xkeb.leaderboard.site.samples import Sample, paired_sums
 from xkeb.results.clusters import Floats
 from xkeb.results.paired import SIGNIFICANCE, flip_p_values, holm

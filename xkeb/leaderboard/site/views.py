@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from xkeb.leaderboard.site.entries import Entry
-from xkeb.leaderboard.site.overall import overall
+from xkeb.leaderboard.rows.entries import Entry
+from xkeb.leaderboard.rows.overall import overall
 
 MOST_GROUPS = 8
 """Groups that a tab shows; the pages of their tasks have all."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from xkeb.leaderboard.site.chart import Chart, Panel
-from xkeb.leaderboard.site.entries import Entry
-from xkeb.leaderboard.site.svg import Drawing
+from xkeb.leaderboard.pictures.chart import Chart, Panel
+from xkeb.leaderboard.pictures.svg import Drawing
+from xkeb.leaderboard.rows.entries import Entry
 from xkeb.results.crossing import ALL
 from xkeb.results.scores import CrossingRecord
 from xkeb.results.slices import HEADLINE

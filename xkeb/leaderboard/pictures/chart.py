@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from xkeb.leaderboard.site.svg import Drawing
+from xkeb.leaderboard.pictures.svg import Drawing
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xkeb.leaderboard.site.chart import Chart, Panel, one_digit, way
-from xkeb.leaderboard.site.plots import PairRow, pairs
-from xkeb.leaderboard.site.summary import Means, Summary
+from xkeb.leaderboard.pictures.chart import Chart, Panel, one_digit, way
+from xkeb.leaderboard.pictures.plots import PairRow, pairs
+from xkeb.leaderboard.rows.summary import Means, Summary
 
 MOST_PANELS = 4
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from xkeb.leaderboard.site.entries import Badge, Entry
-from xkeb.leaderboard.site.overall import overall
+from xkeb.leaderboard.rows.entries import Badge, Entry
+from xkeb.leaderboard.rows.overall import overall
 
 MOST = 10
 """Methods that are named; with more, those of the highest `overall`."""
@@ -27,7 +27,7 @@ class Means:
     stays: float | None
     """Locality, in all languages."""
     overall: float | None
-    """All of these in one (`xkeb.leaderboard.site.overall`)."""
+    """All of these in one (`xkeb.leaderboard.rows.overall`)."""
     saw_target_answer: bool = False
     """Whether it was shown the answer in another language, in any of the rows."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from xkeb.leaderboard.site.entries import Entry
+from xkeb.leaderboard.rows.entries import Entry
 
 SHARED = 0.9
 """Part of the cases of the larger of two results that both must have run to be of one case set. A method may leave out cases

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from xkeb.leaderboard.site.svg import Drawing
+from xkeb.leaderboard.pictures.svg import Drawing
 
 WIDTH, HEIGHT = 440, 320
 """Of a plot with two axes; as wide as a telephone shows it, so that its texts stay legible there."""

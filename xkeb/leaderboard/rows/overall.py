@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean, harmonic_mean
 
-from xkeb.leaderboard.site.entries import Cell, Entry
+from xkeb.leaderboard.rows.entries import Cell, Entry
 
 PARTS = 4
 

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 
-from xkeb.leaderboard.site.chart import Chart, Panel, one_digit, way
-from xkeb.leaderboard.site.entries import Badge, Entry
-from xkeb.leaderboard.site.plots import (
+from xkeb.leaderboard.pictures.chart import Chart, Panel, one_digit, way
+from xkeb.leaderboard.pictures.plots import (
     Axis,
     Outline,
     Point,
@@ -19,6 +18,7 @@ from xkeb.leaderboard.site.plots import (
     radar,
     scatter,
 )
+from xkeb.leaderboard.rows.entries import Badge, Entry
 from xkeb.types import PROPERTIES
 
 SIZES = (100, 500, 1000, 3000, 5000, 10000)

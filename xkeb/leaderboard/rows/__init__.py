@@ -1,0 +1,1 @@
+"""Results and published numbers as rows: what may be set against each other, and what sums them up."""
