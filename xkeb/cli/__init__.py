@@ -28,6 +28,7 @@ COMMANDS = (
     "rescore",
     "merge",
     "judge",
+    "plot",
     "leaderboard",
     "ls",
     "validate",

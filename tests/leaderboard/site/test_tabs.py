@@ -44,7 +44,7 @@ def test_a_click_turns_the_tab_and_the_address_and_back_turns_them_back(browser:
 
 
 def test_an_address_opens_its_tab_also_by_a_place_within(browser: Browser) -> None:
-    for name in ("by-model", "by-pair", "matrix", "by-protocol", "by-cost"):
+    for name in ("by-model", "by-pair", "matrix", "by-protocol", "sequences", "by-cost"):
         browser.open(f"index.html#{name}")
         assert shown(browser) == [name]
     for nowhere in ("", "#nowhere", "#%F0%9F%98%80", "#main"):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from xkeb.leaderboard.pictures.svg import Drawing
+
+NUMBER = re.compile(r"[-+]?\d+(\.\d+)?")
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,8 @@ class Chart:
 
 
 def harmless(text: str) -> str:
-    """A spreadsheet takes what begins like this for a formula."""
-    return f"'{text}" if text[:1] in "=+-@\t\r" else text
+    """A spreadsheet takes what begins like this for a formula; numbers stay numbers."""
+    return f"'{text}" if text.startswith(tuple("=+-@\t\r")) and not NUMBER.fullmatch(text) else text
 
 
 def present(charts: Iterable[Chart | None]) -> list[Chart]:

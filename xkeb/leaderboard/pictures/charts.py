@@ -18,7 +18,9 @@ from xkeb.leaderboard.pictures.plots import (
     radar,
     scatter,
 )
+from xkeb.leaderboard.pictures.svg import N_SERIES
 from xkeb.leaderboard.rows.entries import Badge, Entry
+from xkeb.leaderboard.rows.overall import stays
 from xkeb.types import PROPERTIES
 
 SIZES = (100, 500, 1000, 3000, 5000, 10000)
@@ -54,9 +56,9 @@ def _against_locality(entries: Sequence[Entry], name: str, what: str, title: str
             if not sized
             else [entry.mean(("generality", code)) for code in entry.targets]
         )
-        known, stays = [value for value in ours if value is not None], _locality(entry)
-        if known and stays is not None:
-            placed.append((entry, stays, fmean(known)))
+        known, kept = [value for value in ours if value is not None], stays(entry)
+        if known and kept is not None:
+            placed.append((entry, kept, fmean(known)))
     edited = [entry for entry, *_ in placed if entry.badge != "baseline"]
     if len(edited) < 2:
         return None
@@ -64,14 +66,14 @@ def _against_locality(entries: Sequence[Entry], name: str, what: str, title: str
     slowest = max((entry.seconds or 0.0 for entry in edited), default=0.0)
     several = len({entry.model for entry in edited}) > 1
     points = []
-    for entry, stays, value in placed:
-        who = f"{_label(entry, several=True)}: locality {stays:.1f}, {what} {value:.1f}"
+    for entry, kept, value in placed:
+        who = f"{_label(entry, several=True)}: locality {kept:.1f}, {what} {value:.1f}"
         cost = f", {entry.seconds:.2f} s a case" if sized and entry.seconds is not None else ""
         size = SMALLEST + (LARGEST - SMALLEST) * ((entry.seconds or 0.0) / slowest) ** 0.5 if sized and slowest else 5.0
         if entry.badge == "baseline":
-            points.append(Point(stays, value, 7, f"unedited {who}", 4.0, role="faint"))
+            points.append(Point(kept, value, 7, f"unedited {who}", 4.0, role="faint"))
         else:
-            points.append(Point(stays, value, methods.index(entry.method), who + cost, size))
+            points.append(Point(kept, value, methods.index(entry.method), who + cost, size))
     best = front([point for point, (entry, *_) in zip(points, placed, strict=True) if entry.badge != "baseline"])
     for i, (entry, *_) in enumerate(placed):
         if points[i] in best:
@@ -93,14 +95,14 @@ def _against_locality(entries: Sequence[Entry], name: str, what: str, title: str
                 entry.method,
                 entry.model,
                 entry.badge,
-                one_digit(stays),
+                one_digit(kept),
                 one_digit(value),
                 "" if entry.seconds is None else f"{entry.seconds:.2f}",
             ]
-            for entry, stays, value in placed
+            for entry, kept, value in placed
         ],
         [
-            *((f"s{i % 8}", method) for i, method in enumerate(methods)),
+            *((f"s{i % N_SERIES}", method) for i, method in enumerate(methods)),
             *([("s7 faint", "unedited")] if len(placed) > len(edited) else []),
         ],
         "The line is the front: no row of this group is above and right of it."
@@ -111,11 +113,6 @@ def _against_locality(entries: Sequence[Entry], name: str, what: str, title: str
 def _label(entry: Entry, *, several: bool) -> str:
     name = f"{entry.method} ({entry.train_size:,})" if entry.train_size else entry.method
     return f"{name}, {entry.model}" if several else name
-
-
-def _locality(entry: Entry) -> float | None:
-    known = [value for code in dict.fromkeys(entry.languages) if (value := entry.mean(("locality", code))) is not None]
-    return fmean(known) if known else None
 
 
 def radars(chosen: Sequence[Entry], name: str) -> Chart | None:
@@ -179,7 +176,7 @@ def training_sizes(entries: Sequence[Entry], name: str) -> Chart | None:
             continue
         for code in dict.fromkeys(members[0].languages):
             line, number = f"{method}, {model}: {code}", len(keys)
-            keys.append((f"s{number % 8}", line))
+            keys.append((f"s{number % N_SERIES}", line))
             for prop in PROPERTIES:
                 for entry in members:
                     if (value := entry.mean((prop, code))) is not None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from xkeb.leaderboard.pictures.chart import Chart, Panel
 from xkeb.leaderboard.pictures.svg import Drawing
 from xkeb.leaderboard.rows.entries import Entry
-from xkeb.results.crossing import ALL
-from xkeb.results.scores import CrossingRecord
-from xkeb.results.slices import HEADLINE
+from xkeb.leaderboard.rows.matrices import matrices
+from xkeb.results.crossing import Matrix
 
-WIDTH, HEIGHT, LEFT, TOP, MIDDLE = 40, 26, 54, 24, 17
-"""Of a cell, and of the labels beside and above, in the picture's own units; and where a text stands in a cell's height."""
+LEFT, TOP, MIDDLE = 54, 24, 4
+"""Of the labels beside and above, in the picture's own units; and how far below its middle a line of text stands."""
+LARGE, SMALL = (40, 26), (17, 17)
+"""Of a cell that shows its number, and of one that doesn't."""
+MOST_NUMBERS = 20
+"""Languages of a picture that shows numbers; of more, colours and tips say it."""
 LONGEST = 8
 """Letters of a language's code that are shown; codes come from outside."""
 FULLEST = 0.7
@@ -21,28 +24,34 @@ NOTE = (
     "A row for each language of the edits, a column for each that is asked in. Transfer is what generality gains there, in "
     "percent of what it gains in the language of the edits."
 )
-Matrix = Mapping[tuple[str, str], float]
-"""By source and target; both in percent."""
 
 
 def heatmap(name: str, title: str, values: Matrix) -> Chart:
     """One measure of one method on one model: blue above zero and orange below it, the more of it the fuller."""
     sources = sorted({source for source, _ in values})
     targets = sorted({target for _, target in values})
-    drawing = Drawing(LEFT + WIDTH * len(targets), TOP + HEIGHT * len(sources))
+    many = max(len(sources), len(targets)) > MOST_NUMBERS
+    width, height = SMALL if many else LARGE
+    top = TOP + 12 * many
+    drawing = Drawing(LEFT + width * len(targets), top + height * len(sources))
     for i, code in enumerate(targets):
-        drawing.text(LEFT + WIDTH * i + WIDTH / 2, TOP - 8, code[:LONGEST], "middle")
+        across = LEFT + width * i + width / 2
+        if many:
+            drawing.turned(across + MIDDLE, top - 6, code[:LONGEST])
+        else:
+            drawing.text(across, top - 8, code[:LONGEST], "middle")
     for row, source in enumerate(sources):
-        drawing.text(LEFT / 2, TOP + HEIGHT * row + MIDDLE, source[:LONGEST], "middle")
+        drawing.text(LEFT / 2, top + height * (row + 0.5) + MIDDLE, source[:LONGEST], "middle")
         for column, target in enumerate(targets):
             value = values.get((source, target))
             if value is None:  # a language is no target of its own
                 continue
-            x, y = LEFT + WIDTH * column, TOP + HEIGHT * row
+            x, y = LEFT + width * column, top + height * row
             full = min(1.0, abs(value) / 100) * FULLEST
             tip = f"{source} to {target}: {value:.1f}"
-            drawing.bar(x, y, WIDTH - 1, HEIGHT - 1, "s0" if value >= 0 else "s1", tip, full)
-            drawing.text(x + WIDTH / 2, y + MIDDLE, f"{value:.0f}", "middle")
+            drawing.bar(x, y, width - 1, height - 1, "s0" if value >= 0 else "s1", tip, full)
+            if not many:
+                drawing.text(x + width / 2, y + height / 2 + MIDDLE, f"{value:.0f}", "middle")
     least, most = min(values, key=values.__getitem__), max(values, key=values.__getitem__)
     return Chart(
         name,
@@ -60,35 +69,15 @@ def heatmap(name: str, title: str, values: Matrix) -> Chart:
 
 
 def heatmaps(entries: Sequence[Entry]) -> Iterator[Chart]:
-    """Two for each method, model and data set with results of several targets: what crosses, and what holds in both languages;
-    of the cases whose answers differ, where they are told apart."""
-    groups: dict[tuple[str, str, str, str, tuple[str, ...]], list[Entry]] = {}
-    for entry in entries:
-        if entry.badge == "reproduced" and entry.result is not None and entry.result.crossing:
-            dataset, languages = entry.result.task.dataset.name, tuple(sorted(entry.languages))
-            groups.setdefault((entry.method, entry.model, entry.asked, dataset, languages), []).append(entry)
+    """Two for each method, model and data set with results of several targets: what crosses, and what holds in both
+    languages."""
     number = 0
-    for (method, model, asked, dataset, _), members in sorted(groups.items()):
-        part = HEADLINE if all(HEADLINE in _crossing(entry) for entry in members) else ALL
-        of = f"{method} on {model}, {dataset}, {asked.replace('_', ' ')}{'' if part == ALL else ', answers differ'}"
-        transfer: dict[tuple[str, str], float] = {}
-        both: dict[tuple[str, str], float] = {}
-        for entry in sorted(members, key=_n_cases):  # of two that are of one source, the one with more cases
-            for target, records in _crossing(entry).get(part, {}).items():
-                first, *others = records.values()
-                if first.transfer is not None:
-                    transfer[entry.source, target] = first.transfer
-                both[entry.source, target] = (others[0] if others else first).both.mean
-        metrics = list(next(iter(next(iter(_crossing(members[0]).values())).values())))
-        for name, values in ((f"Transfer of {metrics[0]}", transfer), (f"Right in both, {metrics[-1]}", both)):
+    for found in matrices(entries):
+        of = f"{found.method} on {found.basis}"
+        for name, values in (
+            (f"Transfer of {found.metrics[0]}", found.transfer),
+            (f"Right in both, {found.metrics[1]}", found.both),
+        ):
             if values:
                 yield heatmap(f"matrix-{number}", f"{name}, in percent: {of}", values)
                 number += 1
-
-
-def _crossing(entry: Entry) -> Mapping[str, Mapping[str, Mapping[str, CrossingRecord]]]:
-    return (entry.result.crossing if entry.result else None) or {}
-
-
-def _n_cases(entry: Entry) -> tuple[int, str]:
-    return (len(entry.result.case_ids) if entry.result else 0, entry.id)

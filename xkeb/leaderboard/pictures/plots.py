@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from xkeb.leaderboard.pictures.svg import Drawing
+from xkeb.leaderboard.pictures.svg import N_SERIES, Drawing
 
 WIDTH, HEIGHT = 440, 320
 """Of a plot with two axes; as wide as a telephone shows it, so that its texts stay legible there."""
@@ -53,6 +53,8 @@ class Point:
     size: float = 5
     label: str = ""
     role: str = ""
+    interval: tuple[float, float] | None = None
+    """Of `y`; a line from one end to the other."""
 
 
 def front(points: Iterable[Point]) -> list[Point]:
@@ -90,9 +92,13 @@ def lines(series: Mapping[int, Sequence[Point]], x: Axis, y: Axis) -> Drawing:
     drawing, place = _axes(x, y)
     for number, points in series.items():
         if len(points) > 1:
-            drawing.path([place(point.x, point.y) for point in points], f"shape s{number % 8}")
+            drawing.path([place(point.x, point.y) for point in points], f"shape s{number % N_SERIES}")
         for point in points:
-            drawing.mark(*place(point.x, point.y), number, point.tip, size=4)
+            across, down = place(point.x, point.y)
+            if point.interval is not None:
+                ends = [(across, place(point.x, end)[1]) for end in point.interval]
+                drawing.path(ends, f"shape thin s{number % N_SERIES}")
+            drawing.mark(across, down, number, point.tip, size=4)
     return drawing
 
 
@@ -107,9 +113,7 @@ def _axes(x: Axis, y: Axis) -> tuple[Drawing, _Place]:
         drawing.line((LEFT, down), (WIDTH - RIGHT, down), "grid")
         drawing.text(LEFT - 6, down + 4, f"{tick:g}", "end", "quiet")
     drawing.text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, x.title, "middle")
-    drawing.parts.append(f'<g transform="translate(13 {(TOP + HEIGHT - BOTTOM) / 2:g}) rotate(-90)">')
-    drawing.text(0, 0, y.title, "middle")
-    drawing.parts.append("</g>")
+    drawing.turned(13, (TOP + HEIGHT - BOTTOM) / 2, y.title, "middle")
     return drawing, place
 
 
@@ -136,11 +140,14 @@ class PairRow:
     """Stands after the label."""
 
 
-def pairs(rows: Sequence[PairRow], before: float | None) -> Drawing:
+def pairs(
+    rows: Sequence[PairRow], before: float | None, names: tuple[str, str] = ("language of the edit", "another language")
+) -> Drawing:
     """Two marks a line on an axis from 0 to 100, joined; series 0 is `here`, series 1 `there`.
 
     Args:
         before: where a dashed line stands.
+        names: of the two series.
     """
     height = TOP + ROW * len(rows) + 34
     drawing = Drawing(NARROW, height)
@@ -165,7 +172,7 @@ def pairs(rows: Sequence[PairRow], before: float | None) -> Drawing:
         drawing.text(LABELS - 12, down + 4, row.label + row.mark, "end", "bold")
         if row.here is not None and row.there is not None:
             drawing.line((across(row.here), down), (across(row.there), down), "axis")
-        for series, value, name in ((1, row.there, "another language"), (0, row.here, "language of the edit")):
+        for series, value, name in ((1, row.there, names[1]), (0, row.here, names[0])):
             if value is not None:
                 drawing.mark(across(value), down, series, f"{row.label}, {name}: {value:.1f}", size=6)
     return drawing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from html import escape
@@ -17,7 +18,8 @@ SHAPES = (
     "M-.4-1.1H.4V-.4H1.1V.4H.4V1.1H-.4V.4H-1.1V-.4H-.4z",  # cross
 )
 """Of a mark of size 1: tell series apart where colours don't."""
-N_COLOURS = 8
+N_SERIES = 24
+"""That colour and shape together tell apart."""
 COLOURS = {
     "light": ["#0067a8", "#b84a00", "#00795a", "#a63d7c", "#6b46b8", "#7a5c00", "#b3261e", "#4a5563"],
     "dark": ["#6cb4ee", "#f29a5c", "#4fd1a5", "#f09ccd", "#b9a2f5", "#dcb94f", "#ff8f86", "#b4bfcb"],
@@ -30,8 +32,11 @@ RULES = (
     ".grid{stroke:var(--line)}.axis{stroke:var(--soft)}.base{stroke:var(--soft);stroke-dasharray:4 3}"
     ".front{fill:none;stroke:var(--soft);stroke-width:1.5}.front.grid{stroke:var(--line);stroke-width:1}"
     ".shade{fill:var(--soft);fill-opacity:.2;stroke:var(--soft)}.faint{fill-opacity:.4}.halo{paint-order:stroke;stroke:var(--ground);stroke-width:3px}"
-    + "".join(f".s{i}{{fill:var(--s{i})}}.shape.s{i}{{stroke:var(--s{i});fill:none}}" for i in range(N_COLOURS))
-    + ".shape{stroke-width:2}.dash{stroke-dasharray:6 4}"
+    + "".join(
+        f".s{i}{{fill:var(--s{i % len(COLOURS['light'])})}}.shape.s{i}{{stroke:var(--s{i % len(COLOURS['light'])});fill:none}}"
+        for i in range(N_SERIES)
+    )
+    + ".shape{stroke-width:2}.dash{stroke-dasharray:6 4}.shape.thin{stroke-width:1}"
 )
 """How the parts look."""
 
@@ -63,6 +68,12 @@ class Drawing:
         look = f' class="{role}"' if role else ""
         self.parts.append(f'<text x="{x:.4g}" y="{y:.4g}" text-anchor="{anchor}"{look}>{text_of(cut(content))}</text>')
 
+    def turned(self, x: float, y: float, content: object, anchor: str = "start") -> None:
+        """A text that is read upwards."""
+        self.parts.append(f'<g transform="translate({x:.5g} {y:.5g}) rotate(-90)">')
+        self.text(0, 0, content, anchor)
+        self.parts.append("</g>")
+
     def line(self, start: tuple[float, float], end: tuple[float, float], role: str) -> None:
         points = f'x1="{start[0]:.5g}" y1="{start[1]:.5g}" x2="{end[0]:.5g}" y2="{end[1]:.5g}"'
         self.parts.append(f'<line {points} class="{role}"/>')
@@ -89,21 +100,34 @@ class Drawing:
         tip: what is told where a pointer rests on it.
         """
         place = f"translate({x:.5g} {y:.5g}) scale({size:.3g})"
-        look = f"mark s{series % N_COLOURS}{f' {role}' if role else ''}"
+        look = f"mark s{series % N_SERIES}{f' {role}' if role else ''}"
         self.parts.append(
             f'<path d="{SHAPES[series % len(SHAPES)]}" transform="{place}" class="{look}"><title>{text_of(tip)}</title></path>'
         )
+
+    def place(self, other: Drawing, x: float, y: float) -> None:
+        """Puts another picture into this one, its upper left corner there."""
+        self.parts.append(f'<g transform="translate({x:.5g} {y:.5g})">{"".join(other.parts)}</g>')
 
     def svg(self) -> str:
         """For a page that has the colours."""
         return f'<svg viewBox="0 0 {self.width:g} {self.height:g}" class="picture">{"".join(self.parts)}</svg>'
 
     def file(self) -> str:
-        """For itself: with colours, a ground and a size."""
-        size = f'width="{self.width:g}" height="{self.height:g}" viewBox="0 0 {self.width:g} {self.height:g}"'
-        ground = '<rect width="100%" height="100%" fill="var(--ground)"/>'
+        """For itself: with a ground, a size, and the colours of a light or a dark screen."""
         style = _in_both_schemes("svg", {scheme: _ink(scheme) + _colours(scheme) for scheme in COLOURS}) + RULES
-        return f'<svg xmlns="http://www.w3.org/2000/svg" {size}><style>{style}</style>{ground}{"".join(self.parts)}</svg>\n'
+        return self._standing(style, "var(--ground)")
+
+    def printed(self) -> str:
+        """For a paper: the same upon white, with nothing that a program of drawings may not know, such as variables."""
+        values = dict(re.findall(r"--(\w+):([^;]+);", _ink("light") + _colours("light")))
+        style = re.sub(r"var\(--(\w+)\)", lambda found: values[found[1]], RULES).replace("system-ui,", "")
+        return self._standing(style, values["ground"])
+
+    def _standing(self, style: str, ground: str) -> str:
+        size = f'width="{self.width:g}" height="{self.height:g}" viewBox="0 0 {self.width:g} {self.height:g}"'
+        behind = f'<rect width="100%" height="100%" fill="{ground}"/>'
+        return f'<svg xmlns="http://www.w3.org/2000/svg" {size}><style>{style}</style>{behind}{"".join(self.parts)}</svg>\n'
 
 
 def style_sheet() -> str:

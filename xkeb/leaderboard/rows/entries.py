@@ -213,6 +213,19 @@ def find_results(folders: Iterable[Path]) -> Found:
     return Found(ordered, sorted(broken.values(), key=lambda one: (one.name, one.reason)))
 
 
+def read_results(files: Iterable[Path]) -> list[Entry]:
+    """These results, in the order of the files; the same one twice is one.
+
+    Raises:
+        RequestError: one of the files is no result.
+    """
+    entries: dict[str, Entry] = {}  # by hash
+    for file in files:
+        sha256 = digest_file(file)
+        entries.setdefault(sha256, _entry(file, Result.load(file, any_name=True), sha256))
+    return list(_with_rules(list(entries.values())))
+
+
 def _with_rules(entries: Sequence[Entry]) -> Iterator[Entry]:
     """Each with the options of its protocol that tell it apart from others of that protocol."""
     of_protocol: dict[str, list[dict[str, str]]] = {}

@@ -33,3 +33,9 @@ def overall_parts(entry: Entry) -> Sequence[Sequence[Cell]]:
         [("generality", code) for code in entry.targets],
         [("locality", code) for code in dict.fromkeys(entry.languages)],
     )
+
+
+def stays(entry: Entry) -> float | None:
+    """Locality, its mean over the languages; None where it wasn't measured."""
+    known = [value for code in dict.fromkeys(entry.languages) if (value := entry.mean(("locality", code))) is not None]
+    return fmean(known) if known else None

@@ -11,7 +11,9 @@ from xkeb.errors import RequestError
 from xkeb.leaderboard.pictures import charts
 from xkeb.leaderboard.pictures.chart import Chart, present
 from xkeb.leaderboard.pictures.crossing import crossing
+from xkeb.leaderboard.pictures.families import families
 from xkeb.leaderboard.pictures.heatmap import heatmaps
+from xkeb.leaderboard.pictures.sequences import points, retention
 from xkeb.leaderboard.rows.case_sets import with_case_sets
 from xkeb.leaderboard.rows.entries import (
     Broken,
@@ -25,6 +27,7 @@ from xkeb.leaderboard.rows.entries import (
     slug,
     unused,
 )
+from xkeb.leaderboard.rows.sequences import by_regime, twins
 from xkeb.leaderboard.rows.summary import summarize
 from xkeb.leaderboard.site import views
 from xkeb.leaderboard.site.badges import Failed, with_checks, with_reruns
@@ -120,7 +123,7 @@ def _write_site(site: Site, printed: Sequence[Entry], findings: Found) -> None:
         for name, page in names[kind].items():
             members = [entry for entry in entries if getattr(entry, kind) == name]
             prefix = f"{kind}-{page}"
-            drawn = site.pictures(prefix, present([*heatmaps(members), *PICTURES[kind](members)]))
+            drawn = site.pictures(prefix, present([*_of_many(members), *PICTURES[kind](members)]))
             path = f"{kind}s/{page}.html"
             _tables(site, path, "listing.html", members, prefix, standing, charts=drawn, kind=kind, name=name)
     site.page("cases.html", "cases.html", results=read.whole, outcomes=MEANINGS)
@@ -150,6 +153,9 @@ def _overview(site: Site, entries: Sequence[Entry], broken: Sequence[Broken]) ->
         models=views.by_model(entries),
         pairs=views.by_pair(entries),
         matrix=site.pictures("overview", list(heatmaps(entries))[: views.MOST_GROUPS]),
+        families=site.pictures("overview", list(families(entries))[: views.MOST_GROUPS]),
+        sequences=by_regime(entries, views.MOST_GROUPS),
+        kept=site.pictures("overview", list(_sequences(entries))[: views.MOST_GROUPS]),
         protocols=views.by_protocol(entries),
         costs=views.by_cost(entries),
     )
@@ -196,6 +202,21 @@ def _tables(
     for table in tables:
         site.board(table)
     site.page(path, template, boards=tables, **context)
+
+
+def _of_many(entries: Sequence[Entry]) -> Iterator[Chart | None]:
+    """Pictures of many languages, and of many edits."""
+    yield from heatmaps(entries)
+    yield from families(entries)
+    yield from _sequences(entries)
+
+
+def _sequences(entries: Sequence[Entry]) -> Iterator[Chart]:
+    """What is kept of earlier edits, by group; then what is asked at two points."""
+    tables = by_regime(entries)
+    yield from present(retention(table.rows, f"retention-{i}") for i, table in enumerate(tables))
+    for i, pairs in enumerate(twins(entries)):
+        yield points(pairs, f"points-{i}")
 
 
 def _charts(entries: Sequence[Entry]) -> Iterator[Chart | None]:

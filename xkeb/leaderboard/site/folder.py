@@ -15,7 +15,7 @@ from xkeb.errors import RequestError
 from xkeb.leaderboard.pictures.chart import Chart
 from xkeb.leaderboard.pictures.svg import SHAPES, style_sheet
 from xkeb.leaderboard.rows.entries import published, slug
-from xkeb.leaderboard.rows.overall import overall
+from xkeb.leaderboard.rows.overall import overall, stays
 from xkeb.leaderboard.site import views
 from xkeb.leaderboard.site.badges import open_text, openness
 from xkeb.leaderboard.site.browsing import RIGHT_TO_LEFT, full_name, text_direction
@@ -60,6 +60,7 @@ class Site:
             shapes=SHAPES,
             overall=overall,
             crossed=views.crossed,
+            stays=stays,
             text_direction=text_direction,
             openness=openness,
             open_text=open_text,
