@@ -89,9 +89,23 @@ def test_a_matrix_for_each_method_and_measure(tmp_path: Path) -> None:
     assert [picture.chart.title.split(":")[0] for picture in drawn] == 2 * [
         "Transfer of f1, in percent", "Right in both, em, in percent"
     ]  # fmt: skip
-    assert rows(drawn[2]) == [["edited in", "de", "en", "th"], ["de", "", "60.0", "-10.0"], ["en", "80.0", "", "20.0"]]
-    assert rows(drawn[1]) == [["edited in", "de", "th"], ["en", "2.0", "1.0"]]
-    assert {"80", "60", "-10", "20"} <= set(texts(drawn[2]))
+    assert rows(drawn[0]) == [["edited in", "de", "en", "th"], ["de", "", "60.0", "-10.0"], ["en", "80.0", "", "20.0"]]
+    assert rows(drawn[3]) == [["method", "de", "th"], ["ft", "2.0", "1.0"]]  # edited in one language
+    assert {"80", "60", "-10", "20"} <= set(texts(drawn[0]))
+
+
+def test_methods_that_were_asked_the_same_share_a_matrix_of_one_source(tmp_path: Path) -> None:
+    results = write(
+        tmp_path / "results",
+        crossed("en", {"de": 80.0, "th": 20.0}),
+        crossed("en", {"de": 8.0, "th": 4.0}, "ft"),
+        crossed("en", {"de": 9.0, "th": 9.0}, "ike") | {"prompt": "qa", "comparable_group": "another"},
+    )
+    drawn = plot("matrix", [results], tmp_path / "out")
+    assert [rows(picture) for picture in drawn[::2]] == [
+        [["method", "de", "th"], ["ft", "8.0", "4.0"], ["rome", "80.0", "20.0"]],
+        [["method", "de", "th"], ["ike", "9.0", "9.0"]],
+    ]
 
 
 def test_families_and_scripts_have_a_line_each_the_highest_first(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_a_matrix_has_a_cell_for_each_pair_the_fuller_the_further_from_zero() ->
     assert (list(chart.heads), [list(row) for row in chart.rows]) == (
         ["edited in", "de", "en", "th"], [["de", "", "100.0", ""], ["en", "-50.0", "", "0.0"]],
     )  # fmt: skip
-    assert "Least is -50 from en to de, most 100 from de to en." in chart.alt
+    assert "Least is -50, en to de, most 100, de to en." in chart.alt
 
 
 def test_strange_texts_are_text() -> None:

@@ -25,6 +25,9 @@ def retention(members: Sequence[Entry], name: str) -> Chart | None:
         members: rows of one group.
     """
     kept = [entry for entry in members if entry.badge == "reproduced" and entry.result and entry.result.retention]
+    kept.sort(
+        key=lambda entry: (entry.method, entry.model, entry.id)
+    )  # so that a method has its colour in every picture
     if not kept:
         return None
     panels, rows = [], []
