@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from driving import Browser, pause, serving
 from made_results import put, result, score
 from site_pages import Page
 
@@ -14,6 +16,7 @@ from xkeb.leaderboard.site.build import build_site
 from xkeb.results.group import comparable_group
 from xkeb.results.result import Result
 
+pytest_plugins = ("browser",)
 Json = dict[str, Any]
 METHODS = ("rome", "ft", "grace")
 
@@ -79,3 +82,36 @@ def test_a_site_without_sequences_says_how_to_get_some(tmp_path: Path) -> None:
     page = Page(build_site([tmp_path / "results"], tmp_path / "site").index)
     assert "No model here got several edits." in page.text
     assert not list((tmp_path / "site" / "pictures").glob("*retention*"))
+
+
+def test_the_tab_in_a_browser(driver: Any, axe: str, site: Path) -> None:
+    """It fits, a key brings its curve forward, a curve is had as PNG, and axe finds nothing."""
+    with serving(site) as address:
+        browser = Browser(driver, address)
+        browser.complaints()
+        for width, scheme in ((390, "dark"), (1440, "light")):
+            browser.open("index.html#sequences", width=width, scheme=scheme)
+            assert browser.js("return document.documentElement.scrollWidth") <= width
+            assert browser.js("return document.querySelector('#sequences').offsetHeight") > 0
+        figure = driver.find_element("css selector", "#sequences figure[data-chart=retention-0]")
+        key = figure.find_element("css selector", ".key")
+        key.click()
+        away = "return [...arguments[0].querySelectorAll('.plots .away')].map((one) => one.getAttribute('class'))"
+        faded = browser.js(away, figure)
+        series = key.get_attribute("data-series")
+        assert faded and not any(series in name.split() for name in faded)
+        browser.js("""
+          window.had = [];
+          HTMLAnchorElement.prototype.click = function () { window.had.push(this.download); };
+        """)
+        figure.find_element("css selector", ".pngs button").click()
+        assert any(browser.js("return window.had.length") or pause(browser) for _ in range(200))
+        assert browser.js("return window.had[0]") in ("retention-0.png", "retention-0-1.png")
+        browser.js(axe)
+        run = """
+          const done = arguments[arguments.length - 1];
+          axe.run(document, {resultTypes: ["violations"]}).then((found) => done(JSON.stringify(found.violations)));
+        """
+        found = json.loads(driver.execute_async_script(run))
+        assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
+        assert browser.complaints() == []
