@@ -209,4 +209,4 @@ def test_a_file_for_a_paper_needs_nothing_of_a_browser(tmp_path: Path) -> None:
     width, height = (float(size or 0) for size in (ET.fromstring(text).get("width"), ET.fromstring(text).get("height")))
     assert png[:8] == b"\x89PNG\r\n\x1a\n"
     size = int.from_bytes(png[16:20]), int.from_bytes(png[20:24])
-    assert size == (pytest.approx(2 * width, abs=1), pytest.approx(2 * height, abs=1))
+    assert size == pytest.approx((2 * width, 2 * height), abs=1)
