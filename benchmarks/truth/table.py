@@ -1,6 +1,6 @@
-"""The tables of docs/results.md from result.json files, as Markdown: F1 / EM, or F1 with its interval.
+"""The tables of docs/results.md from result.json files, as Markdown: F1 / EM of a protocol, or F1 with its interval.
 
-python benchmarks/truth/table.py OUT [OUT..] [--slice answers=differ] [--intervals]
+python benchmarks/truth/table.py OUT [OUT..] [--protocol generate] [--slice answers=differ] [--intervals]
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ import click
 from xkeb.results.result import Result
 from xkeb.results.scores import Scores
 from xkeb.results.settings import HEADLINES
+from xkeb.tasks.asked import TEACHER_FORCING
 from xkeb.types import PROPERTIES, Property
 
 
 @click.command()
 @click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--protocol", type=click.Choice(list(HEADLINES)), default=TEACHER_FORCING, show_default=True)
 @click.option("--slice", "within", metavar="KIND=VALUE", help="Of the cases of a slice.")
 @click.option("--intervals", is_flag=True, help="F1 and its 95% interval, without EM.")
-def main(folders: tuple[Path, ...], within: str | None, intervals: bool) -> None:
-    results = [Result.load(path) for folder in folders for path in sorted(folder.glob("*/*/*/result.json"))]
+def main(folders: tuple[Path, ...], protocol: str, within: str | None, intervals: bool) -> None:
+    found = [Result.load(path) for folder in folders for path in sorted(folder.glob("*/*/*/result.json"))]
+    results = [result for result in found if result.protocol == protocol]
     codes = sorted({code for result in results for code in result.task.direction.languages})
     others: list[Property] = [name for name in PROPERTIES if name != "reliability"]
     columns = ["edited in", "method", "cases", "reliability", *(f"{code}: {name}" for code in codes for name in others)]
