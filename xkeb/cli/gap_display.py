@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from xkeb.cli.case_display import show_case, side_data
-from xkeb.cli.output import make_console, make_table
+from xkeb.cli.output import make_console, make_table, show_prose
 from xkeb.results.differences import INTERVAL
 from xkeb.results.group import in_words
 from xkeb.results.slices import HEADLINE
@@ -48,12 +48,12 @@ def show_gap(gap: Gap) -> None:
     out.print(f"Gap across {gap.across}: {gap.a.result.title}", style="bold", soft_wrap=True)
     for name, side in (("A", gap.a), ("B", gap.b)):
         out.print(f"{name}: {side.path} ({len(side.cases):,} cases)", soft_wrap=True)
-    out.print(f"They differ in {in_words(gap.differences)}.", soft_wrap=True)
+    show_prose(out, f"They differ in {in_words(gap.differences)}.")
     out.print(f"{gap.shared:,} cases in both, {gap.only_a:,} only in A, {gap.only_b:,} only in B.\n")
     for part in _told(gap):
         _show_part(out, part)
-    out.print(NEITHER, style="dim", soft_wrap=True)
-    out.print(f"Interval: {INTERVAL}.", style="dim", soft_wrap=True)
+    show_prose(out, NEITHER, "dim")
+    show_prose(out, f"Interval: {INTERVAL}.", "dim")
     for case in gap.cases:
         show_case(out, case, gap.metrics[0])
 

@@ -29,6 +29,50 @@ def make_console(*, stderr: bool = False) -> Console:
     return console if console.is_terminal else PlainConsole(stderr=stderr, highlight=False, width=PLAIN_WIDTH)
 
 
+def show_prose(out: Console, text: str, style: str = "") -> None:
+    """Sentences: broken between words on a terminal, whole elsewhere."""
+    out.print(text, style=style or None, soft_wrap=not out.is_terminal)
+
+
+def show_columns(out: Console, keys: Sequence[str], rows: Sequence[Sequence[str | Text]], right: Sequence[str]) -> None:
+    """A table, in as many pieces below each other as the terminal's width asks for; each has the first columns.
+
+    Args:
+        keys: heads of the columns that every piece has.
+        rows: their cells, then those of `right`.
+        right: heads of the other columns.
+    """
+    pieces: list[list[int]] = []
+    for number in range(len(right)):
+        if not pieces or not _fits(out, keys, rows, right, [*pieces[-1], number]):
+            pieces.append([])
+        pieces[-1].append(number)
+    for i, piece in enumerate(pieces):
+        if i:
+            out.print()
+        out.print(_piece(out, keys, rows, right, piece))
+
+
+def _fits(
+    out: Console, keys: Sequence[str], rows: Sequence[Sequence[str | Text]], right: Sequence[str], piece: Sequence[int]
+) -> bool:
+    table = _piece(out, keys, rows, right, piece)
+    return (
+        len(piece) == 1
+        or out.measure(table, options=out.options.update(max_width=10 * PLAIN_WIDTH)).maximum <= out.width
+    )
+
+
+def _piece(
+    out: Console, keys: Sequence[str], rows: Sequence[Sequence[str | Text]], right: Sequence[str], piece: Sequence[int]
+) -> Table:
+    heads = [right[number] for number in piece]
+    table = make_table(None, (*keys, *heads), out, right=heads)
+    for row in rows:
+        table.add_row(*row[: len(keys)], *(row[len(keys) + number] for number in piece))
+    return table
+
+
 def make_table(title: str | None, columns: Sequence[str], out: Console, right: Sequence[str] = ()) -> Table:
     """An empty table; without a line below its head where the output is not a terminal."""
     terminal = out.is_terminal

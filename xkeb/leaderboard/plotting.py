@@ -127,7 +127,7 @@ def _gap(entries: Sequence[Entry], across: Across, metric: str | None) -> Chart:
     first, second, *_ = next(iter(twos.values()))
     for (model, method), members in twos.items():
         if len(members) > 2:
-            raise RequestError(f"{len(members)} results are of {method} on {model}; a gap is of two, so name these.")
+            raise RequestError(f"{len(members)} results are of {method} on {model}; a gap is of two, so name the two.")
         _check_group([first, members[0]])
         _check_group([second, members[1]])
         gaps.append(find_gap(_file(members[0]), _file(members[1]), across, cases=0))

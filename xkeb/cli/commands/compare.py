@@ -114,7 +114,7 @@ def _as_data(comparison: Comparison, within: str | None) -> dict[str, Any]:
 
 
 def _show(comparison: Comparison) -> None:
-    from xkeb.cli.output import make_console
+    from xkeb.cli.output import make_console, show_prose
     from xkeb.results.differences import ADJUSTMENT, INTERVAL, MCNEMAR, TEST
 
     out = make_console()
@@ -131,26 +131,26 @@ def _show(comparison: Comparison) -> None:
     if comparison.blank:
         notes.append(f"{comparison.blank:,} questions of locality are left out: they are compared with a blank answer.")
     for note in notes:
-        out.print(note, style="dim", soft_wrap=True)
+        show_prose(out, note, "dim")
     _show_power(out, comparison.rows)
     for case in comparison.cases:
         show_case(out, case, comparison.metrics[0])
 
 
 def _show_rows(out: Console, shown: Sequence[Row]) -> None:
-    from xkeb.cli.output import make_table
+    from xkeb.cli.output import show_columns
 
     numbers = ("Pairs", "A", "B", "B - A", "95% interval", "p", "Holm", "McNemar", "+/=/-")
-    table = make_table(None, ("Property", "In", "Metric", *numbers), out, right=numbers)
+    rows = []
     for row in shown:
         low, high = row.ci95
-        table.add_row(
+        rows.append((
             row.property, row.language, row.metric, f"{row.pairs:,}",
             f"{row.a:.2f}", f"{row.b:.2f}", f"{row.difference:+.2f}", f"{low:+.2f} to {high:+.2f}",
             f"{_chance(row.p)}{'' if row.exact else '*'}", _chance(row.p_holm),
             "" if row.mcnemar is None else _chance(row.mcnemar), f"{row.wins}/{row.ties}/{row.losses}",
-        )  # fmt: skip
-    out.print(table)
+        ))  # fmt: skip
+    show_columns(out, ("Property", "In", "Metric"), rows, numbers)
 
 
 def _chance(p: float) -> str:
@@ -159,7 +159,7 @@ def _chance(p: float) -> str:
 
 def _show_power(out: Console, shown: Sequence[Row]) -> None:
     """Nothing where it was not asked for."""
-    from xkeb.cli.output import make_table
+    from xkeb.cli.output import make_table, show_prose
     from xkeb.results.paired import POWER, SIGNIFICANCE
 
     powers = [(row, row.power) for row in shown if row.power is not None]
@@ -177,9 +177,10 @@ def _show_power(out: Console, shown: Sequence[Row]) -> None:
         )  # fmt: skip
     out.print()
     out.print(table)
-    out.print(
+    show_prose(
+        out,
         f"Records that show a difference of {points:g} points with a chance of {POWER:.0%} in one two-sided test at "
         f"{SIGNIFICANCE:.0%}, if they share subjects as these do. Deviation: of a record's difference, the design effect of "
         "the subjects included; unknown where no subject differs from another.",
-        style="dim", soft_wrap=True,
-    )  # fmt: skip
+        "dim",
+    )

@@ -13,10 +13,12 @@ from rich.text import Text
 
 from xkeb.cli.echo import plain, say, say_json
 from xkeb.cli.options import data_dir_option, json_option, new_data_dir_option
-from xkeb.cli.output import make_console
+from xkeb.cli.output import make_console, show_columns
 from xkeb.errors import RequestError, one_line
 
 if TYPE_CHECKING:  # these import numpy and more
+    from rich.console import Console
+
     from xkeb.data.dataset import Dataset
     from xkeb.data.quality import Issue
     from xkeb.data.report import Report, Statistics
@@ -101,7 +103,7 @@ def check(name: str, data_dir: Path | None, every: bool, tokenizer: str | None, 
         return
     console = make_console()
     console.print(Text.assemble((name, "bold"), f": mean lengths in {plain(counted_by)}"))
-    console.print(_lengths(report))
+    _show_lengths(report, console)
     if any(row.published_examples for row in report.statistics):
         console.print(
             "Paper: Table 1, full files, in tokens of a tokenizer that it doesn't name; English locality questions are "
@@ -156,20 +158,18 @@ def _counter(tokenizer: str) -> Callable[[str], int]:
     return lambda text: len(encode(text, add_special_tokens=False)["input_ids"])
 
 
-def _lengths(report: Report) -> Table:
-    columns = ("question", "rephrased question", "answer", "locality question", "locality answer")
-    table = Table("split", "language", box=None, pad_edge=False)
-    for column in ("examples", *columns, "portability question", "portability answer"):
-        table.add_column(column, justify="right")
+def _show_lengths(report: Report, out: Console) -> None:
+    asked = ("question", "rephrased question", "answer", "locality question", "locality answer")
+    columns = ("examples", *asked, "portability question", "portability answer")
+    rows: list[list[str | Text]] = []
     for row in report.statistics:
         other = row.published_examples not in (None, row.examples)
         examples = Text(f"{row.examples:,}", style="yellow" if other else "")
-        table.add_row(row.split, row.language, examples, *_cells(row, row.lengths))
+        rows.append([row.split, row.language, examples, *_cells(row, row.lengths)])
         if row.published_examples:
-            table.add_row(
-                "  paper", "", f"{row.published_examples:,}", *_cells(row, row.published_lengths), style="dim"
-            )
-    return table
+            paper = ["  paper", "", f"{row.published_examples:,}", *_cells(row, row.published_lengths)]
+            rows.append([Text(cell, style="dim") for cell in paper])
+    show_columns(out, ("split", "language"), rows, columns)
 
 
 def _cells(row: Statistics, lengths: dict[str, float | None]) -> list[str]:

@@ -119,7 +119,13 @@ def command(kind: str | None, include_path: tuple[Path, ...], as_json: bool) -> 
     for name in kinds:
         rows = listers[name]()
         columns = list(dict.fromkeys(key for row in rows for key in row))
+        if (
+            out.is_terminal and len({row.get("plugin") for row in rows}) == 1
+        ):  # it says nothing, and takes what others need
+            columns = [column for column in columns if column != "plugin"]
         table = make_table(None if kind else name, columns, out)
+        if table.columns:
+            table.columns[0].no_wrap = True  # a name that is broken can't be copied
         for row in rows:
             table.add_row(*(_text(row.get(column, "")) for column in columns))
         out.print(table)

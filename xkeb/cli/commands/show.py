@@ -139,10 +139,12 @@ def _choose(
 
 
 def _show_counts(out: Console, result: Result, counts: Mapping[Outcome, int], total: int) -> None:
+    from xkeb.cli.output import show_prose
+
     out.print(f"Of {total:,} cases, those with a question that is", style="bold")
     for outcome, count in counts.items():
         share = f"{count:,}" if _told(result, outcome) else "?"
-        out.print(f"  {share:>6}  {outcome}: {MEANINGS[outcome]}", soft_wrap=True)
+        show_prose(out, f"  {share:>6}  {outcome}: {MEANINGS[outcome]}")
     skipped = len(result.skipped)
     if skipped:
         out.print(
