@@ -74,6 +74,7 @@ def _show_jobs(
     speed = measure_speed(device, dtype)
     columns = ["Model", "Method", "Tasks", "Cases", "Learns from", "Peak memory", "A case", "Learning", "All cases"]
     plan = make_table(f"Jobs: {len(jobs)}", columns, out, right=[columns[3], *columns[5:]])
+    plan.columns[0].no_wrap = plan.columns[1].no_wrap = True  # names; heads and costs have spaces to break at
     unknown: dict[str, None] = {}
     pairs: dict[tuple[str, str], list[Job]] = {}
     for job in jobs:

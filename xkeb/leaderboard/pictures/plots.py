@@ -80,7 +80,7 @@ def scatter(points: Sequence[Point], x: Axis, y: Axis, best: Sequence[Point] = (
     foot = 0.0  # of the label above
     for point in sorted((point for point in points if point.label), key=lambda point: -point.y):
         across, down = place(point.x, point.y)
-        down = foot = max(down, foot + 13)
+        down = foot = max(down, foot + 15)
         at_left, beside = across > (LEFT + WIDTH) / 2, point.size + 5
         x_of = across - beside if at_left else across + beside
         drawing.text(x_of, down - 5, point.label, "end" if at_left else "start", "halo")
