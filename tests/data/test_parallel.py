@@ -250,11 +250,11 @@ def without(*keys: str, of: Record = RECORD) -> Record:
         (RECORD | {"zh": None}, "field zh is missing"),
         (record(alt=None), "field en.alt is missing"),
         (record("zh", portability=None), "field zh.portability is missing"),
-        (record(alt=7), "field en.alt is wrong: Input should be a valid string"),
-        (record(alt=["Rome"]), "field en.alt is wrong: Input should be a valid string"),
-        (record("zh", src={"a": "b"}), "field zh.src is wrong: Input should be a valid string"),
+        (record(alt=7), "field en.alt is wrong: expected text; found int"),
+        (record(alt=["Rome"]), "field en.alt is wrong: expected text; found list"),
+        (record("zh", src={"a": "b"}), "field zh.src is wrong: expected text; found dict"),
         (RECORD | {"en": "text"}, "field en is wrong: "),
-        (record(portability="x"), "field en.portability is wrong: "),
+        (record(portability="x"), "field en.portability is wrong: expected an object; found str"),
     ],
 )
 @pytest.mark.parametrize("index", [0, 2])

@@ -71,6 +71,7 @@ TEST = [
     record(9, subject="Bo"),
     record(10, rephrase="where does ada live 10?"),
     record(11, language="zh", subject=""),
+    record(12, language="zh", subject="Ada", src="where does Ada live 12?"),
 ]
 TRAIN = [
     {"subject": "Bo", "src": f"Where is Bo {n}?", "rephrase": "Bo?", "alt": "Oslo", "loc": "Q", "loc_ans": "A"}
@@ -81,6 +82,7 @@ EXPECTED = {
     ("empty field", "test", "en", "loc", 3),
     ("empty field", "test", "zh", "subject", 11),
     ("same answer", "test", "en/zh", "alt", 4),
+    ("same question", "test", "en/zh", "src", 12),
     ("answer in portability question", "test", "en", "portability question", 5),
     ("answer in portability question", "test", "zh", "portability question", 7),
     ("duplicate question", "test", "en", "src", 8),
@@ -131,9 +133,8 @@ def test_each_kind_of_dirt_is_found_once(folder: Path) -> None:
     counted = {(t.kind, t.split, t.language, t.field): t.records for t in report.counts}
     listed = Counter(issue[:4] for issue in EXPECTED)
     assert counted == {**listed, **ONLY_COUNTED}
-    assert {kind for kind, *_ in counted} == set(ISSUE_KINDS) - {
-        "unequal sides"
-    }  # which only files with a pivot can have
+    only_several_files = {"unequal sides", "absent language"}
+    assert {kind for kind, *_ in counted} == set(ISSUE_KINDS) - only_several_files
     assert {kind for kind, *_ in ONLY_COUNTED} == set(COUNTED)
     assert report.missing == ("eval.json", "eval_chinese.json")
 
@@ -170,7 +171,7 @@ def test_lengths(folder: Path) -> None:
     assert training.lengths["src"] == 5  # Where is Bo 0 ?
     assert training.lengths["rephrase"] == 2
     assert training.lengths["portability question"] is None
-    assert rows["test", "en"].lengths["alt"] == pytest.approx(11 / 12)  # an empty one counts as 0
+    assert rows["test", "en"].lengths["alt"] == pytest.approx(12 / 13)  # an empty one counts as 0
     assert (training.published_examples, training.published_lengths) == (None, {})
 
 

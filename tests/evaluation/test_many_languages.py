@@ -243,9 +243,9 @@ def test_a_case_without_a_language_keeps_the_others(
     (result,), _ = run_jobs(llama, config)
     missing = {(one.case_id, one.language): one.reason for one in result.missing or ()}
     assert missing == {
-        ("1", "ru"): "mzsre_test_duplicate_enru.json has no record with the en question 'What does Bo have?'",
-        ("2", "ru"): "mzsre_test_duplicate_enru.json has no record with the en question 'What does Cy have?'",
-        ("2", "th"): "mzsre_test_duplicate_enth.json has no record with the en question 'What does Cy have?'",
+        ("1", "ru"): "mzsre_test_duplicate_enru.json has no ru record with the en question 'What does Bo have?'",
+        ("2", "ru"): "mzsre_test_duplicate_enru.json has no ru record with the en question 'What does Cy have?'",
+        ("2", "th"): "mzsre_test_duplicate_enth.json has no th record with the en question 'What does Cy have?'",
         ("3", "de"): "de: empty rephrase",
     }
     n = {code: scores["f1"].n for code, scores in result.scores["generality"].items()}

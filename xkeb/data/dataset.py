@@ -69,7 +69,7 @@ class Dataset(ABC):
     @property
     @abstractmethod
     def name(self) -> str:
-        """Of the data set and of its folder."""
+        """Of the data set."""
 
     @abstractmethod
     def test(self, pair: Direction, data_dir: Path | None = None) -> Split:
@@ -111,13 +111,18 @@ class Dataset(ABC):
         """What a paper states of the full files, by split and language."""
         return {}
 
+    @property
+    def folder(self) -> str:
+        """The folder of its files, where data is looked for; its `name` where this is empty."""
+        return ""
+
     def files(self) -> dict[str, str]:
         """What each of its files is for."""
         return {download.file: "other" for download in self.downloads}
 
     def folders(self, data_dir: Path | None = None) -> list[Path]:
         """Where its files are looked for, in order."""
-        return [self.shipped] if self.shipped else [root / self.name for root in data_roots(data_dir)]
+        return [self.shipped] if self.shipped else [root / (self.folder or self.name) for root in data_roots(data_dir)]
 
     def find(self, file: str, data_dir: Path | None = None) -> Path:
         """The path of a file of this data set.

@@ -50,7 +50,7 @@ class DownloadedFile:
 def download_dataset(
     dataset: Dataset, data_dir: Path | None = None, *, force: bool = False, console: Console | None = None
 ) -> list[DownloadedFile]:
-    """Every download of a data set, into ``<first of data_roots(data_dir)>/<its name>``; one entry each, in order.
+    """Every download of a data set, into its folder in the first of `data_roots(data_dir)`; one entry each, in order.
 
     An archive is fetched once for all its members. Without `force`, a file that is there is kept if its hash is the
     stated one, or if none is stated. Otherwise it is replaced, once the new one is complete, has the stated hash and is
@@ -59,7 +59,7 @@ def download_dataset(
     Raises:
         RequestError: the network, a hash, an archive, the schema or the disk says no; names the url or the folder.
     """
-    folder = data_roots(data_dir)[0] / dataset.name
+    folder = data_roots(data_dir)[0] / (dataset.folder or dataset.name)
     for download in dataset.downloads:
         _check_destination(folder, download)
     files: dict[str, DownloadedFile] = {}

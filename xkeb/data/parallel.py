@@ -1,4 +1,4 @@
-"""Data sets in Bi-ZsRE's schema: records whose languages stand side by side."""
+"""Data sets like Bi-ZsRE: a record is one fact in several languages, whose sides stand in one file or in several."""
 
 from __future__ import annotations
 
@@ -8,64 +8,59 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from xkeb.data.dataset import Dataset, Download, Split, joint_hash
+from xkeb.data.joining import JoinKey, TestFile, TestRecords, join_files
 from xkeb.data.quality import FIELDS, PublishedSplit, RecordTexts, SplitName, SplitTexts
-from xkeb.data.records import (
-    ParallelRecord,
-    TrainingRecord,
-    read_records,
-    read_test,
-    read_training,
-    training_case,
-)
+from xkeb.data.records import TrainingRecord, read_records, read_training, training_case
+from xkeb.data.sides import DEFAULT_FIELDS, FieldNames, ParallelRecord, read_test
 from xkeb.errors import NotHereError, RequestError
-from xkeb.types import PROPERTIES, Case, Direction, Edit, Missing, Skipped
+from xkeb.types import Case, Direction, Edit, Missing, Skipped
 from xkeb.utils.hashing import digest_file
 
 
 @dataclass(frozen=True, slots=True)
-class TestRecords:
-    """Test records by case id, and what could not be put together."""
-
-    paths: tuple[Path, ...]
-    sides: Mapping[str, Mapping[str, ParallelRecord]]
-    """By case id and language. A language is absent where its file has no such record."""
-    questions: Mapping[str, str] = field(default_factory=dict)
-    """By case id, the question by which the records of several files were joined."""
-
-
-@dataclass(frozen=True, slots=True)
 class ParallelRecords(Dataset):
-    """A data set in Bi-ZsRE's schema: test records of aligned languages, and a training file a language.
+    """Test records of aligned languages, and a training file a language.
 
     The test records stand in one file; or, where there is a `pivot`, in a file for each other language, which has the
-    pivot's side beside its own. Two languages without the pivot are joined by its question.
+    pivot's side beside its own; or, where they are `flat`, in a file for each language. Records of several files are put
+    together by `joined_by`: of the pivot's side where there is one.
     """
 
     name: str = field()  # said so, since a property of the base class would count as its default
     languages: tuple[str, ...] = field()
     test_file: str = field()
-    """With a `pivot`, ``{}`` stands for the other language."""
+    """With a `pivot`, ``{}`` stands for the other language; where they are `flat`, for the one that it has."""
     training_files: Mapping[str, str] = field(default_factory=dict)
+    nested_training: bool = False
+    """Whether a training fact stands in its object below the name of its language."""
     validation_files: Mapping[str, str] = field(default_factory=dict)
     """By language, in the schema of `training_files`."""
     downloads: tuple[Download, ...] = ()
     shipped: Path | None = None
     pivot: str | None = None
+    flat: bool = False
+    """Whether a file has one language, whose texts stand in the records without its name above them."""
     keys: Mapping[str, str] = field(default_factory=dict)
     """What the files call a language, where that is not its code."""
+    fields: FieldNames | Mapping[str, FieldNames] = DEFAULT_FIELDS
+    """What the test files call the texts of a record; by language where that differs."""
+    joined_by: JoinKey = "src"
+    folder: str = ""
+    """Where it shares one with other data sets."""
     borrowed: Mapping[str, ParallelRecords] = field(default_factory=dict)
     """By language, another data set whose training facts are this one's."""
     published: Mapping[tuple[SplitName, str], PublishedSplit] = field(default_factory=dict)
 
     def test_files(self, languages: Iterable[str]) -> tuple[str, ...]:
         """The files in which the test records of these languages stand. The pivot's side is in every one."""
-        if self.pivot is None:
+        if self.pivot is None and not self.flat:
             return (self.test_file,)
         others = [code for code in languages if code != self.pivot]
         return tuple(self.test_file.format(self.keys.get(code, code)) for code in others)
 
     def files(self) -> dict[str, str]:
-        files = {file: f"test {self.pivot}/{code}" for code in self._others() for file in self.test_files([code])}
+        beside = f"{self.pivot}/" if self.pivot else ""
+        files = {file: f"test {beside}{code}" for code in self._others() for file in self.test_files([code])}
         files = files or {self.test_file: "test"}
         files |= {file: f"training {code}" for code, file in self.training_files.items()}
         files |= {file: f"validation {code}" for code, file in self.validation_files.items()}
@@ -73,12 +68,12 @@ class ParallelRecords(Dataset):
 
     def verify(self, file: str, path: Path) -> None:
         tests = {file: code for code in self._others() for file in self.test_files([code])}
-        if self.pivot and file in tests:
-            read_test(path, (self.pivot, tests[file]), self.keys)
+        if file in tests:
+            self._read_file(path, tests[file])
         elif file == self.test_file:
-            read_test(path, self.languages, self.keys)
-        elif file in {*self.training_files.values(), *self.validation_files.values()}:
-            read_training(path)
+            self._read_sides(path, self.languages)
+        elif language := self._training_language(file):
+            self._read_facts(path, language)
         elif file.endswith(".json"):
             read_records(path)
 
@@ -90,14 +85,26 @@ class ParallelRecords(Dataset):
     def records(self, languages: Sequence[str], data_dir: Path | None = None) -> TestRecords:
         """The test records of some languages, with the pivot's side where there is one."""
         self._check_languages(languages)
-        if self.pivot is None:
+        if self.pivot is None and not self.flat:
             path = self.find(self.test_file, data_dir)
-            sides = read_test(path, languages, self.keys)
-            return TestRecords((path,), {str(i): one for i, one in enumerate(sides)})
+            return TestRecords((path,), {str(i): one for i, one in enumerate(self._read_sides(path, languages))})
         codes = [code for code in languages if code != self.pivot] or [self._any(data_dir)]
-        paths = tuple(self.find(file, data_dir) for file in self.test_files(codes))
-        parts = {code: read_test(path, (self.pivot, code), self.keys) for path, code in zip(paths, codes, strict=True)}
-        return _joined(self.pivot, paths, parts, every=languages[0] == self.pivot)
+        paths = [self.find(file, data_dir) for file in self.test_files(codes)]
+        files = [self._read_file(path, code) for path, code in zip(paths, codes, strict=True)]
+        return join_files(files, self.joined_by, every=languages[0] == self.pivot)
+
+    def _read_file(self, path: Path, language: str) -> TestFile:
+        """A language's own file."""
+        codes = [self.pivot, language] if self.pivot else [language]
+        sides = self._read_sides(path, codes, optional=codes[1:])
+        return TestFile(path, language, codes[0], sides)
+
+    def _read_sides(
+        self, path: Path, languages: Sequence[str], optional: Sequence[str] = ()
+    ) -> list[dict[str, ParallelRecord]]:
+        fields = self.fields
+        named = {code: fields if isinstance(fields, FieldNames) else fields[code] for code in languages}
+        return read_test(path, named, self.keys, optional=optional, flat=self.flat)
 
     def test(self, pair: Direction, data_dir: Path | None = None) -> Split:
         """A probe of the edit, and three in each language."""
@@ -125,7 +132,7 @@ class ParallelRecords(Dataset):
         if side is not None:
             return f"{language}: empty {name}" if (name := side.empty()) else None
         (file,) = self.test_files([language])
-        return f"{Path(file).name} has no record with the {self.pivot} question {records.questions[case_id]!r}"
+        return f"{Path(file).name} has no {language} record with {records.named[case_id]}"
 
     def training(self, language: str, data_dir: Path | None = None) -> Split:
         self._check_languages([language])
@@ -133,7 +140,7 @@ class ParallelRecords(Dataset):
             return self.borrowed[language].training(language, data_dir)
         if language not in self.training_files:
             raise RequestError(f"Data set {self.name!r} has no training file in {language!r}.")
-        return _facts(self.find(self.training_files[language], data_dir), language)
+        return self._facts(self.find(self.training_files[language], data_dir), language)
 
     def validation(self, language: str, data_dir: Path | None = None) -> Split | None:
         self._check_languages([language])
@@ -145,7 +152,20 @@ class ParallelRecords(Dataset):
             path = self.find(self.validation_files[language], data_dir)
         except NotHereError:
             return None
-        return _facts(path, language)
+        return self._facts(path, language)
+
+    def _facts(self, path: Path, language: str) -> Split:
+        """A training or validation file."""
+        cases, skipped = [], []
+        for i, fact in enumerate(self._read_facts(path, language)):
+            if not fact.src or not fact.alt:
+                skipped.append(Skipped(str(i), f"{language}: empty {'src' if not fact.src else 'alt'}"))
+            else:
+                cases.append(training_case(str(i), language, fact))
+        return Split(path, digest_file(path), tuple(cases), tuple(skipped))
+
+    def _read_facts(self, path: Path, language: str) -> list[TrainingRecord]:
+        return read_training(path, self.keys.get(language, language) if self.nested_training else None)
 
     def texts(self, data_dir: Path | None = None) -> tuple[list[SplitTexts], list[str]]:
         parts: list[SplitTexts] = []
@@ -161,7 +181,11 @@ class ParallelRecords(Dataset):
                 except NotHereError:
                     missing.append(file)
                 else:
-                    parts.append(SplitTexts(split, language, path, [_fact_texts(fact) for fact in read_training(path)]))
+                    parts.append(
+                        SplitTexts(
+                            split, language, path, [_fact_texts(fact) for fact in self._read_facts(path, language)]
+                        )
+                    )
         for code in self.languages:
             try:
                 records = self.records([code], data_dir)
@@ -169,15 +193,28 @@ class ParallelRecords(Dataset):
                 missing += self.test_files([code])
                 continue
             pivot = self.pivot or code
-            shared = tuple(_record_texts(sides[pivot], None) for sides in records.sides.values()) if self.pivot else ()
-            rows = [_record_texts(sides[code], sides.get(pivot)) for sides in records.sides.values()]
-            parts.append(SplitTexts("test", code, records.paths[0], rows, shared))
+            rows = [
+                _record_texts(sides[code], sides.get(pivot)) if code in sides else None
+                for sides in records.sides.values()
+            ]
+            shared: Iterable[RecordTexts] = ()
+            if self.pivot:
+                shared = (_record_texts(sides[pivot], None) for sides in records.sides.values())
+            elif self.flat:
+                shared = (RecordTexts({"src": name}, None) for name in records.named.values())
+            parts.append(SplitTexts("test", code, records.paths[0], rows, tuple(shared)))
         if not parts:
             self.records(self.languages[:1], data_dir)  # raises, and says where it looked
         return parts, list(dict.fromkeys(missing))
 
+    def _training_language(self, file: str) -> str | None:
+        """The language of a training or validation file; None where it is another."""
+        named = [*self.training_files.items(), *self.validation_files.items()]
+        return next((code for code, own in named if own == file), None)
+
     def _others(self) -> list[str]:
-        return [code for code in self.languages if code != self.pivot] if self.pivot else []
+        """The languages that have a file of their own."""
+        return [code for code in self.languages if code != self.pivot] if self.pivot or self.flat else []
 
     def _any(self, data_dir: Path | None) -> str:
         """A language whose test file is there; the first one if none is."""
@@ -193,58 +230,6 @@ class ParallelRecords(Dataset):
                 raise RequestError(
                     f"Data set {self.name!r} is in {', '.join(self.languages)}; there is no {language!r}."
                 )
-
-
-def _facts(path: Path, language: str) -> Split:
-    """A training or validation file."""
-    cases, skipped = [], []
-    for i, fact in enumerate(read_training(path)):
-        if not fact.src or not fact.alt:
-            skipped.append(Skipped(str(i), f"{language}: empty {'src' if not fact.src else 'alt'}"))
-        else:
-            cases.append(training_case(str(i), language, fact))
-    return Split(path, digest_file(path), tuple(cases), tuple(skipped))
-
-
-def _joined(
-    pivot: str, paths: tuple[Path, ...], parts: Mapping[str, Sequence[Mapping[str, ParallelRecord]]], *, every: bool
-) -> TestRecords:
-    """Records of several files put together by the pivot's question. The ids are places in the first file.
-
-    Args:
-        parts: by language, the records of its file.
-        every: take records that the first file lacks, too; such a one is called by the first language that has it, and its
-            place there.
-
-    Raises:
-        RequestError: a file asks the same twice, so that it isn't known which record is meant.
-    """
-    if len(parts) == 1:
-        (part,) = parts.values()
-        return TestRecords(paths, {str(i): sides for i, sides in enumerate(part)})
-    lookups = [_by_question(pivot, path, part) for path, part in zip(paths, parts.values(), strict=True)]
-    ids: dict[str, str] = {}
-    rows: dict[str, dict[str, ParallelRecord]] = {}
-    for code, lookup in zip(parts, lookups, strict=True):
-        first = lookup is lookups[0]
-        for i, (question, sides) in enumerate(lookup.items()):
-            if first or every or question in ids:
-                row = rows.setdefault(ids.setdefault(question, str(i) if first else f"{code}-{i}"), {})
-                for language, side in sides.items():
-                    row.setdefault(language, side)
-    return TestRecords(paths, rows, {case_id: question for question, case_id in ids.items()})
-
-
-def _by_question(
-    pivot: str, path: Path, part: Sequence[Mapping[str, ParallelRecord]]
-) -> dict[str, Mapping[str, ParallelRecord]]:
-    records: dict[str, Mapping[str, ParallelRecord]] = {}
-    for i, sides in enumerate(part):
-        if records.setdefault(sides[pivot].src, sides) is not sides:
-            raise RequestError(
-                f"{path}: record {i} asks {sides[pivot].src!r} again; it can't be joined by its question."
-            )
-    return records
 
 
 def _case(case_id: str, pair: Direction, sides: Mapping[str, ParallelRecord], pivot: str | None) -> Case:
@@ -265,15 +250,14 @@ def _case(case_id: str, pair: Direction, sides: Mapping[str, ParallelRecord], pi
     )
     probes = [source.probe("reliability", pair.source)]
     for code in languages:
-        probes += [sides[code].probe(name, code) for name in PROPERTIES if name != "reliability"]
+        probes += [sides[code].probe(name, code) for name in sides[code].properties() if name != "reliability"]
     return Case(case_id, edit, tuple(probes))
 
 
 def _record_texts(side: ParallelRecord, pivot: ParallelRecord | None) -> RecordTexts:
-    first = (side.src, side.rephrase, side.alt, side.loc, side.loc_ans)
-    texts = (*first, side.portability.question.strip(), side.portability.answer.strip())
+    texts = {name: side.texts[name] for name in FIELDS if name in side.texts}
     alias = () if pivot is None or pivot is side else (pivot.subject,)
-    return RecordTexts(dict(zip(FIELDS, texts, strict=True)), side.subject, aliases=alias)
+    return RecordTexts(texts, side.subject, side.old, alias)
 
 
 def _fact_texts(fact: TrainingRecord) -> RecordTexts:

@@ -23,8 +23,10 @@ FIELDS = ("src", "rephrase", "alt", "loc", "loc_ans", "portability question", "p
 ISSUE_KINDS = {
     "empty field": "the record is skipped, or asked less of; what is skipped is counted in every result",
     "absent field": "the file doesn't have the field at all",
+    "absent language": "the record is not in this language; it is skipped, or asked in the others, and counted in every result",
     "locality prefix": f"the question starts with {LOCALITY_PREFIX!r}, which is cut off",
     "same answer": "the target is the same text in both languages, so it transfers for free",
+    "same question": "the question is the same text in both languages, so the target language isn't asked",
     "answer in portability question": "the question gives the new answer away",
     "duplicate question": "an earlier record asks the same",
     "subject not in prompt": "a method that edits at the subject finds it only if the task says `subject: aligned`",
@@ -94,37 +96,48 @@ class SplitTexts:
     split: SplitName
     language: str
     path: Path
-    rows: Sequence[RecordTexts]
+    rows: Sequence[RecordTexts | None]
+    """None where a record is not in this language."""
     pivot: tuple[RecordTexts, ...] = ()
-    """The pivot's side of each record, of a data set that has one: the same in every language's file."""
+    """What is the same of each record in every language's file: the pivot's side, or else the id that it is joined by."""
+
+    def there(self) -> Iterator[tuple[int, RecordTexts]]:
+        """Its records with their places, but for those that are not in this language."""
+        return ((i, row) for i, row in enumerate(self.rows) if row is not None)
 
     def issue(self, kind: str, record: int | None, field: str, detail: str) -> Issue:
         return Issue(kind, self.split, self.language, record, field, detail)
 
 
 def _empty(part: SplitTexts) -> Iterator[Issue]:
-    for i, row in enumerate(part.rows):
+    for i, row in part.there():
         for name, text in {"subject": row.subject, **row.texts}.items():
             if text is not None and not text.removeprefix(_PREFIX if name == "loc" else ""):
                 yield part.issue("empty field", i, name, "")
 
 
+def _elsewhere_only(part: SplitTexts) -> Iterator[Issue]:
+    for i, row in enumerate(part.rows):
+        if row is None:
+            yield part.issue("absent language", i, "", "")
+
+
 def _absent(part: SplitTexts) -> Iterator[Issue]:
     expected = FIELDS if part.split == "test" else FIELDS[:5]
-    for i, row in enumerate(part.rows):
+    for i, row in part.there():
         for name in ("subject", *expected):
             if (row.subject if name == "subject" else row.texts.get(name)) is None:
                 yield part.issue("absent field", i, name, "")
 
 
 def _prefixed(part: SplitTexts) -> Iterator[Issue]:
-    for i, row in enumerate(part.rows):
+    for i, row in part.there():
         if row.texts.get("loc", "").startswith(_PREFIX):
             yield part.issue("locality prefix", i, "loc", "")
 
 
 def _given_away(part: SplitTexts) -> Iterator[Issue]:
-    for i, row in enumerate(part.rows):
+    for i, row in part.there():
         question = row.texts.get("portability question", "")
         if _stands_in(row.texts["alt"], question):
             detail = f"{row.texts['alt']!r} in {question!r}"
@@ -133,30 +146,40 @@ def _given_away(part: SplitTexts) -> Iterator[Issue]:
 
 def _repeated(part: SplitTexts) -> Iterator[Issue]:
     first: dict[str, int] = {}
-    for i, row in enumerate(part.rows):
+    for i, row in part.there():
         if (question := row.texts["src"]) and (original := first.setdefault(question.casefold(), i)) != i:
             yield part.issue("duplicate question", i, "src", f"as record {original}: {question!r}")
 
 
 def _subject_elsewhere(part: SplitTexts) -> Iterator[Issue]:
-    for i, row in enumerate(part.rows):
+    for i, row in part.there():
         if row.subject and row.subject not in row.texts["src"]:  # with regard to case: its tokens are looked for
             yield part.issue("subject not in prompt", i, "subject", f"{row.subject!r} not in {row.texts['src']!r}")
 
 
 def _not_rephrased(part: SplitTexts) -> Iterator[Issue]:
-    for i, row in enumerate(part.rows):
+    for i, row in part.there():
         if (question := row.texts["src"]) and _same(question, row.texts.get("rephrase", "")):
             yield part.issue("rephrase equals question", i, "rephrase", repr(question))
 
 
 def _already_true(part: SplitTexts) -> Iterator[Issue]:
-    for i, row in enumerate(part.rows):
+    for i, row in part.there():
         if (answer := row.texts["alt"]) and any(_same(answer, true) for true in row.answers):
             yield part.issue("true answer as target", i, "alt", repr(answer))
 
 
-CHECKS = (_empty, _absent, _prefixed, _given_away, _repeated, _subject_elsewhere, _not_rephrased, _already_true)
+CHECKS = (
+    _elsewhere_only,
+    _empty,
+    _absent,
+    _prefixed,
+    _given_away,
+    _repeated,
+    _subject_elsewhere,
+    _not_rephrased,
+    _already_true,
+)
 
 
 def compare_languages(one: SplitTexts, other: SplitTexts) -> Iterator[Issue]:
@@ -175,8 +198,9 @@ def compare_languages(one: SplitTexts, other: SplitTexts) -> Iterator[Issue]:
     if one.split != "test":
         return  # a target is trained on in one language only, so nothing transfers
     for i, (row, twin) in enumerate(zip(one.rows, other.rows, strict=True)):
-        if (answer := row.texts["alt"]) and _same(answer, twin.texts["alt"]):
-            yield Issue("same answer", one.split, languages, i, "alt", repr(answer))
+        for kind, name in (("same answer", "alt"), ("same question", "src")):
+            if row and twin and (text := row.texts[name]) and _same(text, twin.texts[name]):
+                yield Issue(kind, one.split, languages, i, name, repr(text))
 
 
 def _differing(side: RecordTexts, other: RecordTexts) -> list[str]:

@@ -1,77 +1,27 @@
-"""Upstream's records, and how their files are read.
+"""Training facts, and how files of records are read; test records are read by `xkeb.data.sides`.
 
-The schema is that of Bi-ZsRE's test and training files, which MzsRE shares. Dirt that is known to be in them is dealt
-with here, once: what can be mended is mended, and what can't be is named.
+The schema of training facts is Bi-ZsRE's. Dirt that is known to be in the files is dealt with in these two modules, once:
+what can be mended is mended, and what can't be is named.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from xkeb.errors import RequestError, one_line
-from xkeb.types import Case, Edit, Probe, Property, Texts
+from xkeb.types import Case, Edit, Probe
 
 LOCALITY_PREFIX = "nq question: "
 """Stands before every English locality question upstream, and before no other language's."""
 
 
-PLACES: Mapping[Property, tuple[str, str]] = {
-    "reliability": ("src", "alt"),
-    "generality": ("rephrase", "alt"),
-    "locality": ("loc", "loc_ans"),
-}
-"""The fields of a property's question and answer."""
-
-
-class Portability(BaseModel):
-    question: str = Field(alias="New Question")
-    answer: str = Field(alias="New Answer")
-
-
-class ParallelRecord(BaseModel):
-    """One language of a test record."""
-
-    model_config = ConfigDict(str_strip_whitespace=True)
-    subject: str
-    src: str
-    rephrase: str
-    alt: str
-    loc: str
-    loc_ans: str
-    portability: Portability
-    _file: Mapping[str, Any] = PrivateAttr(default_factory=dict)
-
-    @property
-    def locality(self) -> str:
-        return self.loc.removeprefix(LOCALITY_PREFIX.strip()).strip()
-
-    def probe(self, name: Property, language: str) -> Probe:
-        """The question of that property, with its raw texts where they are others."""
-        if name == "portability":
-            return Probe(name, language, self.portability.question, self.portability.answer)
-        question, answer = PLACES[name]
-        prompt = self.locality if name == "locality" else str(getattr(self, question))
-        reference = str(getattr(self, answer))
-        raw = Texts(str(self._file.get(question, prompt)), str(self._file.get(answer, reference)))
-        return Probe(name, language, prompt, reference, raw if raw != Texts(prompt, reference) else None)
-
-    def empty(self) -> str | None:
-        """The first field without which the record can't be asked."""
-        fields = {
-            "alt": self.alt,
-            "src": self.src,
-            "rephrase": self.rephrase,
-            "loc": self.locality,
-            "loc_ans": self.loc_ans,
-            "portability question": self.portability.question,
-            "portability answer": self.portability.answer,
-        }
-        return next((name for name, text in fields.items() if not text.strip()), None)
+def without_prefix(question: str) -> str:
+    """A locality question as it is asked."""
+    return question.removeprefix(LOCALITY_PREFIX.strip()).strip()
 
 
 class TrainingRecord(BaseModel):
@@ -89,35 +39,19 @@ class TrainingRecord(BaseModel):
 
     @property
     def locality(self) -> str:
-        return self.loc.removeprefix(LOCALITY_PREFIX.strip()).strip()
+        return without_prefix(self.loc)
 
 
-def read_test(
-    path: Path, languages: Sequence[str], keys: Mapping[str, str] | None = None
-) -> list[dict[str, ParallelRecord]]:
-    """The given sides of every record of a test file.
+def read_training(path: Path, below: str | None = None) -> list[TrainingRecord]:
+    """Every record of a training file: a JSON list of objects, or (``.txt``) lines of a question, a tab and its answer.
 
     Args:
-        keys: the names that the file has for languages, where they are not their codes.
+        below: the key under which a record stands in its object, where it doesn't stand there itself.
     """
-    names = {code: (keys or {}).get(code, code) for code in languages}
-    return [
-        {code: _parse_side(path, i, record.get(name), name) for code, name in names.items()}
-        for i, record in enumerate(read_records(path))
-    ]
-
-
-def _parse_side(path: Path, index: int, value: Any, name: str) -> ParallelRecord:
-    side: ParallelRecord = _parse(ParallelRecord, path, index, value, name)
-    side._file = value
-    return side
-
-
-def read_training(path: Path) -> list[TrainingRecord]:
-    """Every record of a training file: a JSON list of objects, or (``.txt``) lines of a question, a tab and its answer."""
     if path.suffix == ".txt":
         return _read_lines(path)
-    return [_parse(TrainingRecord, path, i, record) for i, record in enumerate(read_records(path))]
+    facts = [record if below is None else record.get(below) for record in read_records(path)]
+    return [_parse(TrainingRecord, path, i, fact, below or "") for i, fact in enumerate(facts)]
 
 
 def _read_lines(path: Path) -> list[TrainingRecord]:

@@ -114,7 +114,7 @@ def _statistics(dataset: Dataset, part: SplitTexts, count: Callable[[str], int])
     published = dataset.published.get((part.split, part.language))
     lengths: dict[str, float | None] = {}
     for name in FIELDS:
-        texts = [row.texts[name] for row in part.rows if name in row.texts]
+        texts = [row.texts[name] for _, row in part.there() if name in row.texts]
         lengths[name] = sum(map(count, texts)) / len(texts) if texts else None
     paper = dict(zip(FIELDS, published.lengths, strict=True)) if published else {}
     examples = published.examples if published else None
@@ -123,7 +123,8 @@ def _statistics(dataset: Dataset, part: SplitTexts, count: Callable[[str], int])
 
 def _subjects(part: SplitTexts) -> SubjectCounts:
     """An empty subject is nowhere."""
-    matches = [locate_subject(row.subject, row.texts["src"], row.aliases) if row.subject else None for row in part.rows]
+    rows = [row for _, row in part.there()]
+    matches = [locate_subject(row.subject, row.texts["src"], row.aliases) if row.subject else None for row in rows]
     kinds = Counter(match.kind for match in matches if match)
     return SubjectCounts(part.language, {kind: kinds[kind] for kind in MATCH_KINDS}, matches.count(None))
 

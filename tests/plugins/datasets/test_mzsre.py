@@ -107,7 +107,7 @@ def test_a_record_that_one_file_lacks_is_skipped_by_name(folder: Path) -> None:
     loaded = MZSRE.test(DE_RU, folder)
     assert list(questions(loaded)) == ["1", "2"]
     assert loaded.skipped == (
-        Skipped("0", f"{path.name} has no record with the en question 'Who built the Red House?'"),
+        Skipped("0", f"{path.name} has no ru record with the en question 'Who built the Red House?'"),
     )
 
 

@@ -70,7 +70,7 @@ def test_what_a_case_lacks_is_named_and_the_rest_is_kept(folder: Path) -> None:
     write_test(folder, "ru", records("ru", [4, 0, 2]))
     write_test(folder, "th", records("th", [0, 1]))
     loaded = MZSRE.test(EN_ALL, folder)
-    lacks = "mzsre_test_duplicate_en{}.json has no record with the en question 'What does {} have?'".format
+    lacks = "mzsre_test_duplicate_en{0}.json has no {0} record with the en question 'What does {1} have?'".format
     languages = {case.id: [*case.edit.translations] for case in loaded.cases}
     assert languages == {
         "0": ["en", "de", "ru", "th"],
@@ -94,7 +94,7 @@ def test_without_its_source_or_any_target_a_record_is_skipped(folder: Path) -> N
     write_test(folder, "ru", records("ru", [1, 2]))
     write_test(folder, "th", records("th", [2]))
     assert MZSRE.test(EN_ALL, folder).skipped == (
-        Skipped("0", "mzsre_test_duplicate_enru.json has no record with the en question 'What does Ada have?'"),
+        Skipped("0", "mzsre_test_duplicate_enru.json has no ru record with the en question 'What does Ada have?'"),
     )
     german = MZSRE.test(Direction("de", ("ru", "th")), folder)
     assert [case.id for case in german.cases] == ["1", "2"]  # 0 is in neither
