@@ -67,27 +67,27 @@ def test_what_it_registers_is_listed_under_its_name(xkeb_with_it: Run) -> None:
         ("methods", "tune", "tune"),
         ("methods", "mute", "mute"),
         ("models", "ears", "ears"),
-        ("languages", "it", "italian"),
-        ("pairs", "en-it", "italian"),
-        ("metrics", "shouted", "italian"),
-        ("datasets", "capitals", "italian"),
+        ("languages", "eo", "esperanto"),
+        ("pairs", "en-eo", "esperanto"),
+        ("metrics", "shouted", "esperanto"),
+        ("datasets", "capitals", "esperanto"),
         ("executors", "backwards", "watch"),
         ("observers", "count", "watch"),
     ):
         assert rows[kind, name]["plugin"] == plugin
-    assert rows["tasks", "capitals_en2it"] == {
-        "name": "capitals_en2it",
+    assert rows["tasks", "capitals_en2eo"] == {
+        "name": "capitals_en2eo",
         "dataset": "capitals",
-        "pair": "en-it",
+        "pair": "en-eo",
         "version": 3,
-        "description": "Edit in English, ask in English and Italian",
+        "description": "Edit in English, ask in English and Esperanto",
     }
     assert rows["methods", "tune"]["description"].startswith("Tune: a few steps of gradient descent")
     assert {name for kind, name in rows if kind == "plugins"} >= {
         "tune",
         "mute",
         "ears",
-        "italian",
+        "esperanto",
         "xkeb_plugins.methods",
     }
     assert ("methods", "rome") in rows
@@ -100,10 +100,10 @@ def finished(
     """One run of its methods beside a built-in one, on its own task, with its own metric."""
     output = tmp_path_factory.mktemp("results")
     done = xkeb_with_it(
-        "run", "--tasks", "capitals_en2it", "--model", "hf,ears", "--model-args", f"path={tiny_folders['llama']}",
+        "run", "--tasks", "capitals_en2eo", "--model", "hf,ears", "--model-args", f"path={tiny_folders['llama']}",
         "--methods", "tune,mute,ft", "--method-args", "tune.steps=2", "--metrics", "f1,shouted", "--output", output,
     )  # fmt: skip
-    return done, output / "capitals_en2it" / "llama"
+    return done, output / "capitals_en2eo" / "llama"
 
 
 def result(folder: Path, method: str) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def test_its_methods_run_beside_a_built_in_one(finished: tuple[subprocess.Comple
         assert found["task"]["version"] == 3
         assert found["case_ids"] == ["0", "1"]
         assert found["skipped"] == [{"case_id": "2", "reason": "en: empty alt"}]
-        assert set(found["scores"]["generality"]) == {"en", "it"}
+        assert set(found["scores"]["generality"]) == {"en", "eo"}
         assert set(found["scores"]["reliability"]["en"]) == {"f1", "shouted"}
     assert result(folder, "tune")["method"]["params"] == {"layer": 2, "steps": 2, "lr": 0.1}
     assert result(folder, "mute")["method"]["params"] == {"layer": 1, "broken": False}
@@ -157,33 +157,33 @@ def test_its_observer_watches_and_its_executor_runs(
     xkeb_with_it: Run, tiny_folders: dict[str, Path], tmp_path: Path
 ) -> None:
     done = xkeb_with_it(
-        "run", "--tasks", "capitals_en2it", "--model", "hf", "--model-args", f"path={tiny_folders['llama']}",
+        "run", "--tasks", "capitals_en2eo", "--model", "hf", "--model-args", f"path={tiny_folders['llama']}",
         "--methods", "mute,tune", "--output", tmp_path, "--executor", "backwards", "--observe", "count",
         "--observer-args", "count.unit=facts",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "4 facts edited" in done.stdout.splitlines()
-    assert re.findall(r"^capitals_en2it / llama / (\w+): 2 cases in ", done.stderr, re.MULTILINE) == ["tune", "mute"]
+    assert re.findall(r"^capitals_en2eo / llama / (\w+): 2 cases in ", done.stderr, re.MULTILINE) == ["tune", "mute"]
 
 
 def test_a_method_that_raises_costs_its_own_cell(
     xkeb_with_it: Run, tiny_folders: dict[str, Path], tmp_path: Path
 ) -> None:
     done = xkeb_with_it(
-        "run", "--tasks", "capitals_en2it", "--model", "hf", "--model-args", f"path={tiny_folders['llama']}",
+        "run", "--tasks", "capitals_en2eo", "--model", "hf", "--model-args", f"path={tiny_folders['llama']}",
         "--methods", "mute,tune", "--method-args", "mute.broken=true", "--limit", "1", "--output", tmp_path,
     )  # fmt: skip
     assert done.returncode == 1
-    assert re.search(r"^xkeb: capitals_en2it / llama / mute: .*this plugin is broken$", done.stderr, re.MULTILINE)
+    assert re.search(r"^xkeb: capitals_en2eo / llama / mute: .*this plugin is broken$", done.stderr, re.MULTILINE)
     assert "Traceback" not in done.stderr
-    folder = tmp_path / "capitals_en2it" / "llama"
+    folder = tmp_path / "capitals_en2eo" / "llama"
     assert not (folder / "mute" / "result.json").exists()
     assert result(folder, "tune")["case_ids"] == ["0"]
 
 
 def test_a_misspelt_option_of_its_method_is_named(xkeb_with_it: Run, tiny_folders: dict[str, Path]) -> None:
     done = xkeb_with_it(
-        "run", "--tasks", "capitals_en2it", "--model", "hf", "--model-args", f"path={tiny_folders['llama']}",
+        "run", "--tasks", "capitals_en2eo", "--model", "hf", "--model-args", f"path={tiny_folders['llama']}",
         "--methods", "tune", "--method-args", "tune.stepz=1",
     )  # fmt: skip
     assert done.returncode == 2
@@ -217,8 +217,8 @@ from xkeb.testing import check_backbone, check_language, check_method, check_pai
 
 def test_tune(small_backbone): check_method("tune", small_backbone)
 def test_ears(small_folder): check_backbone("ears", path=str(small_folder))
-def test_italian(): check_language("it", "Perché l'acqua è così blu?"); check_pair("en-it")
-def test_capitals(): check_task("capitals_en2it")
+def test_esperanto(): check_language("eo", "Ĉu la akvo estas blua ĉi-foje?"); check_pair("en-eo")
+def test_capitals(): check_task("capitals_en2eo")
 """
 
 
@@ -257,13 +257,13 @@ def test_spoilt_plugins_are_told_by_their_package_and_the_rest_goes_on(
         "left out.",
     }
     run = (
-        "run", "--tasks", "capitals_en2it", "--model", "hf", "--model-args", f"path={tiny_folders['llama']}",
+        "run", "--tasks", "capitals_en2eo", "--model", "hf", "--model-args", f"path={tiny_folders['llama']}",
         "--limit", "1", "--output", tmp_path / "results",
     )  # fmt: skip
     done = xkeb_with_it(*run, "--methods", "tune,ft", path=tmp_path)
     assert done.returncode == 0, done.stderr
     assert {line for line in done.stderr.splitlines() if "lugin" in line} == told
-    assert result(tmp_path / "results" / "capitals_en2it" / "llama", "tune")["case_ids"] == ["0"]
+    assert result(tmp_path / "results" / "capitals_en2eo" / "llama", "tune")["case_ids"] == ["0"]
     disputed = xkeb_with_it(*run, "--methods", "mute", path=tmp_path)
     assert disputed.returncode == 1  # the packages' fault, not the request's
     assert disputed.stderr.splitlines()[-1] == f"xkeb: {one} Neither is used; uninstall one of them."

@@ -60,7 +60,7 @@ class Language:
     separator: str = " "
     """What stands between a prompt and its answer: a space, or nothing where the language writes none."""
     script: str = "Latin"
-    """Unicode's name of the script that it is written in."""
+    """Unicode's name of the script that it is written in; of the several together that Japanese is written in, ``Japanese``."""
     abbreviations: frozenset[str] = frozenset()
     """Words with a full stop that don't end a sentence, casefolded, beyond those that the library `sentencex` knows."""
     qa: str | None = None
@@ -71,6 +71,11 @@ class Language:
     passages: tuple[str, ...] = ()
     """A text, in parts of two or three sentences that are read apart: its perplexity is a measure of damage (``--damage``). The
     texts of the languages that come with the suite say the same. Empty: the language has no perplexity."""
+
+    @property
+    def scripts(self) -> tuple[str, ...]:
+        """Unicode's names of the scripts whose letters it is written with."""
+        return ("Han", "Hiragana", "Katakana") if self.script == "Japanese" else (self.script,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,56 +6,43 @@ and casefolded first.
 """
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import regex
 
-from xkeb.types import Language
-
-_WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+")
-_JOINED = regex.compile(r"[\p{L}\p{M}\p{N}]+(?:['’][\p{L}\p{M}\p{N}]+)*")
+APOSTROPHES = "'’"
+INVISIBLE = "\u00ad\u200c\u200d"
+"""Soft hyphen, and the signs by which neighbours are joined or not: they say how a word is drawn, not what it is."""
 _COUNTED = regex.compile(r"[\p{L}\p{M}\p{N}\p{S}]")
 
 
 def words(
-    code: str,
-    name: str,
-    qa: str,
-    articles: str = "",
-    *,
-    elides: bool = False,
-    script: str = "Latin",
-    abbreviations: str = "",
-    capitals: Mapping[str, str] | None = None,
-) -> Language:
-    """A language whose words stand apart. Articles don't count, as in SQuAD's scorer; but a text of nothing else keeps
-    them: an answer such as "A" is not empty.
+    articles: str = "", inside: str = APOSTROPHES, within: str = "", capitals: Mapping[str, str] | None = None
+) -> Callable[[str], list[str]]:
+    """What cuts a language whose words stand apart. Articles don't count, as in SQuAD's scorer; but a text of nothing else
+    keeps them: an answer such as "A" is not empty.
 
     Args:
-        qa: how it puts a question and asks for its answer.
-        abbreviations: that end no sentence, beyond those that the library `sentencex` knows.
-        elides: an apostrophe ends a word (``l'eau``, ``Ankara'nın``) where otherwise it is part of one (``O'Neill``).
+        inside: signs that may stand inside a word (``O'Neill``, ``col·legi``). Empty: an apostrophe ends a word (``l'eau``,
+            ``Ankara'nın``).
+        within: signs that are written within a word and are no part of it, such as the Armenian question mark.
         capitals: letters whose small form is not the one that Unicode gives any language.
     """
-    pattern = _WORD if elides else _JOINED
-    dropped = frozenset(articles.split())
-    small = str.maketrans(dict(capitals or {}))
+    run = r"[\p{L}\p{M}\p{N}]+"
+    pattern = regex.compile(rf"{run}(?:[{regex.escape(inside)}]{run})*" if inside else run)
+    dropped = frozenset(articles.casefold().split())
+    small = str.maketrans({**(capitals or {}), **dict.fromkeys(INVISIBLE + within, "")})
 
     def segment(text: str) -> list[str]:
         normal = unicodedata.normalize("NFKC", text).translate(small).casefold()
-        words = pattern.findall(unicodedata.normalize("NFC", normal))
-        return [word for word in words if word not in dropped] or words
+        found = pattern.findall(unicodedata.normalize("NFC", normal))
+        return [word for word in found if word not in dropped] or found
 
-    return Language(code, name, segment, script=script, abbreviations=frozenset(abbreviations.split()), qa=qa)
-
-
-def characters(code: str, name: str, qa: str, separator: str, script: str, abbreviations: str = "") -> Language:
-    """A language that writes no space between words: its units are what a reader sees as one character, that is extended
-    grapheme clusters (Unicode's UAX #29): a Thai consonant with its vowel and tone marks is one."""
-    return Language(code, name, graphemes, separator, script, frozenset(abbreviations.split()), qa)
+    return segment
 
 
 def graphemes(text: str) -> list[str]:
-    """The grapheme clusters of a text that hold a letter, mark, digit or symbol."""
+    """What a reader sees as one character, where no space stands between words: extended grapheme clusters (Unicode's
+    UAX #29) that hold a letter, mark, digit or symbol. A Thai consonant with its vowel and tone marks is one."""
     normal = unicodedata.normalize("NFKC", text).casefold()
     return [cluster for cluster in regex.findall(r"\X", normal) if _COUNTED.search(cluster)]

@@ -56,8 +56,8 @@ def wrong_language(
     if equal:
         return 1.0
     near = [other for other in others if other.script == language.script]
-    far = {other.script for other in others} - {language.script}
-    here, there = _letters(prediction.text, [language.script]), _letters(prediction.text, far)
+    far = {script for other in others if other not in near for script in other.scripts}
+    here, there = _letters(prediction.text, language.scripts), _letters(prediction.text, far)
     if there:
         return None if here or _letters(reference.text, far) else 1.0
     if near:

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xkeb.leaderboard.site.browsing import text_direction
 from xkeb.registry.manager import get_plugins
 from xkeb.types import Prediction
 from xkeb_plugins.metrics.overlap import f1_units
@@ -82,6 +84,23 @@ def test_chinese_is_cut_into_characters(text: str, units: list[str]) -> None:
         ("th", "พ.ศ. ๒๕๔๙ ๚", ["พ", "ศ", "๒", "๕", "๔", "๙"]),
         ("th", "ดีๆ", ["ดี", "ๆ"]),
         ("th", "IAAF 1", ["i", "a", "a", "f", "1"]),
+        ("ja", "ジェームズ・マッカーシーのFC", [*"ジェームズマッカーシーの", "f", "c"]),
+        ("ko", "셀틱 FC의 감독", [*"셀틱", "f", "c", *"의감독"]),
+        ("ar", "سلتيك، ٢٠٠٦؟", ["سلتيك", "٢٠٠٦"]),
+        ("fa", "ساوت\u200cهمپتون اف.سی.", ["ساوتهمپتون", "اف", "سی"]),
+        ("ur", "ایف۔ سی۔", ["ایف", "سی"]),
+        ("he", 'צה"ל, ג\'יימס ("שלום")', ['צה"ל', "ג'יימס", "שלום"]),
+        ("hi", "सेल्टिक एफ.सी.।", ["सेल्टिक", "एफ", "सी"]),
+        ("bn", "র\u200d্যাম", ["র্যাম"]),
+        ("ta", "செல்டிக் எஃப்.சி.", ["செல்டிக்", "எஃப்", "சி"]),
+        ("hy", "Ո՞վ է Սելտիկը։", ["ով", "է", "սելտիկը"]),
+        ("ka", "სელტიკი („FC“)", ["სელტიკი", "fc"]),
+        ("el", "Ο Άρης της Θεσσαλονίκης;", ["άρησ", "θεσσαλονίκησ"]),
+        ("az", "İSTANBUL, IĞDIR", ["istanbul", "ığdır"]),
+        ("uk", "п'ять об’єктів", ["п'ять", "об’єктів"]),
+        ("ca", "L'Hospitalet, el Col·legi", ["hospitalet", "col·legi"]),
+        ("it", "L'Aquila e il Po", ["aquila", "e", "po"]),
+        ("ceb", "Ang Katsila (1521)", ["ang", "katsila", "1521"]),
     ],
 )
 def test_the_others_are_cut_as_they_are_written(code: str, text: str, units: list[str]) -> None:
@@ -127,18 +146,34 @@ def test_half_of_a_thai_answer_counts_half() -> None:
     assert f1_units(half, right, thai) == pytest.approx(0.5)
 
 
-def test_no_space_stands_before_a_chinese_answer_and_one_before_every_other() -> None:
-    separators = {code: get_plugins().languages.get(code).separator for code in get_plugins().languages}
-    assert separators == dict.fromkeys(["cs", "de", "en", "es", "fr", "nl", "pt", "ru", "th", "tr", "vi"], " ") | {
-        "zh": ""
-    }
+def test_no_space_stands_before_a_chinese_or_japanese_answer_and_one_before_every_other() -> None:
+    languages = [get_plugins().languages.get(code) for code in get_plugins().languages]
+    assert {language.code for language in languages if language.separator != " "} == {"ja", "zh"}
+    assert {language.separator for language in languages} == {" ", ""}
 
 
 def test_each_language_is_named_by_its_code() -> None:
     named = {code: get_plugins().languages.get(code).name for code in get_plugins().languages}
     assert all(get_plugins().languages.get(code).code == code for code in named)
-    assert (named["th"], named["cs"], named["nl"]) == ("Thai", "Czech", "Dutch")
-    assert len(set(named.values())) == len(named) == 12
+    assert (named["th"], named["cs"], named["nl"], named["ceb"]) == ("Thai", "Czech", "Dutch", "Cebuano")
+    assert len(set(named.values())) == len(named) == 53
+
+
+@pytest.mark.parametrize("code", list(get_plugins().languages))
+def test_each_has_a_family_a_script_and_words_of_its_own_for_a_question(code: str) -> None:
+    """The script is that of its words for a question; so a name of a script that Unicode doesn't know would be found, too."""
+    language = get_plugins().languages.get(code)
+    assert language.family and language.qa and language.qa.count("{}") == 1
+    letters = regex.findall(r"\p{L}", language.qa)
+    written = regex.compile("|".join(rf"\p{{Script={script}}}" for script in language.scripts))
+    assert letters and all(written.match(letter) for letter in letters)
+
+
+def test_the_site_knows_which_are_written_from_right_to_left() -> None:
+    languages = [get_plugins().languages.get(code) for code in get_plugins().languages]
+    ours = {language.code for language in languages if language.script in ("Arabic", "Hebrew")}
+    assert ours == {code for code in (language.code for language in languages) if text_direction(code) == "rtl"}
+    assert ours == {"ar", "fa", "he", "ur"}
 
 
 def test_the_paper_s_directions_are_registered() -> None:

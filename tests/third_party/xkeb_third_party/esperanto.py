@@ -19,12 +19,12 @@ def shouted(prediction, reference, language):
 
 @xkeb.hookimpl
 def register_languages(register):
-    register("it", xkeb.Language("it", "Italian", words))
+    register("eo", xkeb.Language("eo", "Esperanto", words))
 
 
 @xkeb.hookimpl
 def register_language_pairs(register):
-    register("en-it", xkeb.LanguagePair("en", "it"))
+    register("en-eo", xkeb.LanguagePair("en", "eo"))
 
 
 @xkeb.hookimpl
@@ -34,7 +34,7 @@ def register_metrics(register):
 
 @xkeb.hookimpl
 def register_datasets(register):
-    register("capitals", ParallelRecords("capitals", ("en", "it"), "capitals.json", shipped=FOLDER))
+    register("capitals", ParallelRecords("capitals", ("en", "eo"), "capitals.json", shipped=FOLDER))
 
 
 @xkeb.hookimpl
