@@ -10,4 +10,5 @@ from xkeb.registry.hookspecs import hookimpl
 def register_datasets(register: Callable[[str, Dataset | str], None]) -> None:
     register("bizsre", "xkeb_plugins.datasets.bizsre:BIZSRE")
     register("bizsre_mini", "xkeb_plugins.datasets.bizsre_mini:BIZSRE_MINI")
+    register("clm_bench", "xkeb_plugins.datasets.clm_bench:CLM_BENCH")
     register("mzsre", "xkeb_plugins.datasets.mzsre:MZSRE")
