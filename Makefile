@@ -35,7 +35,7 @@ check: .venv/installed build/typing
 	$(BIN)/lint-imports
 	$(BIN)/mypy -p xkeb -p xkeb_plugins -p xkeb_tasks
 	$(BIN)/mypy tests benchmarks
-	$(BIN)/xkeb validate tasks/*.yaml tasks/mzsre/*.yaml
+	$(BIN)/xkeb validate tasks/*.yaml tasks/bmike53/*.yaml tasks/mzsre/*.yaml
 
 format: .venv/installed
 	$(BIN)/ruff check --fix $(PACKAGES)

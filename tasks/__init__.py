@@ -9,4 +9,5 @@ from xkeb.registry.hookspecs import hookimpl
 @hookimpl
 def register_tasks(register: Callable[[str, Path], None]) -> None:
     register("xkeb", Path(__file__).parent)
+    register("xkeb-bmike53", Path(__file__).parent / "bmike53")
     register("xkeb-mzsre", Path(__file__).parent / "mzsre")

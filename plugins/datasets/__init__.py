@@ -10,5 +10,8 @@ from xkeb.registry.hookspecs import hookimpl
 def register_datasets(register: Callable[[str, Dataset | str], None]) -> None:
     register("bizsre", "xkeb_plugins.datasets.bizsre:BIZSRE")
     register("bizsre_mini", "xkeb_plugins.datasets.bizsre_mini:BIZSRE_MINI")
+    register("bmike53_counterfact", "xkeb_plugins.datasets.bmike53:COUNTERFACT")
+    register("bmike53_wikifactdiff", "xkeb_plugins.datasets.bmike53:WIKIFACTDIFF")
+    register("bmike53_zsre", "xkeb_plugins.datasets.bmike53:ZSRE")
     register("clm_bench", "xkeb_plugins.datasets.clm_bench:CLM_BENCH")
     register("mzsre", "xkeb_plugins.datasets.mzsre:MZSRE")
