@@ -14,4 +14,7 @@ def register_datasets(register: Callable[[str, Dataset | str], None]) -> None:
     register("bmike53_wikifactdiff", "xkeb_plugins.datasets.bmike53:WIKIFACTDIFF")
     register("bmike53_zsre", "xkeb_plugins.datasets.bmike53:ZSRE")
     register("clm_bench", "xkeb_plugins.datasets.clm_bench:CLM_BENCH")
+    register("locft_counterfact", "xkeb_plugins.datasets.locft:COUNTERFACT")
+    register("locft_wikibigedit", "xkeb_plugins.datasets.locft:WIKIBIGEDIT")
+    register("locft_zsre", "xkeb_plugins.datasets.locft:ZSRE")
     register("mzsre", "xkeb_plugins.datasets.mzsre:MZSRE")

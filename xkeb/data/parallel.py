@@ -115,7 +115,7 @@ class ParallelRecords(Dataset):
         missing: list[Missing] = []
         for case_id, sides in records.sides.items():
             problems = {code: why for code in pair.languages if (why := self._problem(records, case_id, code))}
-            if pair.source in problems or len(problems) == len(pair.targets):
+            if pair.source in problems or (pair.targets and len(problems) == len(pair.targets)):
                 absent = [why for code, why in problems.items() if code not in sides]
                 reason = next(iter([*absent, *problems.values()]))
                 (unjoined if absent else empty).append(Skipped(case_id, reason))
