@@ -1,5 +1,6 @@
 """The English sets of 3,000 facts of LocFT (https://arxiv.org/abs/2509.22072), for sequences of edits: parts of ZsRE,
-CounterFact and WikiBigEdit. MIT licence (https://github.com/ICT-STAR/LocFT). There are no portability questions and no training facts."""
+CounterFact and WikiBigEdit. MIT licence (https://github.com/ICT-STAR/LocFT). There are no portability questions and no
+training facts."""
 
 from xkeb.data.dataset import Download
 from xkeb.data.parallel import ParallelRecords
