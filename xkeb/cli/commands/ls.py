@@ -17,8 +17,6 @@ from xkeb.cli.source_reading import declared_sights, find_definition
 from xkeb.errors import RequestError, one_line
 
 Row = dict[str, Any]
-LISTED = 24
-"""Names that a cell of a table shows; of more, the first and the last. ``--json`` has all of them."""
 
 
 def _tasks(include: Sequence[Path] = ()) -> list[Row]:
@@ -138,8 +136,4 @@ def command(kind: str | None, include_path: tuple[Path, ...], as_json: bool) -> 
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, list):
-        return str(value)
-    if len(value) <= LISTED:
-        return ", ".join(map(str, value))
-    return f"{value[0]}, {value[1]}, …, {value[-1]} ({len(value)})"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
