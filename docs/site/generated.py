@@ -263,6 +263,7 @@ METHODS = (
     "memit",
     "emmet",
     "alphaedit",
+    "langedit",
     "ultraedit",
     "kn",
     "mend",

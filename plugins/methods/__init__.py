@@ -23,6 +23,7 @@ def register_editors(register: Callable[[str, type[Any] | str], None]) -> None:
     register("ike-original", "xkeb_plugins.methods.ike_recipes:OriginalInContext")
     register("ike-published", "xkeb_plugins.methods.ike_recipes:PublishedInContext")
     register("kn", "xkeb_plugins.methods.kn:KnowledgeNeurons")
+    register("langedit", "xkeb_plugins.methods.langedit:LangEdit")
     register("locft-bf", "xkeb_plugins.methods.locft:LocalizedFineTuning")
     register("lora", "xkeb_plugins.methods.lora:LoRA")
     register("mend", "xkeb_plugins.methods.mend.editor:Mend")

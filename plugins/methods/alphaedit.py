@@ -51,7 +51,7 @@ class AlphaEdit(SpreadEditor):
         free = values < known(self.nullspace_threshold)
         if not bool(free.any()):
             raise RequestError(
-                f"alphaedit.nullspace_threshold is {self.nullspace_threshold}; the smallest eigenvalue of the keys' second "
+                f"{self.name}.nullspace_threshold is {self.nullspace_threshold}; the smallest eigenvalue of the keys' second "
                 f"moment over {n_texts} texts is {float(values[0]):.2g}, so nothing could be written."
             )
         return (vectors * free) @ vectors.T

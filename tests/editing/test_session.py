@@ -30,6 +30,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "kn": {},
     "memit": {**SPREAD, "mom2_update_weight": 0.1},
     "alphaedit": {**SPREAD, "nullspace_threshold": 1.0},
+    "langedit": {**SPREAD, "nullspace_threshold": 1.0},
     "grace": {"steps": 3},
     "ultraedit": {"warmup": 10, "lr": 1e-2},
     "wise": {"steps": 3, "context_templates": ("In short. ",), "edits_per_shard": 1},

@@ -42,6 +42,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "memit": {"steps": 4, "mom2_corpus": "task"},
     "emmet": {"steps": 4},
     "alphaedit": {"steps": 4},
+    "langedit": {"steps": 4},
     "ultraedit": {"warmup": 20},
     "ft-l": {"steps": 4},
     "grace": {"steps": 4},
@@ -50,7 +51,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "lora": {"steps": 4},
     "ike": {"k": 3},
     "kn": {},
-    "wise": {"steps": 4},
+    "wise": {"steps": 4, "context_templates": ("In short. ", "It is said that ")},
     "mend": {"rank": 6, **TRAINED},
     "serac": {"accumulate": 1, **TRAINED},
     "xmem": {"demonstrations": 2, "threshold": -1.0, **TRAINED},  # every question in scope: the most that can be needed
