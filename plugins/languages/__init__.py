@@ -21,7 +21,8 @@ def read_languages() -> dict[str, Language]:
 def _language(code: str, name: str, *, units: str = "words", abbreviations: str = "", **table: Any) -> Language:
     """A language from its table; the keys are described at the head of the file."""
     cut = {key: table.pop(key) for key in ("articles", "inside", "within", "capitals") if key in table}
-    segment = {"words": words, "characters": lambda: graphemes}[units](**cut)
+    makers: dict[str, Callable[..., Callable[[str], list[str]]]] = {"words": words, "characters": lambda: graphemes}
+    segment = makers[units](**cut)
     known = frozenset(abbreviations.split())
     return Language(code, name, segment, abbreviations=known, passages=passages(code), **table)
 
