@@ -75,7 +75,9 @@ def test_the_wheel_holds_tasks_templates_and_plugins_and_nothing_else(wheel: Pat
     assert kinds == {
         ("xkeb", ".typed"),
         ("xkeb", ".jinja"),
+        ("xkeb_plugins", ""),  # SHA256SUMS
         ("xkeb_plugins", ".json"),
+        ("xkeb_plugins", ".toml"),
         ("xkeb_plugins", ".md"),
         ("xkeb_plugins", ".yaml"),
         ("xkeb_tasks", ".yaml"),

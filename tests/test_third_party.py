@@ -128,7 +128,7 @@ def test_its_methods_run_beside_a_built_in_one(finished: tuple[subprocess.Comple
         assert set(found["scores"]["reliability"]["en"]) == {"f1", "shouted"}
     assert result(folder, "tune")["method"]["params"] == {"layer": 2, "steps": 2, "lr": 0.1}
     assert result(folder, "mute")["method"]["params"] == {"layer": 1, "broken": False}
-    assert "generality.it.f1" in done.stdout
+    assert "generality.eo.f1" in done.stdout
 
 
 def test_an_opaque_change_is_at_work_in_its_own_case(

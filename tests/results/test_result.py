@@ -178,6 +178,6 @@ def test_a_task_has_one_target_or_several(task: dict[str, Any]) -> None:
 def test_a_result_of_two_languages_has_no_key_of_several(tmp_path: Path) -> None:
     made().save(tmp_path)
     stored = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
-    assert stored.keys() == Result.model_fields.keys() - {"crossing", "missing", "retention"}
+    assert stored.keys() == Result.model_fields.keys() - {"crossing", "damage", "missing", "retention"}
     assert stored["task"].keys() == {"name", "version", "source", "target", "dataset"}
     assert Result.load(tmp_path / "result.json") == made()

@@ -61,7 +61,7 @@ def test_it_is_the_family_that_counts_and_not_the_name(embedded: dict[str, Model
 
 
 def test_there_are_files_of_registered_methods_for_embedded_models(embedded: dict[str, ModelSpec]) -> None:
-    assert set(FILES) == {"ft", "memit", "mend", "rome", "serac"} and set(FILES) <= set(get_plugins().methods)
+    assert set(FILES) == {"ft", "memit", "mend", "rome", "serac", "wise"} and set(FILES) <= set(get_plugins().methods)
     assert {family for _, family in TUNED} <= {each.family for each in embedded.values()}
 
 
@@ -90,6 +90,7 @@ def test_what_is_given_goes_before_what_was_tuned(embedded: dict[str, ModelSpec]
         "mend": {"rank": 3},
         "rome": {"mom2_adjustment": False},
         "serac": {"accumulate": 2},
+        "wise": {"lr": 0.5},
     }
     given = options[method]
     found = options_of(xkeb.load_editor(method, **given).configure(gemma))
