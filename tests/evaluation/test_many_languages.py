@@ -172,12 +172,12 @@ def test_the_site_shows_it(results: dict[tuple[str, str], Result], output: Path,
     table = (tmp_path / "site" / "tasks" / "tiny-en2all.html").read_text(encoding="utf-8")
     assert "edits in de or en or ru or th" in table
     model = (tmp_path / "site" / "methods" / "ft.html").read_text(encoding="utf-8")
-    picture = model.partition("Transfer of f1, in percent: ft on llama, mzsre")[2].partition("</svg>")[0]
+    picture = model.partition("Transfer of f1, in percent: edits in en")[2].partition("</svg>")[0]
     crossing = results[ALL, "ft"].crossing
     assert crossing is not None
     transfers = [crossing["answers=differ"][code]["f1"].transfer for code in FILES]
     assert re.findall(r'middle">([^<]*)</text>', picture) == [
-        *FILES, "en", *(f"{value:.0f}" for value in transfers if value is not None),
+        *FILES, "ft", *(f"{value:.0f}" for value in transfers if value is not None),
     ]  # fmt: skip
 
 
