@@ -94,6 +94,7 @@ def test_the_run_that_the_others_spoil_is_right(run: Callable[..., Any], tmp_pat
         ({"device": "cuda:77"}, "There is no device 'cuda:77' here: PyTorch sees "),
         ({"dtype": "float16"}, "Unknown dtype 'float16': expected auto, float32 or bfloat16."),
         ({"cases": "100000"}, "Unknown case of 'bizsre_mini_en2zh': '100000': "),
+        ({"cases": "2-1"}, "Unknown case of 'bizsre_mini_en2zh': '2-1': "),
         ({"include_path": "no/such/folder"}, "There is no task folder no/such/folder."),
     ],
     ids=lambda value: "+".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "",

@@ -65,6 +65,7 @@ def test_the_scores_and_what_the_edits_did(xkeb_cli: Callable[..., Any], folder:
         (["--slice", "answers=equal"], ["1"]),
         (["--slice", "answers=differ", "--only", "fixed", "--limit", "1"], ["0"]),
         (["--cases", "3,1"], ["1", "3"]),
+        (["--cases", "2-9,0"], ["0", "2", "3"]),
         (["--limit", "2"], ["0", "1"]),
         (["--limit", "0", "--only", "fixed"], []),
     ],

@@ -84,6 +84,7 @@ class RunConfig:
     train_size: int | None = None
     """The first so many training facts; None for all."""
     cases: Sequence[str] = ()
+    """Only these; `xkeb.utils.case_names` says how they are named."""
     device: str = "auto"
     dtype: str = "auto"
     batch_size: int | None = None

@@ -24,6 +24,7 @@ from xkeb.results.regime import Regime
 from xkeb.tasks.asked import PAPER
 from xkeb.tasks.task import Task, expand_groups, load_definitions, load_task
 from xkeb.types import PROMPT_STYLES, Case, PromptStyle
+from xkeb.utils.case_names import named_cases
 from xkeb.utils.names import folder_below
 
 ALL = "all"
@@ -320,12 +321,13 @@ def _select_cases(task: Task, config: RunConfig) -> list[Case]:
     if config.cases:
         by_id = {case.id: case for case in cases}
         reasons = {skip.case_id: skip.reason for skip in task.test.skipped}
-        for case_id in config.cases:
+        named = named_cases(config.cases, by_id)
+        for case_id in named:
             if case_id in reasons:
                 raise RequestError(f"Case {case_id!r} of {task.name!r} can't be run: {reasons[case_id]}.")
             if case_id not in by_id:
                 raise unknown(f"case of {task.name!r}:", case_id, by_id if len(by_id) < 20 else [])
-        cases = [by_id[case_id] for case_id in dict.fromkeys(config.cases)]
+        cases = [by_id[case_id] for case_id in named]
     if not cases:
         skipped = task.test.skipped
         first = f"; the first: {skipped[0].reason}" if skipped else ""

@@ -89,7 +89,7 @@ if TYPE_CHECKING:
     help="Metrics (xkeb ls metrics).  [default: the protocol's]",
 )
 @click.option("--limit", type=int, metavar="N", help="Only the first N cases of each task.")
-@click.option("--cases", metavar="ID,..", help="Only these cases.")
+@click.option("--cases", metavar="ID,..", help="Only these cases; 100-299 is a range.")
 @click.option("--train-size", type=int, metavar="N", help="Learn from the first N training facts only.")
 @device_options
 @click.option(

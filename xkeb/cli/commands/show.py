@@ -13,6 +13,7 @@ from xkeb.cli.echo import plain, say_json
 from xkeb.cli.options import json_option, split_names
 from xkeb.errors import RequestError, unknown
 from xkeb.results.outcomes import MEANINGS, OUTCOMES, WRONG_LANGUAGE, Outcome, case_outcomes, exact_metric, outcomes_of
+from xkeb.utils.case_names import named_cases
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 @click.command("show")
 @click.argument("result", type=click.Path(path_type=Path), metavar="RESULT")
-@click.option("--cases", metavar="ID[,ID]", help="Show these cases.")
+@click.option("--cases", metavar="ID[,ID]", help="Show these cases; 100-299 is a range.")
 @click.option(
     "--only",
     metavar="|".join(OUTCOMES),
@@ -121,7 +122,7 @@ def _choose(
     within: str | None,
 ) -> list[CaseRecord]:
     """The cases that every filter lets through, in the order of the file."""
-    named = split_names(cases) if cases is not None else None
+    named = named_cases(split_names(cases), records) if cases is not None else None
     for case_id in named or ():
         if case_id not in records:
             raise unknown(f"case of {result.title}:", case_id, records if len(records) < 20 else [])
