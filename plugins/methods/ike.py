@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -92,29 +92,34 @@ class InContext(Editor):
         lengths are shown. The encoder and its index stand on the host."""
         texts = sorted(self.demonstrations(session.training), key=len, reverse=True) if self.k else []
         if self.k and session.on_host:
+            model, tokenizer = fake_encoder(self.encoder)
+
+            def embed(some: Sequence[str]) -> torch.Tensor:
+                tokens = tokenizer(list(some), padding=True, truncation=True, return_tensors="pt")
+                with torch.no_grad():
+                    return model(**tokens).last_hidden_state
+
             with session.phase("fit"):
-                self._dry_run_index(session, texts)
+                self._dry_run_index(session, texts, embed)
+                session.retained.append(model)
+            for queries in _encoded_together([self.query(edit) for edit in edits]):
+                embed(queries)
         n = min(self.k, len(texts))
         shown = "".join(texts[(2 * i + 1) * len(texts) // (2 * n)] for i in range(n))
         return [ContextChange(self.context(edit, shown)) for edit in edits]
 
-    def _dry_run_index(self, session: DryRunSession, texts: Sequence[str]) -> None:
-        model, tokenizer = fake_encoder(self.encoder)
-
-        def embed(start: int) -> torch.Tensor:
-            tokens = tokenizer(list(texts[start : start + ENCODED]), padding=True, truncation=True, return_tensors="pt")
-            with torch.no_grad():
-                return model(**tokens).last_hidden_state
-
-        starts = range(0, len(texts), ENCODED)
+    def _dry_run_index(
+        self, session: DryRunSession, texts: Sequence[str], embed: Callable[[Sequence[str]], torch.Tensor]
+    ) -> None:
+        batches = _encoded_together(texts)
         with session.times(0):
-            width = embed(0).shape[-1]  # the longest need the most memory
-        parts = min(PARTS, len(starts))
+            width = embed(batches[0]).shape[-1]  # the longest need the most memory
+        parts = min(PARTS, len(batches))
         for i in range(parts):
             with session.times(len(texts) / ENCODED / parts):
-                embed(starts[(2 * i + 1) * len(starts) // (2 * parts)])
+                embed(batches[(2 * i + 1) * len(batches) // (2 * parts)])
         vectors = torch.empty(len(texts), width)
-        session.retained += [model, torch.empty_like(vectors)]  # batch by batch, and as one
+        session.retained.append(torch.empty_like(vectors))  # batch by batch, and as one
 
     def context(self, edit: Edit, shown: str) -> str | dict[str, str]:
         """What stands before a question."""
@@ -146,6 +151,10 @@ class InContext(Editor):
             list(texts), convert_to_tensor=True, normalize_embeddings=True, show_progress_bar=False
         )
         return vectors.float().cpu()
+
+
+def _encoded_together(texts: Sequence[str]) -> list[Sequence[str]]:
+    return [texts[start : start + ENCODED] for start in range(0, len(texts), ENCODED)]
 
 
 def fact(question: str, answer: str, language: str) -> str:

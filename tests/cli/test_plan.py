@@ -40,7 +40,7 @@ def test_a_plan_says_what_it_leaves_out(run: Xkeb) -> None:
     more = run("--plan", protocol="teacher_forcing,generate", regime="sequential:1")
     assert more.status == 0, more.err
     said = " ".join(more.out.split())
-    assert "Not estimated: the answers under generate; the figures are of teacher forcing." in said
+    assert "Not estimated: where free answers end; each is taken to have half the tokens that it may have." in said
     assert "Not estimated: a sequence or batch of edits; the figures are of single edits." in said
 
 

@@ -28,6 +28,7 @@ from xkeb.evaluation.job import Job
 from xkeb.evaluation.planning import plan_run
 from xkeb.evaluation.runner import local_runner
 from xkeb.models.backbone import Backbone
+from xkeb.models.generation import Generations
 from xkeb.models.skeleton import Skeleton
 from xkeb.types import Edit
 from xkeb_plugins.methods import ike
@@ -88,7 +89,7 @@ def chosen(tiny_folders: dict[str, Path], tiny_bert: Path) -> dict[str, dict[str
     return {**OPTIONS, "serac": OPTIONS["serac"] | networks}
 
 
-def planned(method: str, options: Mapping[str, Any], folder: Path, output: Path) -> tuple[Job, RunConfig]:
+def planned(method: str, options: Mapping[str, Any], folder: Path, output: Path, **more: Any) -> tuple[Job, RunConfig]:
     config = RunConfig(
         tasks=["bizsre_mini_en2zh"],
         models=["hf"],
@@ -99,6 +100,7 @@ def planned(method: str, options: Mapping[str, Any], folder: Path, output: Path)
         train_size=40,
         device="cpu",
         output=output,
+        **more,
     )
     (job,) = plan_run(config).jobs
     return job, config
@@ -106,7 +108,10 @@ def planned(method: str, options: Mapping[str, Any], folder: Path, output: Path)
 
 def estimated(job: Job) -> Cost:
     assert job.skeleton is not None
-    return Estimator(job.skeleton).cost(load_editor(job.method, **job.options), job.cases, job.training())
+    protocols = [one.protocol for one in job.measurements]
+    return Estimator(job.skeleton, protocols=protocols).cost(
+        load_editor(job.method, **job.options), job.cases, job.training()
+    )
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -144,6 +149,34 @@ def test_the_work_is_what_a_run_does(tiny_folders: dict[str, Path], tmp_path: Pa
     told = sum(cost.works[name].flops for name in ("edit", "evaluate")) * 8
     assert told == pytest.approx(meter.works["edit"].flops, rel=0.01)
     assert cost.works["before"].flops * 8 == pytest.approx(meter.works["before"].flops, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("method", "family"),
+    [("ft", "llama"), ("ft", "gemma3"), ("ft", "gpt2"), ("ike", "llama"), ("ike-published", "gpt2")],
+)
+def test_free_answers_are_told_from_two_tokens(
+    method: str,
+    family: str,
+    tiny_folders: dict[str, Path],
+    tmp_path: Path,
+    fresh_cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of changes row by row and of contexts, where every answer has half the tokens that it may have."""
+    options = {"steps": 2} if method == "ft" else {"k": 3}
+    both = {"protocols": ["teacher_forcing", "generate"], "protocol_args": {"generate.max_tokens": 12}}
+    job, config = planned(method, options, tiny_folders[family], tmp_path / "out", **both)
+    job = dataclasses.replace(job, cases=job.cases[:8])
+    cost = estimated(job)
+    alone = estimated(dataclasses.replace(job, measurements=job.measurements[:1]))
+    monkeypatch.setattr(Generations, "_ended", lambda passes, said: 2 * len(said) >= passes.max_tokens)
+    meter = measured(job, config)
+    assert cost.works["before"].flops * 8 == pytest.approx(meter.works["before"].flops, rel=0.03)
+    told = sum(cost.works[name].flops for name in ("edit", "evaluate")) * 8
+    assert told == pytest.approx(meter.works["edit"].flops, rel=0.05)
+    assert cost.peak == pytest.approx(max(meter.peaks.values()), rel=0.15)
+    assert cost.works["evaluate"].flops > 1.1 * alone.works["evaluate"].flops
 
 
 @installed

@@ -24,7 +24,6 @@ from xkeb.evaluation.job import Job
 from xkeb.models.batching import saturating_tokens
 from xkeb.models.device import pick_device, pick_dtype
 from xkeb.results.regime import SINGLE
-from xkeb.tasks.asked import TEACHER_FORCING
 from xkeb.types import Case
 
 
@@ -101,11 +100,9 @@ def _show_jobs(
 
 def _not_counted(jobs: Sequence[Job]) -> list[str]:
     """What of the run the figures leave out, so that nobody takes them for all of it."""
-    protocols = dict.fromkeys(one.protocol.name for job in jobs for one in job.measurements)
-    others = [name for name in protocols if name != TEACHER_FORCING]
     sentences = []
-    if others:
-        sentences.append(f"the answers under {' and '.join(others)}; the figures are of teacher forcing.")
+    if any(one.protocol.free for job in jobs for one in job.measurements):
+        sentences.append("where free answers end; each is taken to have half the tokens that it may have.")
     if any(job.regime != SINGLE for job in jobs):
         sentences.append("a sequence or batch of edits; the figures are of single edits.")
     return sentences
@@ -115,7 +112,10 @@ def _cost(job: Job, config: RunConfig, dtype: torch.dtype, device: torch.device,
     """What one job needs, from the cache where that was estimated before; None without its cases or its model's skeleton."""
     if job.skeleton is None or not job.cases:
         return None
-    estimator = Estimator(job.skeleton, dtype, device=str(device), name=job.model, prompt=job.prompt, costs=costs)
+    protocols = [one.protocol for one in job.measurements]
+    estimator = Estimator(
+        job.skeleton, dtype, device=str(device), name=job.model, prompt=job.prompt, protocols=protocols, costs=costs
+    )
     training = _training(job)
     key = {
         "model": job.skeleton.model.config.to_dict(),
@@ -123,6 +123,7 @@ def _cost(job: Job, config: RunConfig, dtype: torch.dtype, device: torch.device,
         "dtype": str(dtype),
         "device": [str(device), saturating_tokens(device), torch.get_num_threads()],
         "prompt": job.prompt,
+        "protocols": [[protocol.name, protocol.options] for protocol in protocols],
         "method": [job.method, options_of(job.editor)],
         "batch": config.batch_size,
         "cases": [job.task.name, job.task.test.sha256, [case.id for case in job.cases]],

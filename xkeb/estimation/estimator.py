@@ -23,7 +23,8 @@ from xkeb.estimation.meter import Work
 from xkeb.estimation.repeated_layers import LayerCosts
 from xkeb.estimation.speed import Speed
 from xkeb.evaluation.batches import auto_batch, chunks
-from xkeb.evaluation.probing import predict_after, predict_before
+from xkeb.evaluation.probing import USUAL, predict_after, predict_before, predict_reference_state
+from xkeb.evaluation.protocols import Protocol
 from xkeb.models.backbone import Backbone
 from xkeb.models.skeleton import Skeleton
 from xkeb.types import Case, PromptStyle
@@ -108,6 +109,7 @@ class Estimator:
         *,
         name: str = "",
         prompt: PromptStyle = "plain",
+        protocols: Sequence[Protocol] = (USUAL,),
         costs: LayerCosts | None = None,
     ) -> None:
         """
@@ -116,10 +118,11 @@ class Estimator:
             device: whose memory counts. What only stands on the host is left out, where that is another one.
             name: display name of the model.
             prompt: how questions are put to it.
+            protocols: all that each edit is asked under. A free answer is taken to have half the tokens that it may have.
             costs: of layers, shared with other estimators.
         """
         self.skeleton, self.name, self.dtype, self.tokenizer = skeleton, name, dtype, tokenizer
-        self.prompt, self.costs = prompt, costs or LayerCosts()
+        self.prompt, self.protocols, self.costs = prompt, protocols, costs or LayerCosts()
         self.device = torch.device(device)
 
     def cost(
@@ -147,7 +150,8 @@ class Estimator:
             possible = supported_cases(me, session.backbone, cases)
             before = Workload.of(session.backbone, cases, batch, self.device)
             with session.phase("before"):
-                predict_before(session.backbone, before.before)
+                for protocol in self.protocols:
+                    predict_before(session.backbone, before.before, protocol)
             works = {"before": session.meter.works["before"] * (1 / len(before.before))}
             learned = changes = 0
             unknown = None
@@ -156,7 +160,7 @@ class Estimator:
             else:
                 load = Workload.of(session.backbone, possible, batch, self.device)
                 try:
-                    learned, changes = _dry_run(session, me, load.batch)
+                    learned, changes = _dry_run(session, me, load.batch, self.protocols)
                 except RequestError as error:
                     unknown = str(error)
                 else:
@@ -167,7 +171,7 @@ class Estimator:
         return Cost(weights, learned, changes, peaks, works, unknown)
 
 
-def _dry_run(session: DryRun, editor: Editor, batch: Sequence[Case]) -> tuple[int, int]:
+def _dry_run(session: DryRun, editor: Editor, batch: Sequence[Case], protocols: Sequence[Protocol]) -> tuple[int, int]:
     """Learns, edits and evaluates one batch.
 
     Returns:
@@ -180,7 +184,10 @@ def _dry_run(session: DryRun, editor: Editor, batch: Sequence[Case]) -> tuple[in
     gc.collect()
     total = session.meter.live
     with session.phase("evaluate"):
-        predict_after(session.backbone, changes, batch)
+        for protocol in protocols:
+            asked = protocol.for_editor(editor)
+            predict_after(session.backbone, changes, batch, asked)
+            predict_reference_state(session.backbone, changes, batch, asked)
     del changes
     gc.collect()
     remainder = session.meter.live

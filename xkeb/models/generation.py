@@ -13,6 +13,8 @@ from xkeb.models.passes import BATCH_TOKENS, Passes, TokenRow
 
 Stop = Callable[[str], bool]
 """Whether an answer that begins with this text is at its end."""
+Ended = Callable[[Sequence[int]], bool]
+"""Whether an answer is whole with these ids."""
 
 
 @torch.inference_mode()
@@ -36,17 +38,16 @@ def generate_rows(
         batch_size: most rows of one forward pass.
     """
     ends = backbone.special_ids if ends is None else ends
-    return _Generations(backbone, rows, intervention, batch_size, max_tokens, stop, ends).run()
+    return Generations(backbone, rows, intervention, batch_size, max_tokens, stop, ends).run()
 
 
-class _Generations(Passes[list[int]]):
+class Generations(Passes[list[int]]):
     """Prompts padded on the left, so that the next token of all stands in one column, and then a token a pass.
 
     Padding is masked, and positions are counted from each row's first token. Where the family takes no padding there, rows of
     one length share a batch; where it keeps no keys and values, each pass is of the whole text. Rows that have ended leave the
-    batch. Behind a
-    common prefix, rows of one length only share a batch: padding would stand between the two, and a sliding window of
-    attention counts what stands there.
+    batch. Behind a common prefix, rows of one length only share a batch: padding would stand between the two, and a sliding
+    window of attention counts what stands there.
     """
 
     def __init__(
@@ -79,6 +80,12 @@ class _Generations(Passes[list[int]]):
         return []
 
     def _pass(self, batch: Sequence[int], prefix: int, past: DynamicCache | None) -> dict[int, list[int]]:
+        return self.decode(batch, prefix, past, self._ended)
+
+    def decode(
+        self, batch: Sequence[int], prefix: int, past: DynamicCache | None, ended: Ended
+    ) -> dict[int, list[int]]:
+        """The ids that are said after each row of a batch."""
         backbone = self.backbone
         said: dict[int, list[int]] = {i: [] for i in batch}
         alive = list(batch)
@@ -94,7 +101,7 @@ class _Generations(Passes[list[int]]):
             tokens = backbone.logits(hidden[:, -1]).argmax(-1)  # (B,)
             for i, token in zip(alive, tokens.tolist(), strict=True):
                 said[i].append(token)
-            kept = [row for row, i in enumerate(alive) if not self._ended(said[i])]
+            kept = [row for row, i in enumerate(alive) if not ended(said[i])]
             if not kept:
                 return said
             if len(kept) < len(alive):

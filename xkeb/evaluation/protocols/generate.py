@@ -26,6 +26,7 @@ class GenerateProtocol(Protocol):
     """Greedy answers, a token at a time, of a length that the model chooses; nothing of the gold answer is shown."""
 
     name: ClassVar[ProtocolName] = GENERATE
+    free: ClassVar[bool] = True
 
     max_tokens: int = 32
     """Most tokens of an answer. A model that goes on is stopped there."""

@@ -25,6 +25,8 @@ class Protocol(ABC):
     """How a model is asked, and what its answers are compared with. The fields are its ``--protocol-args``."""
 
     name: ClassVar[ProtocolName]
+    free: ClassVar[bool] = False
+    """Whether the model chooses the length of an answer."""
 
     def check_task(self, task: Task) -> None:  # noqa: B027 - nothing to check is the default
         """

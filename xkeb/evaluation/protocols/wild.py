@@ -42,6 +42,7 @@ class WildProtocol(Protocol):
     """Greedy answers of at most 50 tokens, in English."""
 
     name: ClassVar[ProtocolName] = WILD
+    free: ClassVar[bool] = True
 
     context_type: ContextType = "question-only"
     """What stands around a question when it is asked: nothing, an instruction, or the chat format of LLaMA 2. An edit is made
