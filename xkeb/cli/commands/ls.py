@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import fnmatch
 import functools
 import inspect
 from collections.abc import Callable, Sequence
@@ -14,9 +15,11 @@ import click
 from xkeb.cli.echo import say_json
 from xkeb.cli.options import include_option, json_option
 from xkeb.cli.source_reading import declared_sights, find_definition
-from xkeb.errors import RequestError, one_line
+from xkeb.errors import RequestError, one_line, unknown
 
 Row = dict[str, Any]
+LONGEST = 48
+"""Characters of a list of names in a table; of a longer one their number is told."""
 
 
 def _tasks(include: Sequence[Path] = ()) -> list[Row]:
@@ -101,39 +104,77 @@ KINDS: dict[str, Callable[[], list[Row]]] = {
 
 @click.command("ls")
 @click.argument("kind", type=click.Choice(list(KINDS)), required=False)
+@click.argument("name", required=False)
 @include_option
 @json_option
-def command(kind: str | None, include_path: tuple[Path, ...], as_json: bool) -> None:
-    """List tasks, methods, models, languages, pairs, metrics, data sets, executors, observers or plugins; all without KIND."""
+def command(kind: str | None, name: str | None, include_path: tuple[Path, ...], as_json: bool) -> None:
+    """List tasks, methods, models, languages, pairs, metrics, data sets, executors, observers or plugins; all without KIND.
+
+    NAME is one of them, a group of tasks, whose tasks are listed, or a pattern such as 'mzsre_*'. Without it, tasks that a
+    group holds are left out of the table.
+
+    \b
+    xkeb ls tasks mzsre_all2all
+    """
     kinds = [kind] if kind else list(KINDS)
     if include_path and "tasks" not in kinds:
         raise RequestError(f"--include-path brings more tasks; there are none among {kind}.")
     listers: dict[str, Callable[[], list[Row]]] = {**KINDS, "tasks": functools.partial(_tasks, include_path)}
     if as_json:
-        listing: Any = listers[kind]() if kind else {name: listers[name]() for name in kinds}
+        listing: Any = _named(listers[kind](), name, kind) if kind else {one: listers[one]() for one in kinds}
         say_json(listing)
         return
     from xkeb.cli.output import make_console, make_table
 
     out = make_console()
-    for name in kinds:
-        rows = listers[name]()
+    for one in kinds:
+        every = listers[one]()
+        rows = _named(every, name, one) if name is not None else _not_in_a_group(every)
         columns = list(dict.fromkeys(key for row in rows for key in row))
-        if (
-            out.is_terminal and len({row.get("plugin") for row in rows}) == 1
-        ):  # it says nothing, and takes what others need
-            columns = [column for column in columns if column != "plugin"]
-        table = make_table(None if kind else name, columns, out)
+        if out.is_terminal:  # a description says them, and has the room that they take
+            alike = len({row.get("plugin") for row in rows}) == 1
+            left = {"dataset", "pair", "version"} | ({"plugin"} if alike else set())
+            columns = [column for column in columns if column not in left]
+        table = make_table(None if kind else one, columns, out)
         if table.columns:
             table.columns[0].no_wrap = True  # a name that is broken can't be copied
         for row in rows:
-            table.add_row(*(_text(row.get(column, "")) for column in columns))
+            table.add_row(*(_text(column, row.get(column, "")) for column in columns))
         out.print(table)
-        if name == "pairs":
+        if name is None and len(rows) < len(every):
+            out.print(
+                f"{len(every) - len(rows)} more stand in these groups: xkeb ls tasks NAME; all: xkeb ls tasks '*'."
+            )
+        if one == "pairs" and name is None:
             out.print("Any other two languages make a pair as well: source-target.")
         if not kind:
             out.print()
 
 
-def _text(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+def _not_in_a_group(rows: Sequence[Row]) -> list[Row]:
+    held = {name for row in rows for name in row.get("tasks", ())}
+    return [row for row in rows if row["name"] not in held]
+
+
+def _named(rows: Sequence[Row], name: str | None, kind: str) -> list[Row]:
+    """The row of that name and, of a group, those of its tasks; or the rows whose names follow the pattern.
+
+    Raises:
+        RequestError: there is none.
+    """
+    if name is None:
+        return list(rows)
+    by_name = {row["name"]: row for row in rows}
+    if name in by_name:
+        return [by_name[name], *(by_name[one] for one in by_name[name].get("tasks", ()) if one in by_name)]
+    found = [row for row in rows if fnmatch.fnmatchcase(row["name"], name)]
+    if not found:
+        raise unknown(f"name among {kind}:", name, by_name)
+    return found
+
+
+def _text(column: str, value: Any) -> str:
+    if not isinstance(value, list):
+        return str(value)
+    names = ", ".join(map(str, value))
+    return names if len(names) <= LONGEST else f"{len(value)} {column}"
