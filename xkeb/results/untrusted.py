@@ -72,7 +72,14 @@ def parse_json(content: bytes) -> Any:
         UnreadableError: says what and where.
     """
     try:
-        value = json.loads(content.decode(), object_pairs_hook=_object, parse_constant=_constant)
+        text = content.decode()
+        try:
+            value = json.loads(
+                text, object_pairs_hook=_object, parse_constant=_constant, parse_int=_int, parse_float=_float
+            )
+        except _AbsurdNumberError:
+            value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
+            _refuse_absurd(value)
     except UnreadableError:
         raise
     except UnicodeDecodeError as error:
@@ -83,8 +90,42 @@ def parse_json(content: bytes) -> Any:
         raise UnreadableError(f"is nested more than {DEEPEST} deep") from error
     except ValueError as error:  # Python reads no integer of more than some thousand digits
         raise UnreadableError("holds a number with more digits than can be read") from error
-    _refuse_absurd(value)
+    if len(text) > LONGEST_TEXT or "\\u" in text or _is_deep(value):
+        _refuse_absurd(value)
     return value
+
+
+class _AbsurdNumberError(Exception):
+    """Somewhere in a text; a look at each value of all texts would take ten times as long as reading them."""
+
+
+def _int(digits: str) -> int:
+    value = int(digits)
+    if value.bit_length() > 63:
+        raise _AbsurdNumberError
+    return value
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise _AbsurdNumberError
+    return value
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether it may be: lists and objects stand within each other at every level."""
+    held = [value] if value.__class__ in (dict, list) else []
+    for _ in range(DEEPEST):
+        held = [
+            item
+            for one in held
+            for item in (one if one.__class__ is list else one.values())
+            if item.__class__ is dict or item.__class__ is list
+        ]
+        if not held:
+            return False
+    return True
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
