@@ -115,7 +115,7 @@ def _float(digits: str) -> float:
 
 def _is_deep(value: Any) -> bool:
     """Whether it may be: lists and objects stand within each other at every level."""
-    held = [value] if value.__class__ in (dict, list) else []
+    held: list[Any] = [value] if value.__class__ in (dict, list) else []
     for _ in range(DEEPEST):
         held = [
             item
