@@ -43,6 +43,12 @@ def test_two_marks_a_line_stand_on_one_axis() -> None:
     assert "unedited" not in "".join(pairs([PairRow("rome", 1.0, 2.0)], None).parts)
 
 
+@pytest.mark.parametrize(("before", "anchor"), [(0.0, "start"), (50.0, "middle"), (92.0, "end"), (100.0, "end")])
+def test_what_the_unedited_model_has_is_not_cut_at_an_edge(before: float, anchor: str) -> None:
+    (text,) = [part for part in pairs([PairRow("rome", 1.0, 2.0)], before).parts if "unedited: " in part]
+    assert f'text-anchor="{anchor}"' in text
+
+
 def test_the_front_is_what_nothing_surpasses_in_both() -> None:
     points = {name: Point(x, y, 0, name) for name, x, y in (
         ("a", 10, 90), ("b", 50, 90), ("c", 50, 40), ("d", 80, 60), ("e", 80, 60), ("f", 100, 5), ("g", 79, 59),

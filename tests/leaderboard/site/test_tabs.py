@@ -138,7 +138,13 @@ def one_task(i: int) -> dict[str, Any]:
     )
 
 
-@pytest.mark.parametrize("made", [spread, many_tasks, one_task])
+def two_tasks(i: int) -> dict[str, Any]:
+    """Of ten models, each with 25 methods."""
+    source, target = (("en", "zh"), ("zh", "en"))[i % 2]
+    return result(f"bizsre_{source}2{target}", source, target, f"model-{i // 50}-7b", f"method-{i // 2 % 25}")
+
+
+@pytest.mark.parametrize("made", [spread, many_tasks, one_task, two_tasks])
 def test_a_first_screen_is_light_with_500_results(tmp_path: Path, made: Callable[[int], dict[str, Any]]) -> None:
     """Page, styles and scripts; nothing else is asked for."""
     for i in range(500):

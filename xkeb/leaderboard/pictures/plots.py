@@ -161,9 +161,8 @@ def pairs(
         drawing.text(across(tick), foot + 15, tick, "middle", "quiet")
     if before is not None:
         drawing.line((across(before), TOP - 4), (across(before), foot), "base")
-        drawing.text(
-            across(before), foot + 30, f"unedited: {before:.0f}", "middle" if before > 12 else "start", "quiet"
-        )
+        anchor = "start" if before <= 12 else "end" if before >= 88 else "middle"  # or an edge would cut it
+        drawing.text(across(before), foot + 30, f"unedited: {before:.0f}", anchor, "quiet")
     for i, row in enumerate(rows):
         down = TOP + ROW * i + ROW / 2
         if row.here is None and row.there is None:
