@@ -80,14 +80,14 @@ class Language:
 
 @dataclass(frozen=True, slots=True)
 class Direction:
-    """Edits are made in `source`, and the questions asked in it and in each of `targets`."""
+    """Edits are made in `source`, and the questions asked in it and in each of `targets`; without targets, in it alone."""
 
     source: str
     targets: tuple[str, ...]
 
     @property
     def name(self) -> str:
-        return f"{self.source}-{'+'.join(self.targets)}"
+        return f"{self.source}-{'+'.join(self.targets)}" if self.targets else self.source
 
     @property
     def languages(self) -> tuple[str, ...]:

@@ -386,3 +386,12 @@ def test_such_a_task_runs_and_its_result_names_the_file(
     result = json.loads((tmp_path / "out/mine_en2de/llama/rome/result.json").read_text(encoding="utf-8"))
     refused = {"case_id": "3", "reason": "the subject '' does not stand in the prompt"}
     assert sorted(result["skipped"], key=lambda skip: skip["case_id"]) == [unanswered, refused]
+
+
+def test_a_table_of_one_language_has_all_its_rows(write: Write) -> None:
+    write("data/facts.csv", as_csv(ROWS))
+    own = YAML.replace("pair: en-de", "source: en\ntargets: []").partition("    de:")[0]
+    task = xkeb.load_task("mine_en2de", include=[write("mine.yaml", own).parent])
+    assert [case.edit.target for case in task] == ["Rome", "me"]
+    assert [probe.property for probe in next(iter(task)).probes] == ["reliability", "generality", "locality"]
+    assert task.pair.languages == ("en",)

@@ -169,8 +169,16 @@ def test_the_settings_of_two_languages_have_the_hash_that_they_always_had() -> N
     assert settings(target="zh").task.direction == LanguagePair("en", "zh")
 
 
-@pytest.mark.parametrize("task", [{}, {"target": "zh", "targets": ["zh", "de"]}, {"targets": ["zh"]}])
-def test_a_task_has_one_target_or_several(task: dict[str, Any]) -> None:
+def test_a_task_of_one_language_says_that_it_has_no_target() -> None:
+    task = settings(targets=[]).task
+    assert (task.model_dump()["targets"], "target" in task.model_dump()) == ([], False)
+    assert task.direction == Direction("en", ())
+
+
+@pytest.mark.parametrize(
+    "task", [{}, {"target": "zh", "targets": ["zh", "de"]}, {"target": "zh", "targets": []}, {"targets": ["zh"]}]
+)
+def test_a_task_has_one_target_or_a_list_of_others(task: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         settings(**task)
 

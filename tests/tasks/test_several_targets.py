@@ -1,4 +1,4 @@
-"""Tasks with several targets, as their YAML says them."""
+"""Tasks with several targets, and with none, as their YAML says them."""
 
 from __future__ import annotations
 
@@ -35,6 +35,13 @@ def test_one_target_is_a_pair(tmp_path: Path) -> None:
     assert load_task("mine", include=[tmp_path]).pair == LanguagePair("en", "de")
 
 
+def test_an_empty_list_of_targets_is_a_task_of_one_language(tmp_path: Path) -> None:
+    write(tmp_path, GOOD.replace("[de, ru, th]", "[]"))
+    pair = load_task("mine", include=[tmp_path]).pair
+    assert pair == Direction("en", ())
+    assert (pair.name, pair.languages) == ("en", ("en",))
+
+
 def test_a_list_of_languages_is_a_task_for_each_as_the_source(tmp_path: Path) -> None:
     names = [definition.name for definition in read_definitions(write(tmp_path, FAMILY))]
     assert names == ["m_en", "m_de", "m_ru", "m"]
@@ -48,7 +55,7 @@ def test_a_list_of_languages_is_a_task_for_each_as_the_source(tmp_path: Path) ->
         (GOOD.replace("source: en\n", ""), ":1: `source` is missing: `source` and `targets` belong together."),
         (
             GOOD.replace("targets: [de, ru, th]\n", ""),
-            ":1: `targets` is missing: `source` and `targets` belong together.",
+            ":1: `targets` is missing: name the other languages to ask in, or write `targets: []` to ask in the source alone.",
         ),
         (
             GOOD + "pair: en-de\n",
@@ -64,9 +71,10 @@ def test_a_list_of_languages_is_a_task_for_each_as_the_source(tmp_path: Path) ->
             ":5: Beside its source, 'en', a task asks in other languages, each once; ",
         ),
         (
-            GOOD.replace("[de, ru, th]", "[]"),
-            ":5: Beside its source, 'en', a task asks in other languages, each once; found none.",
+            GOOD.replace("[de, ru, th]", "[en]"),
+            ":5: Beside its source, 'en', a task asks in other languages, each once; ",
         ),
+        (GOOD.replace("[de, ru, th]", ""), ":5: targets: Input should be a valid list."),
         (GOOD.replace("[de, ru, th]", "de"), ":5: targets: Input should be a valid list."),
         (
             GOOD.replace("source: en\ntargets: [de, ru, th]\n", ""),
@@ -75,7 +83,7 @@ def test_a_list_of_languages_is_a_task_for_each_as_the_source(tmp_path: Path) ->
         (FAMILY.replace("[en, de, ru]", "[]"), ":4: languages: a list of at least one was expected."),
         (
             FAMILY.replace("[en, de, ru]", "[en]"),
-            ":4: Beside its source, 'en', a task asks in other languages, each once; ",
+            ":4: A list of languages has two at least; found en.",
         ),
         (FAMILY.replace("[en, de, ru]", "[en, de, xx]"), ":4: Unknown language 'xx'"),
         (

@@ -80,13 +80,13 @@ def show_table(results: Sequence[Result], output: Path, headlines: Sequence[str]
     if not out.is_terminal:
         print_tsv(results)
         return
-    for group in _blocks([result for result in results if result.task.targets is None]):
+    for group in _blocks([result for result in results if len(result.task.direction.targets) < 2]):
         if any(len(_values_of(ANSWERS, result)) > 1 for result in group):
             show_block(group, out, HEADLINE, headlines)
         show_block(group, out, headlines=headlines)
         _show_blank(group, out, headlines)
         _show_second_turn(group, out, headlines)
-    several = [result for result in results if result.task.targets is not None]
+    several = [result for result in results if len(result.task.direction.targets) > 1]
     if several:
         from xkeb.cli.crossing_tables import show_crossing  # which needs numpy
 

@@ -76,7 +76,7 @@ class Dataset(ABC):
         """The test cases of a direction, each with its probes in all of its languages.
 
         With one target, a record that lacks it is skipped. With several, a case keeps the targets that it has, at least one;
-        those that it lacks are `Split.missing`.
+        those that it lacks are `Split.missing`. With none, a case is asked in the source alone.
         """
 
     @abstractmethod

@@ -80,7 +80,7 @@ class TableConfig(BaseModel):
     """``csv``: commas, UTF-8, a first row with names. ``jsonl``: an object a line. ``hub``: whatever `datasets` can load."""
     path: str = Field(min_length=1)
     """A file, from the YAML file's folder; for ``hub`` a repository, or a folder in the same way."""
-    columns: dict[str, Columns] = Field(min_length=2)
+    columns: dict[str, Columns] = Field(min_length=1)
     """By language code."""
     labels: dict[str, str] = Field(default_factory=dict)
     """What else is known of a fact, such as its ``relation``, and the column where it stands: cases with one value are a
@@ -156,7 +156,7 @@ class TableDataset(Dataset):
             problems = {
                 code: f"{row.place}: {why}" for code in sides if (why := _empty(code, sides[code], columns[code]))
             }
-            if pair.source in problems or len(problems) == len(pair.targets):
+            if pair.source in problems or (pair.targets and len(problems) == len(pair.targets)):
                 skipped.append(Skipped(str(i), next(iter(problems.values()))))
                 continue
             missing += [Missing(str(i), code, why) for code, why in problems.items()]

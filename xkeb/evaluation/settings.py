@@ -67,13 +67,13 @@ def _task(job: Job) -> TaskSettings:
         version=task.version,
         source=task.pair.source,
         target=targets[0] if len(targets) == 1 else None,
-        targets=targets if len(targets) > 1 else None,
+        targets=None if len(targets) == 1 else targets,
         dataset=dataset,
     )
 
 
 def missing_languages(task: Task, ran: Sequence[CaseRecord]) -> list[MissingRecord] | None:
-    """The languages that cases of a task with several targets lack; None of a pair of languages."""
+    """The languages that cases of a task with several targets lack; None of one or two languages."""
     if len(task.pair.targets) < 2:
         return None
     case_ids = {record.case_id for record in ran}

@@ -73,7 +73,9 @@ def plot(
     entries = with_case_sets(read_results(files))
     drawn = [_gap(entries, across, metric)] if kind == "gap" else list(_charts(kind, entries))
     if not drawn:
-        raise RequestError(f"There is nothing to draw: {kind} is of {NEEDED[kind]}.")
+        alone = NEEDED[kind] == CROSSES and not any(entry.targets for entry in entries)
+        why = ", and these ask in one language alone" if alone else ""
+        raise RequestError(f"There is nothing to draw: {kind} is of {NEEDED[kind]}{why}.")
     return [_write(chart, output, formats, scale) for chart in drawn]
 
 

@@ -38,7 +38,7 @@ class _Both:
 
 
 def crossing_scores(cases: Iterable[CaseRecord], direction: Direction, protocol: str) -> Crossings | None:
-    """The measures of each target, over the cases whose answers differ and over all; None of a pair of languages.
+    """The measures of each target, over the cases whose answers differ and over all; None of one or two languages.
 
     Args:
         cases: lines of a journal; those that were skipped count nowhere. The intervals depend on their order.

@@ -17,6 +17,8 @@ MEANINGS: Mapping[Outcome, str] = {
     "crossed": "fixed in another language than that of the edit",
     "wrong-language": "answered in another language of the case, by the metric wrong_language",
 }
+ELSEWHERE: tuple[Outcome, ...] = ("crossed", "wrong-language")
+"""Those that are about another language than the one of the edit, or of the question."""
 WRONG_LANGUAGE = "wrong_language"
 """The metric that tells it."""
 
@@ -41,6 +43,18 @@ def outcomes_of(case: CaseRecord, probe: ProbeRecord, exact: str) -> list[Outcom
     elif before and not after:
         found = ["broken", *found]
     return found
+
+
+def possible_outcomes(result: Result) -> list[Outcome]:
+    """The outcomes that a question of the result's task can have: of one language, none that is about another."""
+    here = [name for name in OUTCOMES if name not in ELSEWHERE]
+    return list(OUTCOMES) if result.task.direction.targets else here
+
+
+def told_outcomes(result: Result) -> list[Outcome]:
+    """Those of them that its metrics tell."""
+    told = (name for name in possible_outcomes(result) if name != "wrong-language" or WRONG_LANGUAGE in result.metrics)
+    return list(told)
 
 
 def case_outcomes(case: CaseRecord, exact: str) -> set[Outcome]:

@@ -58,15 +58,17 @@ class TaskSettings(Sparse):
     source: Name
     """Language of the edits."""
     target: Name | None = None
-    """The other language that is asked in. Not there where there are several."""
-    targets: Annotated[list[Name], Field(min_length=2)] | None = None
-    """The other languages that are asked in. Not there where there is one."""
+    """The other language that is asked in. Only there where there is one."""
+    targets: list[Name] | None = None
+    """The other languages that are asked in: several, or none in a task of one language. Not there where there is one."""
     dataset: DatasetRecord
 
     @model_validator(mode="after")
     def _check_targets(self) -> Self:
         if (self.target is None) == (self.targets is None):
             raise ValueError("should have either a target or targets")
+        if self.targets is not None and len(self.targets) == 1:
+            raise ValueError("should have a target instead of one of targets")
         return self
 
     @property

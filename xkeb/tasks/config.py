@@ -57,14 +57,14 @@ class TaskFile(_Common):
     source: str = ""
     """The language of the edits."""
     targets: list[str] = Field(default_factory=list)
-    """The other languages that every edit's questions are asked in."""
+    """The other languages that every edit's questions are asked in; empty where they are asked in its own alone."""
 
     @property
     def direction(self) -> Direction:
         """Its languages.
 
         Raises:
-            RequestError: one is unknown, is named twice, or there are none.
+            RequestError: one is unknown, or is named twice.
         """
         return pair_named(self.pair) if self.pair else direction_of(self.source, self.targets)
 
@@ -139,6 +139,8 @@ def _directions(content: FamilyFile) -> Iterator[tuple[dict[str, Any], Direction
     """What each task of a family has of its own: the keys that say its languages."""
     for name in content.pairs:
         yield {"pair": name}, pair_named(name)
+    if len(content.languages) == 1:
+        raise RequestError(f"A list of languages has two at least; found {content.languages[0]}.")
     for source in content.languages:
         targets = [code for code in content.languages if code != source]
         yield {"source": source, "targets": targets}, direction_of(source, targets)

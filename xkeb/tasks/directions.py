@@ -1,4 +1,5 @@
-"""How a task's YAML says its languages: as a pair, as a source with its targets, or as a list of either."""
+"""How a task's YAML says its languages: as a pair, as a source with its targets, or as a list of either. A source whose list of
+targets is empty is a task of one language."""
 
 from __future__ import annotations
 
@@ -33,16 +34,17 @@ def pair_named(name: str) -> LanguagePair:
 
 
 def direction_of(source: str, targets: Sequence[str]) -> Direction:
-    """A source with its targets: a pair where there is one.
+    """A source with its targets: a pair where there is one, the source alone where there are none.
 
     Raises:
-        RequestError: one is unknown, is named twice, or there are none.
+        RequestError: one is unknown, or is named twice.
     """
     for code in (source, *targets):
         get_plugins().languages.entry(code)
-    if not targets or len({source, *targets}) <= len(targets):
-        named = ", ".join(targets) or "none"
-        raise RequestError(f"Beside its source, {source!r}, a task asks in other languages, each once; found {named}.")
+    if len({source, *targets}) <= len(targets):
+        raise RequestError(
+            f"Beside its source, {source!r}, a task asks in other languages, each once; found {', '.join(targets)}."
+        )
     return LanguagePair(source, targets[0]) if len(targets) == 1 else Direction(source, tuple(targets))
 
 
@@ -54,6 +56,8 @@ def why_no_languages(values: Mapping[str, Any]) -> str | None:
     if len(begun) > 1:
         return f"{_named(begun[0])} and {_named(begun[1])} both say the languages; one of them is enough"
     lacking = [key for key in begun[0] if key not in values]
+    if lacking == ["targets"]:
+        return "`targets` is missing: name the other languages to ask in, or write `targets: []` to ask in the source alone"
     return f"`{lacking[0]}` is missing: {_named(begun[0])} belong together" if lacking else None
 
 

@@ -26,7 +26,7 @@ class Task:
     version: int
     dataset: Dataset
     pair: Direction
-    """Its languages: a pair, or a source with several targets."""
+    """Its languages: a pair, a source with several targets, or a source alone."""
     description: str = ""
     data_dir: Path | None = None
     aligned: bool = False
@@ -50,7 +50,7 @@ class Task:
     @functools.cached_property
     def parallel_training(self) -> Split:
         """The training facts of the source language that a target language has as well, each with its question and answer
-        in all languages that it is in. Facts belong together where their ids are the same.
+        in all languages that it is in. Facts belong together where their ids are the same. Without targets, all of the source.
 
         Raises:
             RequestError: a language has no training facts, or shares none with the source.
@@ -63,7 +63,8 @@ class Task:
                 others.setdefault(case.id, []).append(case.edit)
             if ids.isdisjoint(case.id for case in target.cases):
                 raise RequestError(f"No training fact in {source.path} is in {target.path}, too.")
-        cases = tuple(_with_parallel(case, others[case.id]) for case in source.cases if case.id in others)
+        chosen = [case for case in source.cases if not targets or case.id in others]
+        cases = tuple(_with_parallel(case, others.get(case.id, ())) for case in chosen)
         sha256 = joint_hash([source.sha256, *(target.sha256 for target in targets)])
         skipped = [*source.skipped, *(one for target in targets for one in target.skipped)]
         return Split(source.path, sha256, cases, tuple(skipped))

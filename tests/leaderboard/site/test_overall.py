@@ -32,6 +32,11 @@ def test_it_is_the_harmonic_mean_of_four() -> None:
     assert overall(entry(-1e-10, 5.0, 25.0, 100.0)) == 0.0  # rounding of a mean
 
 
+def test_in_one_language_it_is_the_harmonic_mean_of_three() -> None:
+    """3 / (1/100 + 1/50 + 1/25) = 300/7."""
+    assert overall(entry(100.0, 50.0, 0.0, 25.0, targets=())) == pytest.approx(300 / 7)
+
+
 def test_there_is_none_where_a_part_was_not_measured() -> None:
     full = entry(100.0, 50.0, 25.0, 100.0)
     for cell in (("reliability", "en"), ("generality", "en"), ("generality", "zh")):

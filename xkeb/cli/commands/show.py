@@ -12,7 +12,17 @@ from rich.text import Text
 from xkeb.cli.echo import plain, say_json
 from xkeb.cli.options import json_option, split_names
 from xkeb.errors import RequestError, unknown
-from xkeb.results.outcomes import MEANINGS, OUTCOMES, WRONG_LANGUAGE, Outcome, case_outcomes, exact_metric, outcomes_of
+from xkeb.results.outcomes import (
+    MEANINGS,
+    OUTCOMES,
+    WRONG_LANGUAGE,
+    Outcome,
+    case_outcomes,
+    exact_metric,
+    outcomes_of,
+    possible_outcomes,
+    told_outcomes,
+)
 from xkeb.utils.case_names import named_cases
 
 if TYPE_CHECKING:
@@ -64,7 +74,7 @@ def command(
                 "path": str(path),
                 "result": content.model_dump(mode="json"),
                 "right": exact,
-                "counts": {one: count for one, count in counts.items() if _told(content, one)},
+                "counts": {one: counts[one] for one in told_outcomes(content)},
                 "matching": len(chosen),
                 "cases": [
                     {
@@ -101,17 +111,15 @@ def _outcomes(result: Result, path: Path, text: str | None) -> list[Outcome]:
         known = {one: one for one in get_args(Outcome)}
         if name not in known:
             raise unknown("filter", name, known)
-        if not _told(result, known[name]):
+        if known[name] not in possible_outcomes(result):
+            raise RequestError(f"{path} is of one language, {result.task.source}, so that no question of it is {name}.")
+        if known[name] not in told_outcomes(result):
             raise RequestError(
                 f"{path} doesn't tell in which language an answer is: "
                 f"xkeb rescore {path.parent} --metrics {','.join([*result.metrics, WRONG_LANGUAGE])} --output DIR does."
             )
         chosen.append(known[name])
     return chosen
-
-
-def _told(result: Result, outcome: Outcome) -> bool:
-    return outcome != "wrong-language" or WRONG_LANGUAGE in result.metrics
 
 
 def _choose(
@@ -143,8 +151,8 @@ def _show_counts(out: Console, result: Result, counts: Mapping[Outcome, int], to
     from xkeb.cli.output import show_prose
 
     out.print(f"Of {total:,} cases, those with a question that is", style="bold")
-    for outcome, count in counts.items():
-        share = f"{count:,}" if _told(result, outcome) else "?"
+    for outcome in possible_outcomes(result):
+        share = f"{counts[outcome]:,}" if outcome in told_outcomes(result) else "?"
         show_prose(out, f"  {share:>6}  {outcome}: {MEANINGS[outcome]}")
     skipped = len(result.skipped)
     if skipped:

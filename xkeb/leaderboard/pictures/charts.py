@@ -205,13 +205,15 @@ def training_sizes(entries: Sequence[Entry], name: str) -> Chart | None:
 
 
 def slices(entry: Entry) -> Iterator[Chart]:
-    """Of one result, generality in another language by what the data tells of its cases, as their relation."""
+    """Of one result, generality in another language by what the data tells of its cases, as their relation; of a task of one
+    language, generality in it."""
+    where = "another language" if entry.targets else entry.source
     kinds: dict[str, list[tuple[str, float, int]]] = {}
     for name, scores in entry.slices.items():
         kind, _, value = name.partition("=")
         parts = [
             score
-            for code in entry.targets
+            for code in entry.targets or (entry.source,)
             if (score := scores.get(("generality", code), {}).get(entry.headline)) is not None
         ]
         if parts:
@@ -225,10 +227,10 @@ def slices(entry: Entry) -> Iterator[Chart]:
         shown = values[:MOST_BARS]
         yield Chart(
             f"slices-{i}",
-            f"Generality in another language, by {kind}",
+            f"Generality in {where}, by {kind}",
             f"A bar for each of {len(shown)} values: F1, and the number of cases.",
             [Panel("", bars([(value, mean, f"n {n}") for value, mean, n in shown]))],
-            [kind, "F1, another language", "cases"],
+            [kind, f"F1, {where}", "cases"],
             [[value, one_digit(mean), str(n)] for value, mean, n in values],
             note=f"Those with most cases first{'' if len(shown) == len(values) else f'; {len(shown)} of {len(values)}'}.",
         )

@@ -12,9 +12,12 @@ MOST_PANELS = 4
 
 
 def crossing(summaries: Sequence[Summary]) -> Chart | None:
-    """What an edit does in its own language and in another: a panel a group, the fullest of each kind."""
+    """What an edit does in its own language and in another: a panel a group, the fullest of each kind.
+
+    Tasks of one language are left out.
+    """
     groups: dict[tuple[str, str], list[Summary]] = {}
-    for view in summaries:
+    for view in (view for view in summaries if view.targets):
         groups.setdefault((view.badge, view.group), []).append(view)
     chosen: list[list[Summary]] = []
     for badge in ("published", "reproduced"):

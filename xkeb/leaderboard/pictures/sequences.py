@@ -102,7 +102,7 @@ def points(pairs: Sequence[Twins], name: str) -> Chart:
 
 
 def _at_both(pair: Twins) -> dict[Cell, tuple[float, float]]:
-    """Reliability, generality in the language of the edits, and the mean of it in the others."""
+    """Reliability, generality in the language of the edits, and the mean of it in the others, where there are any."""
     early, late = pair.early, pair.late
     others = "others" if len(early.targets) > 1 else early.target
     asked: dict[Cell, list[Cell]] = {

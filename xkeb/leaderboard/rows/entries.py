@@ -46,7 +46,7 @@ class Entry:
     task: str
     source: str
     targets: tuple[str, ...]
-    """The other languages that are asked in."""
+    """The other languages that are asked in; none in a task of one language."""
     model: str
     method: str
     protocol: str
@@ -81,7 +81,7 @@ class Entry:
 
     @property
     def target(self) -> str:
-        """The targets, as one text."""
+        """The targets, as one text; empty in a task of one language."""
         return "+".join(self.targets)
 
     @property

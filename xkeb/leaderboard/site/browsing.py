@@ -18,7 +18,7 @@ from pydantic_core import to_json
 from xkeb.leaderboard.rows.entries import Entry
 from xkeb.leaderboard.site.cases import percent
 from xkeb.results.lines import CaseRecord, ProbeRecord
-from xkeb.results.outcomes import MEANINGS, OUTCOMES, WRONG_LANGUAGE, Outcome, exact_metric, outcomes_of
+from xkeb.results.outcomes import MEANINGS, OUTCOMES, Outcome, exact_metric, outcomes_of, told_outcomes
 
 CHUNK = 64
 """Cases of a file."""
@@ -140,8 +140,7 @@ def _group(site: Path, members: Sequence[Entry], order: CaseOrder) -> dict[str, 
 
 def _listed(entry: Entry) -> dict[str, Any]:
     assert entry.result is not None
-    told = [name for name in OUTCOMES if name != "wrong-language" or WRONG_LANGUAGE in entry.result.metrics]
-    return {"id": entry.id, "name": full_name(entry), "told": told}
+    return {"id": entry.id, "name": full_name(entry), "told": told_outcomes(entry.result)}
 
 
 def full_name(entry: Entry) -> str:

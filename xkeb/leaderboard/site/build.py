@@ -138,7 +138,7 @@ def _overview(site: Site, entries: Sequence[Entry], broken: Sequence[Broken]) ->
     told = [*sliced, *(entry for entry in entries if entry.group not in {one.group for one in sliced})]
     summaries = [*summarize(entries, "published"), *summarize(told, "reproduced")]
     groups = views.groups_of(entries)
-    timed = [rows for rows in groups if sum(entry.seconds is not None for entry in rows) > 1]
+    timed = [rows for rows in groups if rows[0].targets and sum(entry.seconds is not None for entry in rows) > 1]
     main, costs = (views.leading(entries, chosen[0]) if chosen else [] for chosen in (groups, timed))
     site.page(
         "index.html",
@@ -158,6 +158,7 @@ def _overview(site: Site, entries: Sequence[Entry], broken: Sequence[Broken]) ->
         kept=site.pictures("overview", list(_sequences(entries))[: views.MOST_GROUPS]),
         protocols=views.by_protocol(entries),
         costs=views.by_cost(entries),
+        alone=views.of_one_language(entries),
     )
 
 

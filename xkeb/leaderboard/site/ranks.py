@@ -39,7 +39,7 @@ class RankInterval:
 
 
 def rank_intervals(entries: Sequence[Entry], samples: Mapping[str, Mapping[Cell, Sample]]) -> dict[str, RankInterval]:
-    """By `sample_id`. A row that lacks cases, or one of the four parts of `overall`, has none, and neither has a row alone.
+    """By `sample_id`. A row that lacks cases, or one of the parts of `overall`, has none, and neither has a row alone.
 
     Args:
         entries: of all groups and slices.
@@ -59,7 +59,7 @@ def rank_intervals(entries: Sequence[Entry], samples: Mapping[str, Mapping[Cell,
 
 
 def _parts(entry: Entry, sample: Mapping[Cell, Sample]) -> list[list[Cell]]:
-    """The four parts of `overall`, each the places of the table whose mean it is."""
+    """The parts of `overall`, each the places of the table whose mean it is."""
     return [[cell for cell in cells if cell in sample] for cells in overall_parts(entry)]
 
 

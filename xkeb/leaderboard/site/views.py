@@ -53,6 +53,11 @@ def by_model(entries: Sequence[Entry]) -> list[ModelTable]:
     return tables
 
 
+def of_one_language(entries: Sequence[Entry]) -> list[str]:
+    """The tasks in which nothing can cross to another language."""
+    return sorted({entry.task for entry in entries if not entry.targets})
+
+
 @dataclass(frozen=True)
 class PairLine:
     """A group, by its languages."""

@@ -6,7 +6,7 @@ What no check can find: answers that no model gave, and tokens that are no token
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,9 +58,10 @@ def _check(submission: StoredResult, result: Result, sources: Sources, tally: Ta
     yield from sources.check_task(result)
     yield from _check_settings(result)
     yield from _check_bookkeeping(submission, result)
+    asked = {(probe.property, probe.language) for case in submission.cases.values() for probe in case.probes}
     for case in submission.cases.values():
         where = f"case {quoted(case.case_id)}"
-        yield from (f"{where}: {problem}" for problem in _check_case(case, result))
+        yield from (f"{where}: {problem}" for problem in _check_case(case, result, asked))
         yield from (f"{where}: {problem}" for problem in check_answers(case, result.metrics, tally))
     named = dict.fromkeys(result.case_ids)
     ran = [submission.cases[case_id] for case_id in named if case_id in submission.cases]
@@ -115,8 +116,12 @@ def _check_bookkeeping(submission: StoredResult, result: Result) -> Iterator[str
         yield f"task.dataset.n_cases is {stated:,}, and {counted:,} cases were run or refused"
 
 
-def _check_case(case: CaseRecord, result: Result) -> Iterator[str]:
-    """Whether a line hangs together, and belongs to the result."""
+def _check_case(case: CaseRecord, result: Result, asked: Collection[tuple[str, str]]) -> Iterator[str]:
+    """Whether a line hangs together, and belongs to the result.
+
+    Args:
+        asked: each property and language that any of the cases asks. Data may have no questions of portability.
+    """
     if case.settings != result.settings:
         yield "was made with other settings than the result"
     if case.status == "skipped":
@@ -133,7 +138,7 @@ def _check_case(case: CaseRecord, result: Result) -> Iterator[str]:
     for name in PROPERTIES:
         for code in (source,) if name == "reliability" else (source, *(one for one in targets if one not in lacking)):
             number = counts.pop((name, code), 0)
-            if number != 1:
+            if number != 1 and (number or name == "reliability" or (name, code) in asked):
                 yield f"has {number} probes of {name} in {quoted(code)}; there should be one"
     for name, code in counts:
         yield f"has a probe of {name} in {quoted(code)}, which the task doesn't ask"

@@ -236,7 +236,8 @@ def _check_crossing(result: Result, cases: Sequence[CaseRecord], tally: Tally, *
 
 
 def _how_many(result: Result) -> str:
-    return "one target" if result.task.targets is None else f"{len(result.task.targets)} targets"
+    number = len(result.task.direction.targets)
+    return {0: "no target", 1: "one target"}.get(number, f"{number} targets")
 
 
 def _flat(scores: Mapping[Any, Any] | Scores) -> dict[tuple[str, str, str], Any]:
