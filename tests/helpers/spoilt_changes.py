@@ -89,6 +89,23 @@ class FirstOfAll(ForItself):
         return DenseChange.batched(backbone, [DenseChange(changes[0].updates)] * len(changes))
 
 
+class RightAtFirst(ForItself):
+    """Every row sees the first change from the second token of an answer on."""
+
+    @classmethod
+    def batched(cls, backbone: Backbone, changes: Sequence[ForItself]) -> Intervention | None:
+        intervention: Any = DenseChange.batched(backbone, [DenseChange(change.updates) for change in changes])
+        select = intervention.select
+        selected: list[list[int]] = [[]]
+
+        def forget(rows: Sequence[int]) -> None:
+            select([0] * len(rows) if list(rows) == selected[-1] else rows)
+            selected.append(list(rows))
+
+        intervention.select = forget
+        return intervention
+
+
 class SavedInHalf(ForItself):
     def save(self, folder: Path) -> None:
         save_change(folder, "DenseChange", {name: delta.half().float() for name, delta in self.updates.items()}, {})
@@ -113,6 +130,7 @@ CHANGES = {
     of(StaysOnAfterErrors): f"{TAKEN_BACK} after an exception, too; it left the values of",
     of(SwallowsErrors): "An exception inside `applied` should come out of it; it was swallowed.",
     of(FirstOfAll, strong=True): "Changes applied row by row should answer as one at a time;",
+    of(RightAtFirst, strong=True): "Changes applied row by row should give the free answers of one at a time;",
     of(SavedInHalf): "A SavedInHalf that is saved and loaded should be the same; it became another.",
 }
 """What a change does wrong, and what is said of it."""

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from xkeb.editing.changes import Change, Savable, WeightChange, batched, load_change
-from xkeb.evaluation.probing import predict_after
+from xkeb.evaluation.probing import USUAL, predict_after
+from xkeb.evaluation.protocols import GenerateProtocol, Protocol
 from xkeb.testing.expect import expect
 from xkeb.testing.state import difference, model_state
 from xkeb.testing.trial import Trial, likelihood, speaks_otherwise
@@ -17,6 +18,11 @@ from xkeb.testing.trial import Trial, likelihood, speaks_otherwise
 AGREEING = 0.5
 """Least share of tokens that are the same row by row and one at a time, in less than float32: there, ``W + left @ right``
 is rounded differently as one matrix and as two products, and a model of random weights answers by a hair."""
+
+
+FREE_TOKENS = 6
+"""Of a free answer."""
+Ids = tuple[int, ...]
 
 
 class _RaisedError(Exception):
@@ -89,25 +95,39 @@ def row_by_row_is_one_at_a_time(trial: Trial) -> None:
     if batched(backbone, trial.changes) is None:
         return
     before = model_state(backbone)
-    rows = [[answer.ids for answer in row] for row in predict_after(backbone, trial.changes, trial.cases)]
+    rows, single = _both_ways(trial, USUAL)
     traces = difference(before, model_state(backbone))
     expect(not traces, f"Changes applied row by row should leave the model as it was, to the bit; they left {traces}.")
-    single = [
-        [answer.ids for answer in predict_after(backbone, [_Alone(change)], [case])[0]]
-        for change, case in zip(trial.changes, trial.cases, strict=True)
-    ]
-    pairs = [
-        (x, y)
-        for row, other in zip(rows, single, strict=True)
-        for answer, lone in zip(row, other, strict=True)
-        for x, y in zip(answer, lone, strict=True)
-    ]
+    pairs = [(x, y) for answer, lone in zip(rows, single, strict=True) for x, y in zip(answer, lone, strict=True)]
     agreeing = sum(x == y for x, y in pairs) / len(pairs)
     least = 1.0 if trial.is_exact else AGREEING
     expect(
         agreeing >= least,
         f"Changes applied row by row should answer as one at a time; {100 * agreeing:.0f}% of the tokens agree.",
     )
+
+
+def free_answers_row_by_row_are_those_of_one_at_a_time(trial: Trial) -> None:
+    """Where changes of this kind can be applied in one batch: tokens that the model chooses, each after its own."""
+    if not trial.is_exact or batched(trial.backbone, trial.changes) is None:
+        return
+    rows, single = _both_ways(trial, GenerateProtocol(max_tokens=FREE_TOKENS, cut="none"))
+    differing = sum(answer != lone for answer, lone in zip(rows, single, strict=True))
+    expect(
+        not differing,
+        f"Changes applied row by row should give the free answers of one at a time; {differing} of {len(rows)} differ.",
+    )
+
+
+def _both_ways(trial: Trial, protocol: Protocol) -> tuple[list[Ids], list[Ids]]:
+    """The ids of every answer, in one batch and a case at a time."""
+    together = predict_after(trial.backbone, trial.changes, trial.cases, protocol)
+    single = [
+        predict_after(trial.backbone, [_Alone(change)], [case], protocol)[0]
+        for change, case in zip(trial.changes, trial.cases, strict=True)
+    ]
+    rows, alone = ([answer.ids for answers in way for answer in answers] for way in (together, single))
+    return rows, alone
 
 
 class _Alone:
@@ -135,5 +155,6 @@ CHECKS = (
     weights_stay_numbers_of_their_shape,
     a_change_is_taken_back_to_the_bit,
     row_by_row_is_one_at_a_time,
+    free_answers_row_by_row_are_those_of_one_at_a_time,
     what_is_saved_is_loaded,
 )
