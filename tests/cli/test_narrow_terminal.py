@@ -64,7 +64,7 @@ def test_compare_has_no_cut_word_at_80_columns(tmp_path: Path) -> None:
 
 
 def test_ls_breaks_no_name() -> None:
-    for kind, name in (("tasks", "bizsre_mini_en2zh"), ("methods", "easyeditor-memit")):
+    for kind, name in (("tasks", "bmike53_wikifactdiff"), ("methods", "easyeditor-memit")):
         shown = in_terminal("ls", kind)
         assert any(line.startswith(f"{name} ") for line in shown.lines), shown.text
         assert max(map(len, shown.lines)) <= 80 and "plugin" not in shown.lines[0]
