@@ -71,6 +71,7 @@ class DryRun:
         self.retained: list[Any] = []
         """What a method holds from its learning to the end of the run."""
         self._decoded: dict[tuple[Any, ...], Work] = {}
+        """By shape: what a batch of free answers was in this phase."""
         self._kept: dict[Path, dict[str, torch.Tensor | tuple[torch.Size, torch.dtype]]] = {}
 
     @property
@@ -118,6 +119,7 @@ class DryRun:
 
     def phase(self, name: str) -> AbstractContextManager[None]:
         """Of a run: ``before``, ``fit``, ``edit`` or ``evaluate``."""
+        self._decoded.clear()  # another phase may answer under changes, which are work of their own
         return self.meter.phase(name)
 
     def longest(self, n: int = FACTS) -> Sequence[Case]:

@@ -96,7 +96,7 @@ def parse_json(content: bytes) -> Any:
 
 
 class _AbsurdNumberError(Exception):
-    """Somewhere in a text; a look at each value of all texts would take ten times as long as reading them."""
+    """Somewhere in a text. To look at each value of every text takes longer than to read them."""
 
 
 def _int(digits: str) -> int:

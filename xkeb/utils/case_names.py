@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
+_NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 _RANGE = re.compile(r"(\d{1,9})-(\d{1,9})", re.ASCII)
 
 
@@ -25,5 +26,5 @@ def _within(text: str, known: Collection[str]) -> list[str]:
     if ends is None:
         return []
     first, last = map(int, ends.groups())
-    numbers = sorted(int(one) for one in known if one.isascii() and one.isdigit())
+    numbers = sorted(int(one) for one in known if _NUMBER.fullmatch(one))
     return [str(number) for number in numbers if first <= number <= last and str(number) in known]

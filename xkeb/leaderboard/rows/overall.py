@@ -11,10 +11,10 @@ from xkeb.leaderboard.rows.entries import Cell, Entry
 def overall(entry: Entry) -> float | None:
     """The harmonic mean of reliability, generality in the language of the edit, generality in the others, and locality.
 
-    ROME (Meng et al., NeurIPS 2022, 3.4) and MEMIT (Meng et al., ICLR 2023) call the harmonic mean of efficacy, paraphrase and
+    Meng et al. (NeurIPS 2022, 3.4; ICLR 2023) call the harmonic mean of efficacy, paraphrase and
     neighborhood scores *Score*; generality in another language is what this field adds. It is near to the least of the four: an
     edit that does nothing has perfect locality and the unedited model's reliability, one that spoils the model the reverse.
-    A task of one language has no others: there it is ROME's *Score* of the remaining three.
+    A task of one language has no others: there it is their *Score* of the remaining three.
 
     Returns:
         Percent; None where one of them wasn't measured.
