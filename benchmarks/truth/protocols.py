@@ -159,9 +159,10 @@ def row(records: Sequence[CaseRecord], headline: str, languages: Sequence[str]) 
 @click.option("--methods", default="ft,kn,rome,memit,ike,ike-published", show_default=True)
 @click.option("--limit", default=100, show_default=True, help="Records.")
 @click.option("--batch", default=8, show_default=True, help="Cases that are edited at a time.")
-def main(data_dir: Path | None, model: str, task: str, methods: str, limit: int, batch: int) -> None:
+@click.option("--device", default="cpu", show_default=True)
+def main(data_dir: Path | None, model: str, task: str, methods: str, limit: int, batch: int, device: str) -> None:
     data = xkeb.load_task(task, data_dir=data_dir)
-    backbone = xkeb.load_backbone(model, device="cpu")
+    backbone = xkeb.load_backbone(model, device=device, dtype="float32")
     languages = sorted(data.pair.languages)
     columns = ["method", "protocol", "reliability"]
     columns += [f"{code}: {name}" for code in languages for name in PROPERTIES if name != "reliability"]
