@@ -27,6 +27,7 @@ from xkeb.models.hf.checkpoint import (
     settings_hash,
     weights_hash,
 )
+from xkeb.models.hf.converted_tokenizer import check_converted_tokenizer
 from xkeb.models.hf.hub import snapshot_commit
 from xkeb.models.hf.placement import DeviceMap, Placement
 from xkeb.models.hf.sentencepiece import FILE, load_sentencepiece
@@ -37,7 +38,7 @@ from xkeb.utils.progress_bars import show_progress_bars
 
 CONVERTED = "xkeb.json"
 """In the folder that a GGUF file was converted to: the hashes of the file, and of the weights and settings made of it."""
-VERSION = 3
+VERSION = 4
 """Of the converted form: a higher one is converted anew."""
 MARKERS = ("<start_of_image>", "<end_of_image>")
 """Tokens that stand for no text, and that a GGUF file calls user-defined like `<table>`; released tokenizers say special."""
@@ -163,6 +164,7 @@ def _convert(name: str, sha256: str, place: Callable[[Path], None], folder: Path
         output = Path(temporary) / "done"
         plain.save_pretrained(output)
         tokenizer.save_pretrained(output)
+        check_converted_tokenizer(_tokenizer(output), gguf)
         weights = sorted(output.glob("*.safetensors"))
         identity = weights_hash(weights, remember=False)
         if markers:
