@@ -75,11 +75,13 @@ class InContext(Editor):
         """Embeds the training facts; kept under the hash of their text, for every backbone alike."""
         self._demonstrations = self.demonstrations(cases)
         key = {"encoder": self.encoder, "texts": digest_texts(self._demonstrations)}
-        self._index = cached_tensors("ike", key, lambda: {"index": self._embed(self._demonstrations)})["index"]
+        self._index = cached_tensors("ike", key, lambda: {"index": self._embed(self._demonstrations, backbone)})[
+            "index"
+        ]
 
     def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[ContextChange]:
         """One context for each edit; no weight is touched."""
-        shown = self._nearest(edits)
+        shown = self._nearest(edits, backbone)
         return [
             ContextChange(self.context(edit, text), self.before(edit)) for edit, text in zip(edits, shown, strict=True)
         ]
@@ -89,9 +91,9 @@ class InContext(Editor):
 
     def dry_run(self, session: DryRunSession, edits: Sequence[Edit]) -> list[ContextChange]:
         """Contexts without weights, for what they need: which demonstrations are near can't be known, so that some of all
-        lengths are shown. The encoder and its index stand on the host."""
+        lengths are shown. The index stands on the host."""
         texts = sorted(self.demonstrations(session.training), key=len, reverse=True) if self.k else []
-        if self.k and session.on_host:
+        if self.k:
             model, tokenizer = fake_encoder(self.encoder)
 
             def embed(some: Sequence[str]) -> torch.Tensor:
@@ -119,7 +121,9 @@ class InContext(Editor):
             with session.times(len(texts) / ENCODED / parts):
                 embed(batches[(2 * i + 1) * len(batches) // (2 * parts)])
         vectors = torch.empty(len(texts), width)
-        session.retained.append(torch.empty_like(vectors))  # batch by batch, and as one
+        as_one = torch.empty_like(vectors)  # beside the batches
+        if session.on_host:
+            session.retained.append(as_one)
 
     def context(self, edit: Edit, shown: str) -> str | dict[str, str]:
         """What stands before a question."""
@@ -129,25 +133,25 @@ class InContext(Editor):
         """What stands before a question when the answer is given that locality compares with."""
         return None
 
-    def _nearest(self, edits: Sequence[Edit]) -> list[str]:
+    def _nearest(self, edits: Sequence[Edit], backbone: Backbone) -> list[str]:
         """For each edit its demonstrations, the most similar first."""
-        return ["".join(self._demonstrations[i] for i in row) for row in self._ranked(edits)]
+        return ["".join(self._demonstrations[i] for i in row) for row in self._ranked(edits, backbone)]
 
-    def _ranked(self, edits: Sequence[Edit]) -> list[list[int]]:
+    def _ranked(self, edits: Sequence[Edit], backbone: Backbone) -> list[list[int]]:
         """For each edit the indices of the `k` nearest texts of the index, the most similar first."""
         if self.k == 0:
             return [[] for _ in edits]
         if self._index is None:
             raise RequestError("IKE takes its demonstrations from training facts: call fit() first, or set k=0.")
-        queries = self._embed([self.query(edit) for edit in edits])
+        queries = self._embed([self.query(edit) for edit in edits], backbone)
         best: list[list[int]] = (
             (queries @ self._index.T).topk(min(self.k, len(self._demonstrations)), dim=-1).indices.tolist()
         )
         return best
 
-    def _embed(self, texts: Sequence[str]) -> torch.Tensor:
-        """[n, d] unit vectors."""
-        vectors = encoder(self.encoder).encode(
+    def _embed(self, texts: Sequence[str], backbone: Backbone) -> torch.Tensor:
+        """[n, d] unit vectors, on the host; the encoder runs where the backbone does."""
+        vectors = encoder(self.encoder, backbone.device).encode(
             list(texts), convert_to_tensor=True, normalize_embeddings=True, show_progress_bar=False
         )
         return vectors.float().cpu()
@@ -175,12 +179,12 @@ def demonstrations(cases: Sequence[Case]) -> list[str]:
 
 
 @functools.cache
-def encoder(name: str) -> SentenceTransformer:
-    """A sentence encoder, loaded once a process, on the CPU."""
+def encoder(name: str, device: torch.device) -> SentenceTransformer:
+    """A sentence encoder, loaded once a process and device."""
     library = optional_import("sentence_transformers", "ike", "IKE")
     try:
         with show_progress_bars(False):
-            loaded: SentenceTransformer = library.SentenceTransformer(encoder_path(name), device="cpu")
+            loaded: SentenceTransformer = library.SentenceTransformer(encoder_path(name), device=str(device))
             return loaded
     except Exception as error:  # the hub's client raises a dozen kinds, none of them ours
         raise RequestError(

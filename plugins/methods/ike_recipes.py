@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import torch
 
+from xkeb.models.backbone import Backbone
 from xkeb.types import Case, Edit, Property, Sight
 from xkeb.utils.hashing import digest
 from xkeb_plugins.methods.ike import InContext, fact
@@ -79,9 +80,9 @@ class OriginalInContext(InContext):
     def context(self, edit: Edit, shown: str) -> str:
         return shown + _asked_as_itself(edit, self.joiner(edit)) + fact(edit.prompt, edit.target, edit.language)
 
-    def _nearest(self, edits: Sequence[Edit]) -> list[str]:
+    def _nearest(self, edits: Sequence[Edit], backbone: Backbone) -> list[str]:
         texts = []
-        for edit, order in zip(edits, self._ranked(edits), strict=True):
+        for edit, order in zip(edits, self._ranked(edits, backbone), strict=True):
             kinds = self._order(edit, len(order))
             shown = [self._facts[i][kind] for i, kind in zip(order, kinds, strict=True)]
             texts.append("".join(reversed(shown)))

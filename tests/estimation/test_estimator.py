@@ -275,6 +275,18 @@ def test_texts_are_grouped_as_on_the_device_in_question(tiny_folders: dict[str, 
     assert card.flops > here.flops
 
 
+def test_ike_s_encoder_works_where_the_model_does(
+    tiny_folders: dict[str, Path], tiny_bert: Path, tmp_path: Path
+) -> None:
+    job, _ = planned("ike", {"encoder": str(tiny_bert)}, tiny_folders["gemma3"], tmp_path / "out")
+    assert job.skeleton is not None
+    here, card = (
+        Estimator(job.skeleton, device=device).cost(load_editor("ike", **job.options), job.cases, job.training())
+        for device in ("cpu", "cuda")
+    )
+    assert card.works["fit"].flops == here.works["fit"].flops > 0
+
+
 def test_a_tied_head_counts_once(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
     job, _ = planned("ft", {}, tiny_folders["gemma3"], tmp_path / "out")
     assert job.skeleton is not None

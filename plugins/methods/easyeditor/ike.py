@@ -126,7 +126,9 @@ class _Encoder:
         return self.embeddings[texts]
 
     def _embed(self, sentences: Sequence[str]) -> np.ndarray[Any, Any]:
-        return encoder(self.name).encode(list(sentences), convert_to_numpy=True, show_progress_bar=False)
+        return encoder(self.name, torch.device("cpu")).encode(
+            list(sentences), convert_to_numpy=True, show_progress_bar=False
+        )
 
 
 def _fact(case: Case) -> Fact | None:
