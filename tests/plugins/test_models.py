@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from tiny_models import tiny_model
+from transformers import AutoTokenizer
 
 import xkeb
 from xkeb.editing.changes import DenseChange
@@ -70,6 +71,38 @@ def test_gemma_s_marks_of_pictures_are_no_text(gemma: Backbone) -> None:
     assert [token in gemma.special_ids for token in ids] == [True, True, False]
     assert gemma.said([*ids, *gemma.tokenizer(" Paris", add_special_tokens=False)["input_ids"]]) == "<table> Paris"
     assert gemma.decode(ids[:2]).text == ""
+
+
+@pytest.mark.parametrize("model", ["gemma3-270m", "smollm2-135m"])
+def test_a_converted_tokenizer_is_read_as_transformers_reads_it(model: str) -> None:
+    if model == "smollm2-135m":
+        smollm2_file()
+    ours = xkeb.load_backbone(model, device="cpu").tokenizer
+    its = AutoTokenizer.from_pretrained(kept(model), local_files_only=True)
+    texts = [f"{case.edit.prompt} {case.edit.target}" for case in xkeb.load_task("bizsre_mini_en2zh")]
+    texts += [text for case in xkeb.load_task("bizsre_mini_zh2en") for text in (case.edit.prompt, case.edit.target)]
+    texts += [
+        "",
+        " two  spaces ",
+        "\n\t\r x",
+        "<start_of_image>",
+        "<table>",
+        "<bos>a",
+        "ที่กรุงเทพ",
+        "القاهرة",
+        "e\u0301 é",
+        "👩‍👩‍👧",
+        "▁",
+    ]
+    for text in texts:
+        for special in (True, False):
+            ids = ours(text, add_special_tokens=special)["input_ids"]
+            assert ids == its(text, add_special_tokens=special)["input_ids"]
+            assert ours.decode(ids) == its.decode(ids)
+            assert ours.decode(ids, skip_special_tokens=True) == its.decode(ids, skip_special_tokens=True)
+    for name in ("all_special_ids", "special_tokens_map", "chat_template", "model_max_length"):
+        assert getattr(ours, name) == getattr(its, name), name
+    assert ours.get_vocab() == its.get_vocab()
 
 
 def test_gemma_is_identified_by_what_it_marks_too(gemma: Backbone) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest, norm
+import scipy  # scipy.stats takes half a second, and is imported where it is first used
 
 from xkeb.results.clusters import Floats
 from xkeb.results.spread import SAME
@@ -105,7 +105,7 @@ def mcnemar(wins: int, losses: int) -> float:
 
     It takes each record for itself, whatever its subject.
     """
-    return float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
+    return float(scipy.stats.binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +134,6 @@ def power_of(differences: Floats, stderr: float, points: float) -> Power:
     deviation = 100 * stderr * math.sqrt(count)
     if not stderr:
         return Power(points, deviation, None, None)
-    quantiles = norm.ppf(1 - SIGNIFICANCE / 2) + norm.ppf(POWER)
+    quantiles = scipy.stats.norm.ppf(1 - SIGNIFICANCE / 2) + scipy.stats.norm.ppf(POWER)
     effect = (deviation / (100 * float(differences.std(ddof=1)))) ** 2
     return Power(points, deviation, effect, math.ceil((quantiles * deviation / points) ** 2))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-from scipy.stats import binomtest, bootstrap
+import scipy  # scipy.stats takes half a second, and is imported where it is first used
 
 from xkeb.results.clusters import Clusters, Floats, Integers
 
@@ -114,7 +114,7 @@ def bootstrap_intervals(sums: Floats, sizes: Floats) -> Floats:
         times = np.bincount((draws + offsets).ravel(), minlength=draws.size).reshape(draws.shape)
         return np.asarray((sums @ times.T) / (sizes @ times.T))
 
-    interval = bootstrap(
+    interval = scipy.stats.bootstrap(
         (np.arange(count),), means, n_resamples=RESAMPLES, confidence_level=LEVEL, method="percentile", vectorized=True,
         batch=max(1, BATCH // count), rng=np.random.default_rng(0),
     ).confidence_interval  # fmt: skip
@@ -149,5 +149,5 @@ def agreement_interval(mean: float, n_clusters: int, low: float, high: float) ->
     mean - u (mean - low) and mean + u (high - mean). Where the mean is 0 or 1 this is Clopper and Pearson's interval itself.
     G counts clusters, not records: records about one subject agree with each other, so the bound is the wider one.
     """
-    share = float(binomtest(0, n_clusters).proportion_ci(LEVEL, method="exact").high)
+    share = float(scipy.stats.binomtest(0, n_clusters).proportion_ci(LEVEL, method="exact").high)
     return mean - share * (mean - low), mean + share * (high - mean)

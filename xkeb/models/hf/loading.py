@@ -27,7 +27,7 @@ from xkeb.models.hf.checkpoint import (
     settings_hash,
     weights_hash,
 )
-from xkeb.models.hf.converted_tokenizer import check_converted_tokenizer
+from xkeb.models.hf.converted_tokenizer import check_converted_tokenizer, load_converted_tokenizer
 from xkeb.models.hf.hub import snapshot_commit
 from xkeb.models.hf.placement import DeviceMap, Placement
 from xkeb.models.hf.sentencepiece import FILE, load_sentencepiece
@@ -164,7 +164,7 @@ def _convert(name: str, sha256: str, place: Callable[[Path], None], folder: Path
         output = Path(temporary) / "done"
         plain.save_pretrained(output)
         tokenizer.save_pretrained(output)
-        check_converted_tokenizer(_tokenizer(output), gguf)
+        check_converted_tokenizer(load_converted_tokenizer(output), gguf)
         weights = sorted(output.glob("*.safetensors"))
         identity = weights_hash(weights, remember=False)
         if markers:
@@ -179,6 +179,8 @@ def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """Where there is nothing but a SentencePiece model, SentencePiece cuts the text, not a conversion of the model."""
     if (folder / FILE).is_file() and not (folder / "tokenizer.json").is_file():
         return load_sentencepiece(folder)
+    if (folder / CONVERTED).is_file():
+        return load_converted_tokenizer(folder)
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     return tokenizer
 
