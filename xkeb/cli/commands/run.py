@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xkeb.cli.completion import complete_registered, complete_tasks
+from xkeb.cli.cores import make_way
 from xkeb.cli.echo import complain, say, say_json
 from xkeb.cli.options import (
     DEBUG,
@@ -157,12 +158,14 @@ def command(context: click.Context, /, **options: Any) -> None:
         say(f"All of it is finished (results: {len(found)}); --fresh runs it again.", err=True)
         _show(found, config.output, options)
         return
+    in_use = make_way()
     from xkeb.cli.plan_table import show_plan
     from xkeb.cli.progress import ProgressDisplay
     from xkeb.cli.requirements import show_requirements
     from xkeb.evaluation.api import execute
     from xkeb.evaluation.job import JobError
     from xkeb.evaluation.planning import plan_run
+    from xkeb.models.device import pick_device
 
     if options["only_plan"]:
         plan = plan_run(config, "estimate")
@@ -170,6 +173,8 @@ def command(context: click.Context, /, **options: Any) -> None:
         return
     jobs = plan_run(config).jobs
     show_plan(jobs)
+    if in_use and pick_device(config.device).type == "cpu":
+        say(in_use, err=True)
     try:
         with ProgressDisplay() as display:
             results = execute(jobs, config, display)
