@@ -20,6 +20,8 @@ from pathlib import Path
 import click
 import yaml
 
+from xkeb.cli.telling import Telling
+
 COSTS = {
     "methods": {  # seconds a case: edit, evaluate in two languages
         "ft": [0.04, 0.01],  # measured, docs/performance.md
@@ -150,7 +152,7 @@ def _told(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{seconds / 60:.0f} min"
 
 
-@click.command()
+@click.command(cls=Telling)
 @click.option("--costs", "file", type=click.Path(path_type=Path, exists=True), help="YAML with the keys of COSTS.")
 @click.option("--workers", default="1,8,64,1000", show_default=True)
 @click.option("--cases", default=1037, show_default=True)

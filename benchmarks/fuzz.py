@@ -29,6 +29,7 @@ from fuzz_targets import Target, make_targets
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from xkeb.cli import main as xkeb
+from xkeb.cli.telling import Telling
 
 SECONDS = 30
 """That an input may take."""
@@ -134,7 +135,7 @@ def fuzz(target: Target, inputs: int, number: int) -> Findings:
     return found
 
 
-@click.command()
+@click.command(cls=Telling)
 @click.option("--inputs", default=10000, show_default=True, help="Of each target.")
 @click.option("--target", "names", multiple=True, help="By default all.")
 @click.option("--seed", "number", default=0, show_default=True)

@@ -41,12 +41,22 @@ def nearest(name: str, choices: Iterable[str]) -> str | None:
     return folded[near[0]] if near else None
 
 
-def unknown(kind: str, name: str, choices: Iterable[str]) -> RequestError:
-    """The error for a name that is not in a registry: names the nearest one, or lists all of them."""
+LISTED, SAMPLED = 60, 5
+"""Names that a message lists, and how many of more."""
+
+
+def unknown(kind: str, name: str, choices: Iterable[str], listing: str = "") -> RequestError:
+    """The error for a name that is not in a registry: names the nearest one, or lists all of them, or some of very many.
+
+    Args:
+        listing: the command that lists them.
+    """
     names = sorted(choices)
     near = nearest(name, names)
     if near:
         hint = f"did you mean {near!r}?"
+    elif len(names) > LISTED:
+        hint = f"known are {len(names)}, such as {', '.join(names[:SAMPLED])}{f'; see `{listing}`' if listing else ''}."
     elif names:
         hint = f"known: {', '.join(names)}."
     else:

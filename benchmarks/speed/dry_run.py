@@ -16,6 +16,7 @@ import click
 import torch
 from gpu_7b import TEST_SET
 
+from xkeb.cli.telling import Telling
 from xkeb.estimation.estimator import Cost, Estimator
 from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.planning import plan_run
@@ -41,7 +42,7 @@ def row(cost: Cost, speed: float) -> list[str]:
     return [*memory, *(f"{work:.1f}" for work in tflop), f"{moved:.0f}", f"{calls:,.0f}", f"{minutes:.1f}"]
 
 
-@click.command()
+@click.command(cls=Telling)
 @click.option("--models", default="chinese-llama-2-7b,baichuan2-7b", show_default=True)
 @click.option("--methods", default="ft,serac,ike,mend,kn,rome,memit", show_default=True)
 @click.option("--task", default="bizsre_en2zh", show_default=True)

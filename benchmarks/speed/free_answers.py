@@ -20,6 +20,7 @@ import torch
 from transformers import StoppingCriteria, StoppingCriteriaList
 
 import xkeb
+from xkeb.cli.telling import Telling
 from xkeb.editing.changes import Change, batched
 from xkeb.editing.editor import make_changes, prepare, supported_cases
 from xkeb.evaluation.probing import case_queries, predict_after
@@ -81,7 +82,7 @@ def seconds(act: Callable[[], Any]) -> tuple[float, Any]:
     return time.process_time() - start, done
 
 
-@click.command()
+@click.command(cls=Telling)
 @click.option("--data-dir", type=Path)
 @click.option("--model", default="gemma3-270m", show_default=True)
 @click.option("--task", default="bizsre_en2zh", show_default=True)

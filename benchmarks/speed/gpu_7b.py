@@ -22,6 +22,7 @@ import click
 import torch
 
 import xkeb
+from xkeb.cli.telling import Telling
 from xkeb.editing.editor import make_changes, prepare
 from xkeb.estimation.estimator import Cost, Estimator
 from xkeb.evaluation.batches import auto_batch
@@ -96,7 +97,7 @@ def profile(job: Job, config: RunConfig, device: torch.device) -> None:
         click.echo(f"    {milliseconds:9.1f} ms {kernel.count:7d} x {kernel.key[:100]}")
 
 
-@click.command()
+@click.command(cls=Telling)
 @click.option("--shape", type=click.Choice(list(SHAPES)), default="llama2", show_default=True)
 @click.option("--methods", default="ft,serac,ike,mend,kn,rome,memit", show_default=True)
 @click.option("--task", default="bizsre_mini_en2zh", show_default=True)

@@ -21,6 +21,8 @@ from typing import Any
 
 import click
 
+from xkeb.cli.telling import Telling
+
 LOADED = """
 const [page] = performance.getEntriesByType("navigation");
 const paint = performance.getEntriesByName("first-contentful-paint")[0];
@@ -88,7 +90,7 @@ def medians(times: int, measure: Callable[[], list[float]]) -> list[float]:
     return [statistics.median(column) for column in zip(*(measure() for _ in range(times)), strict=True)]
 
 
-@click.command()
+@click.command(cls=Telling)
 @click.argument("site", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--times", default=7, show_default=True)
 def main(site: Path, times: int) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import click
 
+from xkeb.cli.telling import Telling
 from xkeb.results.chain import CHAIN, START, checksum
 from xkeb.results.lines import CASES, CaseRecord, CaseSeconds, EditRecord, ProbeRecord, Tokens
 from xkeb.results.result import CountedDatasetRecord, ModelRecord, Phases, Result, TaskRecord, Timing
@@ -200,7 +201,7 @@ def make(folder: Path, n_results: int, n_cases: int, seed: int) -> int:
     return size
 
 
-@click.command()
+@click.command(cls=Telling)
 @click.option("--results", default=500, show_default=True)
 @click.option("--cases", "n_cases", default=1037, show_default=True)
 @click.option("--seed", default=0, show_default=True)

@@ -21,6 +21,7 @@ from typing import Any
 import click
 import torch
 
+from xkeb.cli.telling import Telling
 from xkeb.estimation.estimator import Cost, Estimator
 from xkeb.estimation.meter import Meter
 from xkeb.estimation.speed import Speed, measure_speed
@@ -119,7 +120,7 @@ def empty_cache() -> Iterator[None]:
                 os.environ["XKEB_CACHE"] = outer
 
 
-@click.command()
+@click.command(cls=Telling)
 @click.option("--model", default="gemma3-270m,smollm2-135m", show_default=True)
 @click.option("--methods", help="[default: the paper's]")
 @click.option("--task", default="bizsre_mini_en2zh", show_default=True)

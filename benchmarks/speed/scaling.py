@@ -24,6 +24,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 import xkeb
+from xkeb.cli.telling import Telling
 from xkeb.editing.editor import Editor, make_changes, prepare, supported_cases
 from xkeb.evaluation.probing import predict_after
 from xkeb.models.backbone import Backbone
@@ -106,7 +107,7 @@ def points(axis: str, method: str, model: str, cases: Sequence[Case], training: 
             yield functools.partial(run, backbone, editor, [lengthened(case, value) for case in cases[:2]], 2)
 
 
-@click.command()
+@click.command(cls=Telling)
 @click.option("--data-dir", type=Path)
 @click.option("--model", default="smollm2-135m", show_default=True)
 @click.option("--task", default="bizsre_en2zh", show_default=True)

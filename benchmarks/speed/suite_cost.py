@@ -34,6 +34,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from xkeb.cli.telling import Telling
 from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.events import RunObserver
 from xkeb.evaluation.job import Job
@@ -131,7 +132,7 @@ def begin(config: RunConfig, data_dir: Path | None) -> str:
     return "; ".join(told)
 
 
-@click.command()
+@click.command(cls=Telling)
 @click.option("--model", default="gemma3-270m", show_default=True)
 @click.option("--methods", default="rome,ft,ike,kn,memit", show_default=True)
 @click.option("--task", default="bizsre_mini_en2zh", show_default=True)

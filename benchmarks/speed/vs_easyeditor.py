@@ -34,6 +34,7 @@ import click
 import torch
 
 import xkeb
+from xkeb.cli.telling import Telling
 from xkeb.editing.changes import Change, ContextChange
 from xkeb.editing.editor import Editor, make_changes, supported_cases
 from xkeb.evaluation.batches import chunks
@@ -228,7 +229,7 @@ class Setting:
         return ratio
 
 
-@click.command()
+@click.command(cls=Telling)
 @click.option("--data-dir", type=Path)
 @click.option("--model", default="smollm2-135m", show_default=True, help="``random-7b`` is made on the spot.")
 @click.option("--task", default="bizsre_en2zh", show_default=True)

@@ -23,6 +23,7 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from vs_easyeditor import Setting
 
+from xkeb.cli.telling import Telling
 from xkeb.editing.changes import Change, ContextChange
 from xkeb.editing.editor import Editor, known
 from xkeb.estimation.meter import Meter
@@ -175,7 +176,7 @@ def counted(work: Callable[[], T]) -> tuple[float, int, T]:
     return meter.work.flops, len(steps), given
 
 
-@click.command()
+@click.command(cls=Telling)
 @click.option("--data-dir", type=Path)
 @click.option("--model", default="smollm2-135m", show_default=True)
 @click.option("--task", default="bizsre_en2zh", show_default=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from xkeb.cli.telling import Telling
 from xkeb.results.result import Result
 from xkeb.results.scores import Scores
 from xkeb.tasks.asked import GENERATE
@@ -21,7 +22,7 @@ SHOWN: tuple[Property, ...] = tuple(name for name in PROPERTIES if name not in (
 """Beside reliability. Locality compares with the model's own answers, which may have no length in common."""
 
 
-@click.command()
+@click.command(cls=Telling)
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--slice", "within", metavar="KIND=VALUE", help="Of the cases of a slice.")
 def main(folder: Path, within: str | None) -> None:

@@ -24,6 +24,7 @@ import torch
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 
 import xkeb
+from xkeb.cli.telling import Telling
 from xkeb.editing.changes import Change, ContextChange, WeightChange
 from xkeb.editing.editor import make_changes, supported_cases
 from xkeb.models.backbone import Backbone
@@ -221,7 +222,7 @@ def with_space(case: Case) -> Case:
     return Case(case.id, edit, tuple(probes))
 
 
-@click.command()
+@click.command(cls=Telling)
 @click.option("--data-dir", type=Path)
 @click.option("--model", default="smollm2-135m", show_default=True)
 @click.option("--tasks", default="bizsre_en2zh,bizsre_zh2en", show_default=True)

@@ -17,6 +17,7 @@ import torch
 from agreement import encode_query
 
 import xkeb
+from xkeb.cli.telling import Telling
 from xkeb.editing.changes import Change
 from xkeb.editing.editor import make_changes, prepare
 from xkeb.evaluation.batches import chunks
@@ -77,7 +78,7 @@ class Count:
         click.echo(f"  {self.what}: {self.tokens} tokens of {self.probes} probes, {differ}")
 
 
-@click.command()
+@click.command(cls=Telling)
 @click.option("--model", default="gemma3-270m", show_default=True)
 @click.option("--tasks", default="bizsre_en2zh,bizsre_zh2en", show_default=True)
 @click.option("--methods", default="ft,rome,ike,ike-published", show_default=True)

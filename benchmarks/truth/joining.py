@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 
 import xkeb
+from xkeb.cli.telling import Telling
 from xkeb.models.backbone import Backbone
 from xkeb.models.tokenization import encode
 from xkeb.registry.manager import get_plugins
@@ -42,7 +43,7 @@ def same_answer(backbone: Backbone, probe: Probe, separator: str) -> bool:
     return ours.target_ids == encode(backbone.tokenizer, probe.prompt, probe.reference, separator).target_ids
 
 
-@click.command()
+@click.command(cls=Telling)
 @click.option("--model", default="gemma3-270m,smollm2-135m", show_default=True)
 @click.option("--data-dir", type=Path)
 def main(model: str, data_dir: Path | None) -> None:

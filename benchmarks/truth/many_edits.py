@@ -18,6 +18,7 @@ from pathlib import Path
 import click
 
 import xkeb
+from xkeb.cli.telling import Telling
 from xkeb.editing.editor import options_of, prepare, supported_cases
 from xkeb.evaluation.job import training_facts
 from xkeb.evaluation.probing import predict_edited
@@ -74,7 +75,7 @@ def table(language: str, rows: Sequence[tuple[str, str, dict[Column, str]]]) -> 
         yield f"| {facts} | {seconds} | {' | '.join(scores[column] for column in columns(language))} |"
 
 
-@click.command()
+@click.command(cls=Telling)
 @click.option("--data-dir", type=Path)
 @click.option("--method", type=click.Choice(METHODS), default="memit", show_default=True)
 @click.option("--model", default="gemma3-270m", show_default=True)

@@ -19,6 +19,7 @@ from typing import Any
 import click
 
 import xkeb
+from xkeb.cli.telling import Telling
 from xkeb.editing.changes import Change, batched
 from xkeb.editing.editor import Editor, make_changes, prepare, supported_cases
 from xkeb.evaluation.batches import chunks
@@ -152,7 +153,7 @@ def row(records: Sequence[CaseRecord], headline: str, languages: Sequence[str]) 
     return " | ".join(f"{one:.1f} / {other:.1f}" for one, other in means)
 
 
-@click.command()
+@click.command(cls=Telling)
 @click.option("--data-dir", type=Path)
 @click.option("--model", default="gemma3-270m", show_default=True)
 @click.option("--task", default="bizsre_en2zh", show_default=True)

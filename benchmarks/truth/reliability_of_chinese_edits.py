@@ -16,6 +16,7 @@ from pathlib import Path
 import click
 
 import xkeb
+from xkeb.cli.telling import Telling
 from xkeb.editing.editor import make_changes, prepare
 from xkeb.evaluation.job import training_facts
 from xkeb.evaluation.probing import predict_edited
@@ -37,7 +38,7 @@ def score(backbone: Backbone, answers: Sequence[Prediction], references: Sequenc
     return " / ".join(f"{value:.1f}" for value in scores)
 
 
-@click.command()
+@click.command(cls=Telling)
 @click.option("--data-dir", type=Path)
 @click.option("--model", default="gemma3-270m", show_default=True)
 @click.option("--method", default="rome", show_default=True)

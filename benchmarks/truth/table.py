@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from xkeb.cli.telling import Telling
 from xkeb.results.result import Result
 from xkeb.results.scores import Scores
 from xkeb.results.settings import HEADLINES
@@ -16,7 +17,7 @@ from xkeb.tasks.asked import TEACHER_FORCING
 from xkeb.types import PROPERTIES, Property
 
 
-@click.command()
+@click.command(cls=Telling)
 @click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--protocol", type=click.Choice(list(HEADLINES)), default=TEACHER_FORCING, show_default=True)
 @click.option("--slice", "within", metavar="KIND=VALUE", help="Of the cases of a slice.")

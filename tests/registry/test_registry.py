@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from xkeb.errors import PluginError, RequestError
+import xkeb
+from xkeb.errors import LISTED, PluginError, RequestError, unknown
 from xkeb.registry import hookspecs
 from xkeb.registry.manager import BUILTINS, get_plugins
 from xkeb.registry.registry import Registry
@@ -99,6 +100,17 @@ def test_a_name_near_to_none_lists_them_all() -> None:
         registry.get("qqqqqq")
     with pytest.raises(RequestError, match="there are none"):
         Registry("metric", "register_metrics").get("f1")
+
+
+def test_of_very_many_names_a_few_are_named() -> None:
+    names = [f"name{number:03}" for number in range(LISTED + 1)]
+    told = str(unknown("task", "qqqqqq", names, "xkeb ls tasks"))
+    assert told.startswith(f"Unknown task 'qqqqqq': known are {LISTED + 1}, such as name000, name001, ")
+    assert told.endswith(", name004; see `xkeb ls tasks`.")
+    assert "name030" in str(unknown("task", "qqqqqq", names[:-1]))
+    with pytest.raises(RequestError) as caught:
+        xkeb.load_task("qqqqqq")
+    assert len(str(caught.value)) < 200
 
 
 def test_the_hooks_are_those_of_the_contract() -> None:

@@ -13,9 +13,10 @@ from typing import Any
 import click
 
 from xkeb.cli.echo import PlainFormatter, complain
-from xkeb.cli.options import DEBUG, add_common_options
+from xkeb.cli.options import add_common_options
 from xkeb.cli.stopping import exit_status, stopping_in_order
-from xkeb.errors import PluginWarning, RequestError, XkebError, unknown
+from xkeb.cli.telling import Telling
+from xkeb.errors import PluginWarning, unknown
 
 COMMANDS = (
     "run",
@@ -67,22 +68,8 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
-class RootGroup(LazyGroup):
-    """The whole command line: tells errors in a sentence."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except XkebError as error:
-            if ctx.meta.get(DEBUG):
-                raise
-            complain(error)
-            ctx.exit(2 if isinstance(error, RequestError) else 1)
-        except OSError as error:  # a full disk, a name that is too long, a folder that is locked
-            if ctx.meta.get(DEBUG) or error.filename is None:
-                raise
-            complain(f"{error.filename}: {error.strerror}.")
-            ctx.exit(1)
+class RootGroup(Telling, LazyGroup):
+    """The whole command line."""
 
 
 @click.group(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xkeb.data.dataset import Dataset, Split, joint_hash
-from xkeb.errors import PluginWarning, RequestError, XkebError, unknown
+from xkeb.errors import SAMPLED, PluginWarning, RequestError, XkebError, unknown
 from xkeb.registry.manager import get_plugins
 from xkeb.results.regime import SINGLE, Regime
 from xkeb.results.slices import normal
@@ -117,10 +117,13 @@ def load_task(
     """
     catalogue = load_definitions(include) if definitions is None else definitions
     if name not in catalogue:
-        raise unknown("task", name, catalogue)
+        raise unknown("task", name, catalogue, "xkeb ls tasks")
     content = catalogue[name].content
     if isinstance(content, GroupFile):
-        raise RequestError(f"{name!r} is a group of tasks: {', '.join(expand_groups([name], catalogue))}.")
+        members = expand_groups([name], catalogue)
+        more = f" and {len(members) - SAMPLED} more" if len(members) > 2 * SAMPLED else ""
+        told = ", ".join(members[:SAMPLED] if more else members)
+        raise RequestError(f"{name!r} is a group of tasks: {told}{more}.")
     return make_task(content, Path(data_dir) if data_dir else None)
 
 
@@ -151,7 +154,7 @@ def expand_groups(names: Sequence[str], catalogue: Mapping[str, Definition]) -> 
     while pending:
         name = pending.pop(0)
         if name not in catalogue:
-            raise unknown("task", name, catalogue)
+            raise unknown("task", name, catalogue, "xkeb ls tasks")
         content = catalogue[name].content
         if isinstance(content, GroupFile):
             pending = [*content.tasks, *pending]

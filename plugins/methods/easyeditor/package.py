@@ -46,7 +46,11 @@ def require(packages: Sequence[str] = (PACKAGE, "einops")) -> None:
 
 @functools.cache
 def module(name: str) -> Any:
-    """One of its modules, such as ``models.rome.rome_main``."""
+    """One of its modules, such as ``models.rome.rome_main``.
+
+    Raises:
+        RequestError: it imports a package that isn't installed.
+    """
     require()
     spec = importlib.util.find_spec(PACKAGE)
     assert spec is not None and spec.submodule_search_locations is not None
@@ -56,8 +60,13 @@ def module(name: str) -> Any:
         if package not in sys.modules:
             sys.modules[package] = ModuleType(package)
             sys.modules[package].__path__ = [str(root.joinpath(*folders))]
-    with _stand_ins():
-        return importlib.import_module(f"{ALIAS}.{name}")
+    try:
+        with _stand_ins():
+            return importlib.import_module(f"{ALIAS}.{name}")
+    except ModuleNotFoundError as error:
+        if (error.name or ALIAS).startswith(ALIAS):
+            raise
+        raise RequestError(f"EasyEdit's {name} needs {error.name!r}: `pip install {error.name}`.") from error
 
 
 @contextmanager

@@ -1,0 +1,32 @@
+"""Errors as sentences: what a request lacks is told in one, without a traceback."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from xkeb.cli.echo import complain
+from xkeb.cli.options import DEBUG
+from xkeb.errors import RequestError, XkebError
+
+
+class Telling(click.Command):
+    """A command that ends with 2 where the request is wrong and with 1 where something failed, and says what in a sentence.
+
+    With ``--debug``, where it has that, the error goes on as it is.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except XkebError as error:
+            if ctx.meta.get(DEBUG):
+                raise
+            complain(error)
+            ctx.exit(2 if isinstance(error, RequestError) else 1)
+        except OSError as error:  # a full disk, a name that is too long, a folder that is locked
+            if ctx.meta.get(DEBUG) or error.filename is None:
+                raise
+            complain(f"{error.filename}: {error.strerror}.")
+            ctx.exit(1)
