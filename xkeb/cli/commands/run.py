@@ -158,7 +158,7 @@ def command(context: click.Context, /, **options: Any) -> None:
         say(f"All of it is finished (results: {len(found)}); --fresh runs it again.", err=True)
         _show(found, config.output, options)
         return
-    in_use = make_way()
+    in_use = None if options["only_plan"] else make_way()
     from xkeb.cli.plan_table import show_plan
     from xkeb.cli.progress import ProgressDisplay
     from xkeb.cli.requirements import show_requirements
