@@ -114,6 +114,25 @@ def try_one(target: Target, value: Any, found: Findings) -> None:
             os.chdir(before)
 
 
+def check_sound(target: Target) -> None:
+    """Sees that what is taken apart is read to its end: else nothing beyond the first refusal would ever be tried.
+
+    Raises:
+        RuntimeError: names the command, and what it said.
+    """
+    before = Path.cwd()
+    for value in target.sound:
+        with tempfile.TemporaryDirectory() as name:
+            os.chdir(name)
+            try:
+                for arguments in target.arguments(value, Path(name)):
+                    status, _, err = call(arguments)
+                    if status and not (status == 2 and target.ends and target.ends in err):
+                        raise RuntimeError(f"A sound input is refused by {arguments[0]}, with {status}: {err}")
+            finally:
+                os.chdir(before)
+
+
 def fuzz(target: Target, inputs: int, number: int) -> Findings:
     """Tries so many inputs."""
     found = Findings()
@@ -147,6 +166,7 @@ def main(inputs: int, names: tuple[str, ...], number: int) -> None:
         print("target\tinputs\tfindings\tseconds")
         for target_name, target in targets.items():
             started = time.perf_counter()
+            check_sound(target)
             found = fuzz(target, inputs, number)
             wrong += len(found.shortest)
             print(

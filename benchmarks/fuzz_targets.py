@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -16,21 +16,43 @@ from hypothesis import strategies as st
 import xkeb
 from xkeb.testing.small import save_small
 
+COLUMNS = {
+    "question": "question",
+    "subject": "subject",
+    "answer": "answer",
+    "answer_aliases": "names",
+    "rephrase": "again",
+    "locality_question": "other",
+    "locality_answer": "other_answer",
+}
 TASK = {
-    "task": "mine",
+    "task": "mine_{source}2{target}",
     "version": 1,
     "description": "{source} to {target}",
     "pairs": ["en-zh", "zh-en"],
     "dataset": {
         "format": "jsonl",
         "path": "rows.jsonl",
-        "columns": {
-            "id": "id",
-            "edit": {"prompt": "{question}", "subject": "{subject}", "target": "{answer}"},
-            "probes": {"generality": {"prompt": "{again}", "reference": "{answer}"}},
-        },
+        "labels": {"relation": "kind"},
+        "columns": {"en": COLUMNS, "zh": {"question": "zh_question", "subject": "zh_subject", "answer": "zh_answer"}},
     },
 }
+ROWS = [
+    {
+        "question": f"The capital of {name} is",
+        "subject": name,
+        "answer": "Y",
+        "names": ["Y city", "The Y"],
+        "again": f"{name} has the capital",
+        "other": "The capital of nowhere is",
+        "other_answer": "Z",
+        "kind": "capital",
+        "zh_question": f"{name}的首都是",
+        "zh_subject": name,
+        "zh_answer": "城",
+    }
+    for name in ("X", "Xs", "Xy")
+]
 SIMPLE_TASK = {"task": "mine", "version": 1, "dataset": "bizsre_mini", "pair": "en-zh", "description": "An edit"}
 RUN: dict[str, Any] = {
     "tasks": ["bizsre_mini_en2zh"],
@@ -47,6 +69,8 @@ RUN: dict[str, Any] = {
     "dtype": "float32",
     "output": "results",
 }
+NOWHERE = "nowhere"
+"""The model's folder, which isn't there: so that no run begins."""
 OTHERS = ("cases", "prompt", "train-size", "protocol-args", "executor", "observe", "workers")
 CELL = Path("bizsre_mini_en2zh") / "small" / "ft"
 
@@ -58,6 +82,10 @@ class Target:
     inputs: st.SearchStrategy[Any]
     arguments: Callable[[Any, Path], list[list[str]]]
     """Writes an input below a folder, and gives the command lines."""
+    sound: Sequence[Any]
+    """Inputs that are as they should be: what is taken apart must be read to its end first."""
+    ends: str = ""
+    """What a command says of a sound input, where it ends with 2; else all end with 0."""
 
 
 def make_targets(folder: Path, names: Collection[str] = ()) -> dict[str, Target]:
@@ -80,9 +108,11 @@ def make_targets(folder: Path, names: Collection[str] = ()) -> dict[str, Target]
 def task() -> Target:
     def arguments(data: bytes, folder: Path) -> list[list[str]]:
         (folder / "mine.yaml").write_bytes(data)
+        (folder / "rows.jsonl").write_bytes(in_lines(ROWS))
         return [["validate", "mine.yaml"]]
 
-    return Target(damaged(st.one_of(tree(TASK), tree(SIMPLE_TASK)).map(in_yaml)), arguments)
+    inputs = damaged(st.one_of(tree(TASK), tree(SIMPLE_TASK)).map(in_yaml))
+    return Target(inputs, arguments, [in_yaml(TASK), in_yaml(SIMPLE_TASK)])
 
 
 def run_file() -> Target:
@@ -90,7 +120,7 @@ def run_file() -> Target:
         (folder / "run.yaml").write_bytes(data)
         return [["run", "--config", "run.yaml", "--model-args", "path=nowhere"]]  # whatever it says, nothing runs
 
-    return Target(damaged(tree(RUN).map(in_yaml)), arguments)
+    return Target(damaged(tree(RUN).map(in_yaml)), arguments, [in_yaml(RUN)], NOWHERE)
 
 
 def options() -> Target:
@@ -102,20 +132,18 @@ def options() -> Target:
             place = draw(st.integers(0, len(chosen[name])))
             chosen[name] = draw(st.sampled_from([text, chosen[name][:place] + text + chosen[name][place:]]))
         if draw(st.booleans()):
-            chosen[
-                draw(
-                    st.sampled_from(
-                        ["cases", "prompt", "train-size", "protocol-args", "executor", "observe", "workers"]
-                    )
-                )
-            ] = draw(TEXTS)
-        words = [word for name, text in chosen.items() for word in (f"--{name}", text)]
-        return [word for word in words if _can_be_given(word)]
+            chosen[draw(st.sampled_from(OTHERS))] = draw(TEXTS)
+        return [word for word in _words(chosen) if _can_be_given(word)]
 
     def arguments(words: list[str], folder: Path) -> list[list[str]]:
         return [["run", *words]]
 
-    return Target(lines(), arguments)
+    sound = _words({name: _on_a_line(value) for name, value in RUN.items()})
+    return Target(lines(), arguments, [sound], NOWHERE)
+
+
+def _words(chosen: Mapping[str, str]) -> list[str]:
+    return [word for name, text in chosen.items() for word in (f"--{name}", text)]
 
 
 def _can_be_given(word: str) -> bool:
@@ -136,16 +164,6 @@ def records() -> Target:
     """Those of a shipped data set's format, and the rows of a table of one's own."""
     shipped = resources.files("xkeb_plugins.datasets.bizsre_mini") / "bizsre_mini_test.json"
     sound = json.loads(shipped.read_text(encoding="utf-8"))[:2]
-    rows = [
-        {
-            "id": str(number),
-            "question": "The capital of X is",
-            "subject": "X",
-            "answer": "Y",
-            "again": "X has the capital",
-        }
-        for number in range(3)
-    ]
 
     def arguments(value: tuple[str, bytes], folder: Path) -> list[list[str]]:
         kind, data = value
@@ -160,20 +178,24 @@ def records() -> Target:
 
     inputs = st.one_of(
         damaged(tree(sound).map(in_json)).map(lambda data: ("records", data)),
-        damaged(tree(rows).map(in_lines)).map(lambda data: ("table", data)),
+        damaged(tree(ROWS).map(in_lines)).map(lambda data: ("table", data)),
     )
-    return Target(inputs, arguments)
+    return Target(inputs, arguments, [("table", in_lines(ROWS)), ("records", in_json(sound))], NOWHERE)
 
 
 def result(finished: dict[str, bytes]) -> Target:
     inputs = damaged(tree(json.loads(finished["result.json"])).map(in_json))
-    return Target(inputs, lambda data, folder: _read({**finished, "result.json": data}, folder))
+    return Target(
+        inputs, lambda data, folder: _read({**finished, "result.json": data}, folder), [finished["result.json"]]
+    )
 
 
 def journal(finished: dict[str, bytes]) -> Target:
     sound = [json.loads(line) for line in finished["cases.jsonl"].splitlines()]
     inputs = damaged(st.one_of(st.just(finished["cases.jsonl"]), tree(sound).map(in_lines)))
-    return Target(inputs, lambda data, folder: _read({**finished, "cases.jsonl": data}, folder))
+    return Target(
+        inputs, lambda data, folder: _read({**finished, "cases.jsonl": data}, folder), [finished["cases.jsonl"]]
+    )
 
 
 def _read(files: dict[str, bytes], folder: Path) -> list[list[str]]:

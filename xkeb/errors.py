@@ -29,7 +29,10 @@ class PluginWarning(UserWarning):
 
 
 def one_line(error: BaseException) -> str:
-    """An exception in one line, without a full stop: its kind and its text, or its kind alone where it has no text."""
+    """An exception in one line, without a full stop: its kind and its text, or its kind alone where it has no text. Of a file
+    that can't be read or written: which one, and why."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
     text = " ".join(str(error).split()).removesuffix(".")
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

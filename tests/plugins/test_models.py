@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,10 @@ from xkeb.editing.changes import DenseChange
 from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
 from xkeb.models.hf.checkpoint import weights_hash
-from xkeb.models.hf.loading import VERSION, converted, package_folder
+from xkeb.models.hf.loading import CONVERTED, VERSION, converted, package_folder
 from xkeb.models.prediction import predict
 from xkeb.types import Query
+from xkeb.utils.artifacts import locked
 from xkeb.utils.paths import cache_root
 from xkeb_plugins.models.gemma3 import PACKAGES, SHA256
 
@@ -145,7 +148,7 @@ def test_chunks_that_are_not_the_whole_file_are_refused(tmp_path: Path, monkeypa
     with pytest.raises(RequestError) as refused:
         converted("gemma3-270m", SHA256, lambda path: path.symlink_to(chunk))
     assert SHA256 in one_sentence(refused) and sha256(chunk) in str(refused.value)
-    assert list((tmp_path / "models").iterdir()) == []  # nothing half-made
+    assert [path.suffix for path in (tmp_path / "models").iterdir()] == [".lock"]  # nothing half-made
 
 
 def test_half_a_conversion_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,11 +158,35 @@ def test_half_a_conversion_is_made_again(tmp_path: Path, monkeypatch: pytest.Mon
     folder.mkdir(parents=True)
     (folder / "model.safetensors").write_bytes(b"cut short")
 
+    killed = folder.with_name(f".{folder.name}.12-ab.part")
+    killed.mkdir()
+
     def place(path: Path) -> None:
         path.write_bytes(b"asked for")
 
     with pytest.raises(RequestError, match="sha256"):
         converted("x", "0" * 64, place)
+    assert not killed.exists()
+    assert (folder / "model.safetensors").exists()  # until there is a whole one to take its place
+
+
+def test_one_process_converts_and_the_others_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XKEB_CACHE", str(tmp_path))
+    folder = tmp_path / "models" / f"x-{'0' * 16}-v{VERSION}"
+
+    def by_another() -> None:
+        with locked(folder):
+            locks.set()
+            time.sleep(0.5)
+            folder.mkdir()
+            (folder / CONVERTED).write_text("{}")
+
+    locks = threading.Event()
+    other = threading.Thread(target=by_another)
+    other.start()
+    locks.wait()
+    assert converted("x", "0" * 64, lambda path: pytest.fail("it was converted twice")) == folder
+    other.join()
 
 
 def test_gemma_in_bfloat16_is_the_same_model_rounded(gemma: Backbone) -> None:

@@ -49,6 +49,17 @@ def test_a_process_that_dies_while_it_makes_one_leaves_the_next_free(tmp_path: P
     assert cached_tensors("things", {"a": 1}, lambda: {"x": torch.zeros(1)})["x"].tolist() == [0.0]
 
 
+def test_what_a_process_left_that_was_killed_is_removed(fresh_cache: Path) -> None:
+    path = artifact_path("things", {"a": 1})
+    path.parent.mkdir(parents=True)
+    own = [path.with_name(f".{path.stem}{end}.12-ab.part") for end in (".safetensors", ".checkpoint")]
+    another = path.with_name(f".0{path.name}.12-ab.part")  # of an artifact that somebody may be making
+    for part in (*own, another):
+        part.touch()
+    cached_tensors("things", {"a": 1}, lambda: {"x": torch.zeros(1)})
+    assert [part.exists() for part in (*own, another)] == [False, False, True]
+
+
 def test_an_artifact_can_be_read_by_whoever_the_umask_lets(fresh_cache: Path) -> None:
     before = os.umask(0o002)
     try:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from xkeb.utils.files import replacing, write_atomically
+from xkeb.errors import one_line
+from xkeb.utils.files import naming, replacing, write_atomically
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -73,3 +74,10 @@ def test_a_file_for_which_there_is_no_room_leaves_no_part(tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["OSError", "SafetensorError"]
     assert [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is Linux's")
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left on device") as caught, naming(tmp_path / "a"):
+        Path("/dev/full").write_text("x")
+    assert one_line(caught.value) == f"{tmp_path / 'a'}: No space left on device"

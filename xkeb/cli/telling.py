@@ -8,7 +8,7 @@ import click
 
 from xkeb.cli.echo import complain
 from xkeb.cli.options import DEBUG
-from xkeb.errors import RequestError, XkebError
+from xkeb.errors import RequestError, XkebError, one_line
 
 
 class Telling(click.Command):
@@ -28,5 +28,5 @@ class Telling(click.Command):
         except OSError as error:  # a full disk, a name that is too long, a folder that is locked
             if ctx.meta.get(DEBUG) or error.filename is None:
                 raise
-            complain(f"{error.filename}: {error.strerror}.")
+            complain(f"{one_line(error)}.")
             ctx.exit(1)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from xkeb.errors import RequestError
+from xkeb.utils.files import naming
 
 
 class LineFile:
@@ -49,10 +50,15 @@ class LineFile:
             self._file.truncate(good)
 
     def append(self, line: str) -> None:
-        """Writes a line, and returns when it is on disk."""
-        self._file.write(line.encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        """Writes a line, and returns when it is on disk.
+
+        Raises:
+            OSError: it can't be written; names the file.
+        """
+        with naming(self.path):
+            self._file.write(line.encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
     def clear(self, keep: int = 0) -> None:
         """Discards all bytes after the first `keep`."""

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from xkeb.utils.files import replacing
+from xkeb.utils.files import remove_leftovers, replacing
 from xkeb.utils.hashing import digest
 from xkeb.utils.paths import cache_root
 
@@ -23,13 +23,14 @@ LOG = logging.getLogger(__name__)
 
 Tensors = dict[str, torch.Tensor]
 Make = Callable[[], Tensors]
+SUFFIX = ".safetensors"
 _STORE: ContextVar[Callable[[Path, Make], Tensors] | None] = ContextVar("store", default=None)
 _USED: ContextVar[dict[Path, None] | None] = ContextVar("used", default=None)
 
 
 def artifact_path(kind: str, key: Mapping[str, Any]) -> Path:
     """Where the artifact of that key is kept, made or not."""
-    return cache_root() / kind / f"{digest(key)[:32]}.safetensors"
+    return cache_root() / kind / f"{digest(key)[:32]}{SUFFIX}"
 
 
 def key_text(key: Mapping[str, Any]) -> str:
@@ -100,19 +101,25 @@ def _read(path: Path, text: str) -> Tensors | None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Inside, no other process makes the artifact at `path`. Waits for one that does.
+    """Inside, no other process makes the artifact at `path`, a file or a folder. Waits for one that does.
 
-    The lock ends with the process that holds it, however that ends; its file stays.
+    The lock ends with the process that holds it, however that ends; its file stays. What such a process left half-written is
+    removed.
+
+    Raises:
+        OSError: the cache can't be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     shared = path.parent.stat().st_mode & 0o666  # whoever may write the folder may take the lock
-    lock = FileLock(path.with_suffix(".lock"), mode=shared)
+    name = path.name.removesuffix(SUFFIX)
+    lock = FileLock(path.with_name(f"{name}.lock"), mode=shared)
     try:
         lock.acquire(timeout=0)
     except Timeout:
         LOG.warning("Another process is making %s; waiting for it.", path)
         lock.acquire()
     try:
+        remove_leftovers(path.parent, name)
         yield
     finally:
         lock.release()

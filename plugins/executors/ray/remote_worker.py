@@ -25,7 +25,7 @@ from xkeb.registry.manager import get_plugins
 from xkeb.results.environment import describe_environment
 from xkeb.results.lines import BaselineRecord
 from xkeb.types import Case
-from xkeb.utils.artifacts import artifacts_used
+from xkeb.utils.artifacts import artifacts_used, locked
 from xkeb.utils.files import replacing
 from xkeb.utils.paths import cache_root
 
@@ -148,7 +148,8 @@ class RemoteWorker:
         return (cache_root() / name).read_bytes()
 
     def keep(self, name: str, content: bytes) -> None:
-        with replacing(cache_root() / name) as temporary:
+        path = cache_root() / name
+        with locked(path), replacing(path) as temporary:
             temporary.write_bytes(content)
 
     def answer_before(self, cases: Sequence[Case], number: int) -> tuple[list[BaselineRecord], Spent]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pickle
 import re
@@ -155,5 +156,6 @@ def _digest_once(path: Path) -> str:
     if note.is_file():
         return note.read_text()
     sha256 = digest_file(path)
-    write_atomically(note, sha256)
+    with contextlib.suppress(OSError):  # a cache that can't be written costs the time to read the file again
+        write_atomically(note, sha256)
     return sha256

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +31,8 @@ from xkeb.models.hf.hub import snapshot_commit
 from xkeb.models.hf.placement import DeviceMap, Placement
 from xkeb.models.hf.sentencepiece import FILE, load_sentencepiece
 from xkeb.models.skeleton import Skeleton
+from xkeb.utils.artifacts import locked
+from xkeb.utils.folders import replacing_folder
 from xkeb.utils.hashing import digest, digest_file
 from xkeb.utils.paths import cache_root
 from xkeb.utils.progress_bars import show_progress_bars
@@ -131,16 +132,18 @@ def converted(name: str, sha256: str, place: Callable[[Path], None]) -> Path:
     """
     folder = cache_root() / "models" / f"{name}-{sha256[:16]}-v{VERSION}"
     if not (folder / CONVERTED).is_file():
-        _convert(name, sha256, place, folder)
+        with locked(folder):
+            if not (folder / CONVERTED).is_file():  # another process may have made it in the meantime
+                with replacing_folder(folder) as output:
+                    _convert(name, sha256, place, output)
     return folder
 
 
-def _convert(name: str, sha256: str, place: Callable[[Path], None], folder: Path) -> None:
-    """Writes the folder whole or not at all. transformers marks what it read from GGUF as quantised and refuses to save
-    it, so the weights go into a plain model of the same config."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    hf_logging.get_logger("transformers").warning(f"Converting {name} once, to {folder}.")
-    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+def _convert(name: str, sha256: str, place: Callable[[Path], None], output: Path) -> None:
+    """Fills a folder. transformers marks what it read from GGUF as quantised and refuses to save it, so the weights go into a
+    plain model of the same config."""
+    hf_logging.get_logger("transformers").warning(f"Converting {name} once, to {cache_root() / 'models'}.")
+    with tempfile.TemporaryDirectory(dir=output) as temporary:
         gguf = Path(temporary) / "model.gguf"
         place(gguf)
         if (gguf_hash := digest_file(gguf)) != sha256:
@@ -161,18 +164,15 @@ def _convert(name: str, sha256: str, place: Callable[[Path], None], folder: Path
             plain = type(model)(config)
         plain.load_state_dict(model.state_dict(), assign=True)
         plain.tie_weights()
-        output = Path(temporary) / "done"
         plain.save_pretrained(output)
         tokenizer.save_pretrained(output)
         check_converted_tokenizer(load_converted_tokenizer(output), gguf)
-        weights = sorted(output.glob("*.safetensors"))
-        identity = weights_hash(weights, remember=False)
-        if markers:
-            identity = digest({"weights": identity, "markers": markers})
-        hashes = {"sha256": identity, "settings": settings_hash(output)}
-        (output / CONVERTED).write_text(json.dumps({"gguf_sha256": sha256, **hashes}))
-        shutil.rmtree(folder, ignore_errors=True)
-        output.replace(folder)
+    weights = sorted(output.glob("*.safetensors"))
+    identity = weights_hash(weights, remember=False)
+    if markers:
+        identity = digest({"weights": identity, "markers": markers})
+    hashes = {"sha256": identity, "settings": settings_hash(output)}
+    (output / CONVERTED).write_text(json.dumps({"gguf_sha256": sha256, **hashes}))
 
 
 def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:

@@ -88,7 +88,9 @@ def test_row_by_row_is_one_at_a_time(
     one_by_one = [
         predict_edited(backbone, change, case_queries(case, 0)) for change, case in zip(changes, cases, strict=True)
     ]
-    for change, case, rows, alone in zip(changes, cases, predict_after(backbone, changes, cases), one_by_one, strict=True):
+    for change, case, rows, alone in zip(
+        changes, cases, predict_after(backbone, changes, cases), one_by_one, strict=True
+    ):
         inside, outside = split(editor, change, case_queries(case, 0))
         assert [rows[i] for i in inside] == [alone[i] for i in inside]  # the counterfactual model's, in float32
         same = [a == b for i in outside for a, b in zip(rows[i].ids, alone[i].ids, strict=True)]

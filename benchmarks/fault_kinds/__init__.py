@@ -1,0 +1,1 @@
+"""The faults of `faults.py`: a file for each kind."""

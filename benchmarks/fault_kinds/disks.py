@@ -1,0 +1,101 @@
+"""Disks that are full or can't be written: small file systems in memory, which only root may mount."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fault_kinds.campaign import Campaign, Ended, Row, journals, told_in_a_sentence
+
+
+def mount(*options: str) -> None:
+    subprocess.run(["mount", *options], check=True, capture_output=True)
+
+
+def may_mount() -> bool:
+    return os.geteuid() == 0 and shutil.which("mount") is not None
+
+
+@contextmanager
+def disk(campaign: Campaign, kilobytes: int) -> Iterator[Path]:
+    """A file system of its own."""
+    place = campaign.new("disk")
+    place.mkdir()
+    mount("-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(place))
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+        place.rename(campaign.new("gone"))  # so that the next one's name is free
+
+
+def full_outputs(campaign: Campaign, sizes: list[int]) -> Row:
+    """The disk of the output fills up; then there is room again."""
+    row = Row("a full disk: output")
+    for size in sizes:
+        with disk(campaign, size) as place:
+            output = place / "results"
+            ended = campaign.run(output, campaign.learned)
+            if ended.status == 0:
+                row.note(f"{size} kB were enough")
+                continue
+            row.injected += 1
+            told(campaign, ended, row)
+            before = journals(output)
+            leftovers(place, row)
+            mount("-o", "remount,size=64m", str(place))
+            campaign.finish(output, campaign.learned, row, before)
+    return row
+
+
+def full_caches(campaign: Campaign, sizes: list[int]) -> Row:
+    """The same of the cache, while the model is converted and methods learn."""
+    row = Row("a full disk: cache")
+    for size in sizes:
+        with disk(campaign, size) as place:
+            output, cache = campaign.new("outside"), place / "cache"
+            ended = campaign.run(output, cache)
+            if ended.status == 0:
+                row.note(f"{size} kB were enough")
+                continue
+            row.injected += 1
+            told(campaign, ended, row)
+            before = journals(output)
+            leftovers(place, row)
+            mount("-o", "remount,size=8g", str(place))
+            campaign.finish(output, cache, row, before)
+    return row
+
+
+def told(campaign: Campaign, ended: Ended, row: Row) -> None:
+    """Counts an end without a sentence, and notes what the sentence says."""
+    if told_in_a_sentence(ended, row):
+        row.note(ended.last.replace(str(campaign.folder), "").removeprefix("xkeb: "))
+
+
+def leftovers(place: Path, row: Row) -> None:
+    """Half-written files that a process left that wasn't killed."""
+    for path in place.rglob("*.part"):
+        row.silent += 1
+        row.note(f"{path.name} is left")
+
+
+def read_only(campaign: Campaign) -> Row:
+    """Output or cache can't be written from the start."""
+    row = Row("read-only: output, cache")
+    with disk(campaign, 1000) as place:
+        mount("-o", "remount,ro", str(place))
+        row.injected += 1
+        told(campaign, campaign.run(place / "results", campaign.learned), row)
+        row.injected += 1
+        output = campaign.new("outside")
+        ended = campaign.run(output, place / "cache")
+        if ended.status:
+            told(campaign, ended, row)
+        else:  # nothing had to be learnt
+            campaign.judge(output, row, {})
+    return row
