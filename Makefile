@@ -19,7 +19,7 @@ demo: .venv/installed
 
 # A worker a core, each with one thread: small models gain nothing from a second, and processes that share cores wait for each other's.
 test: .venv/installed
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --durations 40 --durations-min 5
 
 # The short form of the benchmarks that need neither data nor a card, to see that they run: what they print is of too few cases.
 MINI := --task bizsre_mini_en2zh
