@@ -26,7 +26,7 @@ MINI := --task bizsre_mini_en2zh
 bench: .venv/installed
 	$(BIN)/python benchmarks/speed/suite_cost.py $(MINI) --methods ft --limit 4
 	$(BIN)/python benchmarks/speed/suite_cost.py $(MINI) --methods ft --start
-	$(BIN)/python benchmarks/speed/work.py $(MINI) --methods ft,ike --limit 1
+	$(BIN)/python benchmarks/speed/work.py $(MINI) --methods ft,ike --limit 1 --batch 1
 	$(BIN)/python benchmarks/speed/memory.py --model gemma3-270m --methods ft --limit 2
 	$(BIN)/python benchmarks/speed/free_answers.py $(MINI) --methods ft --limit 2 --rounds 1
 	$(BIN)/python benchmarks/speed/dry_run.py $(MINI) --models gemma3-270m --methods ft,kn

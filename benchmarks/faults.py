@@ -89,7 +89,7 @@ def kinds(campaign: Campaign, size: Size, model: list[str]) -> dict[str, Callabl
 @click.option("--reach", default=25.0, show_default=True, help="Most seconds before a kill, as a rule.")
 @click.option("--longest", default=3600.0, show_default=True, help="Seconds after which a process counts as hanging.")
 @click.option("--only", multiple=True, help="Kinds of faults; by default all that this machine allows.")
-@click.option("--folder", type=Path, help="Keep everything here, and the run without faults from last time.")
+@click.option("--folder", type=Path, help="Keep everything here; the run without faults goes on from last time.")
 @click.option("--seed", default=0, show_default=True)
 def main(
     short: bool,

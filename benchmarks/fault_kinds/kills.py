@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -37,6 +38,7 @@ def killed_runs(campaign: Campaign, kills: int) -> Row:
             after = journals(output)
             row.lost += vanished(before, after, row)
             before = after
+            print(f"{row.injected} kills, {row.lost} lost; {dict(phases)}", file=sys.stderr, flush=True)
         campaign.finish(output, cache, row, before)
         if cache != campaign.learned:
             shutil.rmtree(cache)

@@ -1,20 +1,19 @@
 """The least work one case needs, the work that is done here, and the work that EasyEdit's code does: floating-point operations.
 
 Counted, not timed: every matrix product and attention of a case (its edit, and all its probes before and after), on the same
-record and settings as `vs_easyeditor.py`. The least is arithmetic: for each method the tokens that a pass can't do without,
-times the weights they meet, twice for a multiplication and an addition. It leaves out attention scores, and grants every cache
-and every cut that causality allows.
+records and settings as `vs_easyeditor.py`, so many at a time as the suite takes. The least is arithmetic: for each method the
+tokens that a pass can't do without, times the weights they meet and the tokens they look at, twice for a multiplication and an
+addition. It grants every cache and every cut that causality allows, and no padding.
 
-    python benchmarks/speed/work.py --data-dir DIR [--model M] [--methods M,M] [--limit N]
+    python benchmarks/speed/work.py --data-dir DIR [--model M] [--methods M,M] [--limit N] [--batch N]
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,8 +24,9 @@ from vs_easyeditor import Setting
 
 from xkeb.cli.telling import Telling
 from xkeb.editing.changes import Change, ContextChange
-from xkeb.editing.editor import Editor, known
+from xkeb.editing.editor import Editor, known, make_changes
 from xkeb.estimation.meter import Meter
+from xkeb.evaluation.batches import chunks
 from xkeb.models.backbone import Backbone
 from xkeb.types import Case
 from xkeb_plugins.methods.ft import FineTuning
@@ -52,6 +52,8 @@ class Weights:
     """In those two projections of it."""
     down: int
     head: int
+    attention: int
+    """In one layer for each token that a token looks at: its score, and its share of the value."""
 
     @classmethod
     def of(cls, backbone: Backbone) -> Weights:
@@ -62,7 +64,13 @@ class Weights:
 
         down = backbone.parameter(f"{backbone.layout.down(0)}.weight").numel()
         head = backbone.parameter(f"{backbone.layout.head}.weight").numel()
-        return cls(backbone.n_layers, sizes(""), sizes("k_proj", "v_proj"), down, head)
+        # Of the output's projection: its inputs are all heads' values.
+        attention = 2 * backbone.parameter(f"{backbone.layout.layer(0)}.self_attn.o_proj.weight").shape[1]
+        return cls(backbone.n_layers, sizes(""), sizes("k_proj", "v_proj"), down, head, attention)
+
+    def looking(self, tokens: int, before: int = 0) -> int:
+        """Of one layer, where so many tokens each look at themselves and all before them, `before` others among these."""
+        return self.attention * (tokens * before + tokens * (tokens + 1) // 2)
 
 
 class Least:
@@ -83,8 +91,12 @@ class Least:
         shared = len(self.backbone.encode(context).ids) - 1 if context else 0
         for probe in self.case.probes:
             encoded = self.backbone.encode(context + probe.prompt, probe.reference, probe.language)
-            total += (len(encoded.ids) - 1 - shared) * self.trunk + len(encoded.target_ids) * self.w.head
-        return total + shared * self.trunk
+            total += self.passed(len(encoded.ids) - 1 - shared, shared) + len(encoded.target_ids) * self.w.head
+        return total + self.passed(shared)
+
+    def passed(self, tokens: int, before: int = 0) -> int:
+        """Of so many tokens through all layers, `before` others kept as keys and values."""
+        return tokens * self.trunk + self.w.layers * self.w.looking(tokens, before)
 
     @property
     def trunk(self) -> int:
@@ -102,11 +114,12 @@ class Least:
     def value(self, layer: int) -> int:
         """The search for a value: one pass over all texts, then the layers above from the subject on."""
         w, texts = self.w, self.texts()
-        once = sum(whole for whole, _, _ in texts) * self.trunk
+        once = sum(self.passed(whole) for whole, _, _ in texts)
         above = sum(tail for _, tail, _ in texts) + 1  # one more for what must not drift
         head = sum(answer for _, _, answer in texts) + 1
         # In the last layer only what is looked at goes further than keys and values.
         layers = above * (w.layers - layer - 2) * w.layer + above * w.keys_and_values
+        layers += (w.layers - layer - 2) * sum(w.looking(tail, whole - tail) for whole, tail, _ in texts)
         last = head * (w.layer - w.keys_and_values)
         return once + self.passes * (layers + last + head * w.head)
 
@@ -117,7 +130,8 @@ class Least:
         """The value, and the keys of each layer under the updates of those below."""
         layers = known(editor.layers)
         tokens = sum(whole - tail + 1 for whole, tail, _ in self.texts())
-        again = tokens * (layers[-1] - layers[0] + 1) * self.w.layer * (len(layers) - 1)
+        seen = sum(self.w.looking(whole - tail + 1) for whole, tail, _ in self.texts())
+        again = (tokens * self.w.layer + seen) * (layers[-1] - layers[0] + 1) * (len(layers) - 1)
         return self.value(layers[-1]) + again
 
     def ft(self, editor: FineTuning) -> int:
@@ -126,15 +140,18 @@ class Least:
         tokens = self.backbone.encode(edit.prompt, edit.target, edit.language).prompt_end
         upper = w.layers - known(editor.layer) - 2
         one = tokens * (upper * w.layer + w.keys_and_values + w.down) + w.layer - w.keys_and_values + w.head
-        return tokens * (w.layers - upper) * w.layer + self.passes * one
+        one += upper * w.looking(tokens) + w.looking(1, tokens - 1)
+        below = w.layers - upper
+        return below * (tokens * w.layer + w.looking(tokens)) + self.passes * one
 
     def kn(self, editor: KnowledgeNeurons) -> int:
         """What the model answers, token by token; then of each token's position the layers above each layer."""
         w, edit = self.w, self.case.edit
         encoded = self.backbone.encode(edit.prompt, edit.target, edit.language)
         answer = len(encoded.continuation_ids)
-        said = (encoded.prompt_end + answer - 1) * self.trunk + answer * w.head
-        above = w.layers * (w.layers - 1) // 2 * w.layer + w.layers * (w.down + w.head)
+        said = self.passed(encoded.prompt_end + answer - 1) + answer * w.head
+        above = w.layers * (w.layers - 1) // 2 * (w.layer + w.looking(1, encoded.prompt_end))
+        above += w.layers * (w.down + w.head)
         return said + 2 * answer * editor.steps * above
 
     def edit(self) -> int:
@@ -160,20 +177,22 @@ def looks(optimiser_steps: int, most: int) -> int:
     return min(optimiser_steps + 1, most)
 
 
-def counted(work: Callable[[], T]) -> tuple[float, int, T]:
-    """Operations of a piece of work, the steps of an optimiser in it, and what it gave."""
+def counted(work: Callable[[], T]) -> tuple[float, T]:
+    """Operations of a piece of work, and what it gave."""
+    with Meter() as meter:
+        given = work()
+    return meter.work.flops, given
+
+
+def steps_of(editor: Editor, backbone: Backbone, case: Case) -> int:
+    """The steps of an optimiser in one edit; in a batch, some end before others."""
     steps: list[object] = []
-
-    def count(optimiser: torch.optim.Optimizer, *_: object) -> None:
-        steps.append(optimiser)
-
-    handle = register_optimizer_step_post_hook(count)
+    handle = register_optimizer_step_post_hook(lambda optimiser, *_: steps.append(optimiser))
     try:
-        with Meter() as meter:
-            given = work()
+        make_changes(editor, backbone, [case.edit])
     finally:
         handle.remove()
-    return meter.work.flops, len(steps), given
+    return len(steps)
 
 
 @click.command(cls=Telling)
@@ -181,22 +200,25 @@ def counted(work: Callable[[], T]) -> tuple[float, int, T]:
 @click.option("--model", default="smollm2-135m", show_default=True)
 @click.option("--task", default="bizsre_en2zh", show_default=True)
 @click.option("--methods", default="ft,rome,ike,kn,memit", show_default=True)
-@click.option("--limit", default=2, show_default=True, help="Records.")
+@click.option("--limit", default=8, show_default=True, help="Records.")
+@click.option("--batch", default=8, show_default=True, help="Cases that we take at a time.")
 @click.option("--train-size", default=500, show_default=True, help="Training facts for demonstrations and statistics.")
 def main(methods: str, **options: Any) -> None:
-    setting = Setting(batch=1, device="cpu", dtype="float32", **options)
+    setting = Setting(device="cpu", dtype="float32", **options)
     click.echo("method     least      here     there   here/least  there/here   (GFLOP a case)")
     for method in methods.split(","):
         ours, its, cases = setting.sides(method)
         ours.run(cases[:1])  # what is made once for a model is no part of a case
-        rows: list[Sequence[float]] = []
-        for case in cases:
-            here, steps, (changes, _) = counted(functools.partial(ours.run, [case]))
-            there, _, _ = counted(functools.partial(its.run, case))
-            most: int = getattr(ours.editor, "steps", 0)
-            needed = Least(ours.backbone, ours.editor, case, changes[0], looks(steps, most))
-            rows.append((float(needed.whole()), here, there))
-        least, here, there = (statistics.mean(column) / 1e9 for column in zip(*rows, strict=True))
+        most: int = getattr(ours.editor, "steps", 0)
+        least = here = there = 0.0
+        for some in chunks(cases, setting.batch):
+            done, (changes, _) = counted(functools.partial(ours.run, some))
+            here += done
+            for case, change in zip(some, changes, strict=True):
+                losses = looks(steps_of(ours.editor, ours.backbone, case), most)
+                least += Least(ours.backbone, ours.editor, case, change, losses).whole()
+                there += counted(functools.partial(its.run, case))[0]
+        least, here, there = (total / 1e9 / len(cases) for total in (least, here, there))
         click.echo(f"{method:6} {least:9.1f} {here:9.1f} {there:9.1f}   {here / least:10.2f}  {there / here:10.2f}")
 
 
