@@ -252,7 +252,8 @@ class _Training:
             "module": self.trainee.module.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.trainee.optimizers],
         }
-        with replacing(self.checkpoint) as part, part.open("wb") as file:  # torch tells a full disk by the file's own error
+        # Of a file, not of a path: torch tells a full disk by the file's own error then.
+        with replacing(self.checkpoint) as part, part.open("wb") as file:
             torch.save(checkpoint, file)
         self.kept_step = self.state.step
 
