@@ -32,13 +32,22 @@ def test_it_finds_what_is_wrong(tmp_path: Path) -> None:
         "def broken():\n"
         "    raise KeyError('status')\n"
         "fuzz.xkeb = broken\n"
-        "found = fuzz.fuzz(fuzz_targets.Target(st.just(b'x'), lambda data, folder: [['validate', 'x']]), 5, 0)\n"
+        "found = fuzz.fuzz(fuzz_targets.Target(st.just(b'x'), lambda data, folder: [['validate', 'x']], []), 5, 0)\n"
         "print(found.count, list(found.shortest))\n"
         "def untidy():\n"
         "    open('x.part', 'w').close()\n"
         "fuzz.xkeb = untidy\n"
-        "found = fuzz.fuzz(fuzz_targets.Target(st.just(b'x'), lambda data, folder: [['validate', 'x']]), 5, 0)\n"
+        "found = fuzz.fuzz(fuzz_targets.Target(st.just(b'x'), lambda data, folder: [['validate', 'x']], []), 5, 0)\n"
         "print(list(found.shortest))\n"
+        "def refusing():\n"
+        "    print('xkeb: no.', file=sys.stderr)\n"
+        "    sys.exit(2)\n"
+        "fuzz.xkeb = refusing\n"
+        "target = fuzz_targets.Target(st.just(b'x'), lambda data, folder: [['validate', 'x']], [b'y'])\n"
+        "try:\n"
+        "    fuzz.check_sound(target)\n"
+        "except RuntimeError as error:\n"
+        "    print(error)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(FUZZ.parent)],
@@ -49,4 +58,5 @@ def test_it_finds_what_is_wrong(tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     assert "KeyError at <string>:" in done.stdout
+    assert "A sound input is refused by validate, with 2: xkeb: no." in done.stdout
     assert "['validate: a half-written file is left: x.part']" in done.stdout
