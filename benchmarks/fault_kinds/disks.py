@@ -38,17 +38,7 @@ def full_outputs(campaign: Campaign, sizes: list[int]) -> Row:
     row = Row("a full disk: output")
     for size in sizes:
         with disk(campaign, size) as place:
-            output = place / "results"
-            ended = campaign.run(output, campaign.learned)
-            if ended.status == 0:
-                row.note(f"{size} kB were enough")
-                continue
-            row.injected += 1
-            told(campaign, ended, row)
-            before = journals(output)
-            leftovers(place, row)
-            mount("-o", "remount,size=64m", str(place))
-            campaign.finish(output, campaign.learned, row, before)
+            fill(campaign, row, place, place / "results", campaign.learned)
     return row
 
 
@@ -57,18 +47,22 @@ def full_caches(campaign: Campaign, sizes: list[int]) -> Row:
     row = Row("a full disk: cache")
     for size in sizes:
         with disk(campaign, size) as place:
-            output, cache = campaign.new("outside"), place / "cache"
-            ended = campaign.run(output, cache)
-            if ended.status == 0:
-                row.note(f"{size} kB were enough")
-                continue
-            row.injected += 1
-            told(campaign, ended, row)
-            before = journals(output)
-            leftovers(place, row)
-            mount("-o", "remount,size=8g", str(place))
-            campaign.finish(output, cache, row, before)
+            fill(campaign, row, place, campaign.new("outside"), place / "cache")
     return row
+
+
+def fill(campaign: Campaign, row: Row, place: Path, output: Path, cache: Path) -> None:
+    """Runs until a disk is full, and goes on when it is larger."""
+    ended = campaign.run(output, cache)
+    if ended.status == 0:
+        row.note(f"{place.name} was large enough")
+        return
+    row.injected += 1
+    told(campaign, ended, row)
+    before = journals(output)
+    leftovers(place, row)
+    mount("-o", "remount,size=8g", str(place))
+    campaign.finish(output, cache, row, before)
 
 
 def told(campaign: Campaign, ended: Ended, row: Row) -> None:
