@@ -30,7 +30,7 @@ def disk(campaign: Campaign, kilobytes: int) -> Iterator[Path]:
         yield place
     finally:
         subprocess.run(["umount", "-l", str(place)], check=True)
-        place.rename(campaign.new("gone"))  # so that the next one's name is free
+        place.rmdir()
 
 
 def full_outputs(campaign: Campaign, sizes: list[int]) -> Row:
