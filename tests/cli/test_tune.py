@@ -93,6 +93,17 @@ def test_a_point_that_fails_is_shown_with_its_reason(tune: Callable[..., Any], t
     assert "layer=99: ft.layer is 99; 'llama' has layers 0 to 5." in outcome.out.splitlines()
 
 
+def test_facts_that_could_not_be_edited_are_told(tune: Callable[..., Any], facts_dir: Path) -> None:
+    """A mean over twenty facts is not to be taken for one over forty."""
+    chinese = [{key: value for key, value in fact.items() if key != "subject"} for fact in records("zh")]
+    write_facts(facts_dir, "zsre_mend_train_10000_chinese.json", chinese)
+    outcome = tune(tasks="bizsre", method="rome", grid="contexts=[[3,2]]", method_args="steps=2,layer=2")
+    assert outcome.status == 0, outcome.err
+    told = "bizsre_zh2en: 0 of 3 facts could be edited; the first of the others: the subject '' does not stand in the prompt"
+    assert told in " ".join(outcome.out.split())
+    assert "bizsre_en2zh: 3 of 3" not in outcome.out
+
+
 def test_where_every_point_fails_the_table_is_printed_and_nothing_written(
     tune: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -49,8 +49,15 @@ def show_tuning(tuning: Tuning, method: str, metric: str) -> None:
             cells.append(f"{point.seconds:.1f}")
         table.add_row(CHOSEN if i == tuning.chosen else "", *cells, style="bold" if i == tuning.chosen else None)
     out.print(table)
+    shown = [] if tuning.chosen is None else [points[tuning.chosen]]
     for fact in tuning.facts:
         out.print(f"{fact['task']}: {fact['count']} facts, {fact['source']} ({fact['file']})")
+        for point in shown:
+            if point.edited[fact["task"]] < fact["count"]:
+                out.print(
+                    f"{fact['task']}: {point.edited[fact['task']]} of {fact['count']} facts could be edited; the first of "
+                    f"the others: {point.refused[fact['task']]}"
+                )
     for point in points:
         if point.failure:
             out.print(f"{settings_text(point.settings)}: {point.failure}")

@@ -112,6 +112,25 @@ def test_facts_on_both_sides_are_left_out_of_parallel_training(facts_dir: Path) 
     assert len(task.parallel_training.cases) < len(plain.parallel_training.cases)
 
 
+def test_a_fact_without_a_subject_has_that_of_its_parallel_fact_where_the_question_holds_it(facts_dir: Path) -> None:
+    english = records()
+    chinese = [{key: value for key, value in fact.items() if key != "subject"} for fact in records("zh")]
+    name = english[-1]["subject"]
+    chinese[-1]["src"] = f"{name}在哪里？"
+    chinese[0]["src"] = f"{name}是什么？"
+    english[0]["subject"] = name
+    write_facts(facts_dir, "zsre_mend_train_10000.json", english)
+    write_facts(facts_dir, "zsre_mend_train_10000_chinese.json", chinese)
+    task = tuning_task(load_task("bizsre_zh2en", data_dir=facts_dir), 2)
+    assert [case.edit.subject for case in task] == ["", name]
+    learned = [case.id for case in facts_of(task).training("zh").cases]
+    assert "0" not in learned  # about the same, as its parallel fact tells
+    assert "1" in learned
+    (facts_dir / "bizsre" / "zsre_mend_train_10000.json").unlink()
+    alone = tuning_task(load_task("bizsre_zh2en", data_dir=facts_dir), 2)
+    assert [case.edit.subject for case in alone] == ["", ""]
+
+
 def test_another_number_of_facts_has_another_hash(facts_dir: Path) -> None:
     plain = load_task("bizsre_en2zh", data_dir=facts_dir)
     hashes = [tuning_task(plain, limit).test.sha256 for limit in (3, 4, 3)]

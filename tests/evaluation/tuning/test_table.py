@@ -120,6 +120,8 @@ def test_a_task_in_which_nothing_can_be_edited_does_not_count(config: RunConfig,
     rome = replace(config, methods=["rome"], method_args={"rome.contexts": [[3, 2]]}, tasks=["bizsre"])
     (point,) = tune(rome, {"layer": [2]}, tmp_path / "out.yaml").points
     assert (list(point.tasks), point.facts) == (["bizsre_en2zh"], 4)
+    assert point.edited == {"bizsre_en2zh": 4, "bizsre_zh2en": 0}
+    assert point.refused["bizsre_zh2en"].startswith("the subject ''")
     tuning = tune(replace(rome, tasks=["bizsre_zh2en"]), {"layer": [2]}, tmp_path / "zh.yaml")
     assert tuning.chosen is None
     assert str(tuning.points[0].failure).startswith("It can edit none of the facts; the first: the subject ''")
@@ -130,7 +132,10 @@ def test_a_task_in_which_nothing_can_be_edited_does_not_count(config: RunConfig,
 
 def made(score: float | None, facts: int = 4) -> PointRecord:
     failure = "no" if score is None else None
-    return PointRecord(settings={}, facts=facts, means={}, tasks={}, score=score, seconds=0.0, failure=failure)
+    edited = {} if score is None else {"one": 1, "other": facts - 1}
+    return PointRecord(
+        settings={}, edited=edited, refused={}, means={}, tasks={}, score=score, seconds=0.0, failure=failure
+    )
 
 
 @pytest.mark.parametrize(

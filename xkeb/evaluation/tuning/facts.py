@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from xkeb.data.dataset import Dataset, Split
+from xkeb.data.subjects import locate_subject
 from xkeb.errors import RequestError
 from xkeb.tasks.task import Task
 from xkeb.types import Case, Direction, Probe, Property
@@ -32,7 +34,11 @@ def tuning_task(task: Task, limit: int) -> Task:
 
 
 class TuningFacts(Dataset):
-    """The data set of a tuning task: its test cases are validation facts of the source language."""
+    """The data set of a tuning task: its test cases are validation facts of the source language.
+
+    A file may lack its facts' subjects, as Bi-ZsRE's Chinese one does. The parallel facts of the task's other languages name
+    them then, as far as the questions hold that name: half of those Chinese questions write it in Latin letters.
+    """
 
     def __init__(self, task: Task, limit: int) -> None:
         self.task, self.limit = task, limit
@@ -49,17 +55,37 @@ class TuningFacts(Dataset):
         if language != self.task.pair.source:
             return self.task.dataset.training(language, data_dir)
         split = self.task.training
-        cases = tuple(case for case in split.cases if not self._is_near(case))
+        named = zip(split.cases, self._named(split, self.task.dataset.training).cases, strict=True)
+        cases = tuple(case for case, with_subject in named if not self._is_near(with_subject))
         return dataclasses.replace(
             split, sha256=digest_texts([split.sha256, *(case.id for case in cases)]), cases=cases, located={}
         )
 
     @functools.cached_property
     def source(self) -> tuple[str, Split]:
-        """Where the facts come from, and the file."""
+        """Where the facts come from, and the file, its facts with their subjects as far as they are known."""
         task = self.task
         validation = task.dataset.validation(task.pair.source, task.data_dir)
-        return (HELD_OUT, task.training) if validation is None else (VALIDATION, validation)
+        if validation is None:
+            return HELD_OUT, self._named(task.training, task.dataset.training)
+        return VALIDATION, self._named(validation, task.dataset.validation)
+
+    def _named(self, split: Split, read: Callable[[str, Path | None], Split | None]) -> Split:
+        """A file's facts, each without a subject with that of a parallel fact, where its question holds it.
+
+        Args:
+            read: reads the file of another language.
+        """
+        if all(case.edit.subject for case in split.cases):
+            return split
+        subjects: dict[str, str] = {}
+        for language in self.task.pair.targets:
+            with contextlib.suppress(RequestError):  # no such file here: then nothing names them
+                other = read(language, self.task.data_dir)
+                subjects |= {case.id: case.edit.subject for case in other.cases if case.edit.subject} if other else {}
+        return dataclasses.replace(
+            split, cases=tuple(_with_subject(case, subjects.get(case.id)) for case in split.cases)
+        )
 
     @functools.cached_property
     def chosen(self) -> Split:
@@ -121,6 +147,12 @@ class TuningFacts(Dataset):
     def _is_near(self, case: Case) -> bool:
         """Whether a training fact is one of the chosen, asks what one of them asks, or is about the same."""
         return not self._questions.isdisjoint(_questions_of(case)) or _key(case.edit.subject) in self._subjects
+
+
+def _with_subject(case: Case, subject: str | None) -> Case:
+    edit = case.edit
+    found = locate_subject(subject, edit.prompt) if subject and not edit.subject else None
+    return dataclasses.replace(case, edit=dataclasses.replace(edit, subject=found.text)) if found else case
 
 
 def _with_reliability(case: Case) -> Case:

@@ -18,8 +18,10 @@ class PointRecord(Record):
 
     settings: dict[str, Any]
     """Of the options in the grid."""
-    facts: Count
-    """Facts that the method could edit."""
+    edited: dict[str, Count]
+    """Facts that the method could edit, by task."""
+    refused: dict[str, str]
+    """By task, why it couldn't edit the first of the others, if there are any."""
     means: dict[Property, Percent]
     """The metric, times 100: mean over the facts of a task, then over tasks."""
     tasks: dict[str, dict[Property, Percent]]
@@ -30,6 +32,11 @@ class PointRecord(Record):
     """For learning, editing and asking; what was learned before is in the cache."""
     failure: str | None
     """Why the point can't be chosen."""
+
+    @property
+    def facts(self) -> int:
+        """Facts that the method could edit."""
+        return sum(self.edited.values())
 
 
 def choose(points: Sequence[PointRecord]) -> int | None:

@@ -251,7 +251,8 @@ def _measured(point: Mapping[str, Any], results: Sequence[Result], metric: str) 
     phases = [result.timing.phases for result in done]
     return PointRecord(
         settings=dict(point),
-        facts=sum(len(result.case_ids) for result in done),
+        edited={result.task.name: len(result.case_ids) for result in results},
+        refused={result.task.name: result.skipped[0].reason for result in results if result.skipped},
         means=means,
         tasks=tasks,
         score=fmean(means.values()),
@@ -261,7 +262,9 @@ def _measured(point: Mapping[str, Any], results: Sequence[Result], metric: str) 
 
 
 def _failed(point: Mapping[str, Any], reason: str) -> PointRecord:
-    return PointRecord(settings=dict(point), facts=0, means={}, tasks={}, score=None, seconds=0.0, failure=reason)
+    return PointRecord(
+        settings=dict(point), edited={}, refused={}, means={}, tasks={}, score=None, seconds=0.0, failure=reason
+    )
 
 
 def _sentence(error: Exception) -> str:
