@@ -12,12 +12,11 @@ import torch.nn.functional as F
 from xkeb.models.backbone import Backbone
 from xkeb.models.suffix import SuffixForward
 from xkeb.models.tokenization import Encoded
+from xkeb_plugins.methods.early_stop import has_settled
 from xkeb_plugins.methods.locate.partial_forward import run_up_to
+from xkeb_plugins.methods.module_inputs import module_inputs
 from xkeb_plugins.methods.token_gradients import answer_positions, mean_by_row
 from xkeb_plugins.methods.wise.memory import SideMemory, activation_difference
-
-STOP_LOSS, STOP_STEP = 2e-2, 1e-4
-"""No step is taken after a loss below the first that differs from the one before by less than the second, as in EasyEdit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +75,10 @@ def write_edit(
     path = backbone.layout.down(layer)
     suffix = SuffixForward(backbone, layer, [text.ids[:-1] for text in texts])
     module = backbone.module(path)
-    inputs = _entering(module, suffix.run)  # (N, T, d_in)
-    outside = _entering(module, lambda: run_up_to(backbone, layer, torch.tensor([unrelated], device=backbone.device)))
+    inputs = module_inputs(module, suffix.run)  # (N, T, d_in)
+    outside = module_inputs(
+        module, lambda: run_up_to(backbone, layer, torch.tensor([unrelated], device=backbone.device))
+    )
     columns = torch.arange(inputs.shape[1], device=inputs.device)
     question = columns < torch.tensor([text.prompt_end for text in texts], device=inputs.device)[:, None]  # (N, T)
     whole = torch.ones(outside.shape[:2], dtype=torch.bool, device=outside.device)
@@ -98,7 +99,7 @@ def write_edit(
             (gradient,) = torch.autograd.grad(loss, delta)
             delta = (delta.detach() - steps.lr * mask * gradient).clamp(-steps.bound, steps.bound)
             before, last = last, float(loss.detach())
-            if last <= STOP_LOSS and abs(last - before) <= STOP_STEP:
+            if has_settled(last, before):
                 break
     finally:
         handle.remove()
@@ -107,15 +108,3 @@ def write_edit(
 
 def _mean_missing(missing: torch.Tensor) -> torch.Tensor:
     return missing.clamp_min(0).sum() / (missing > 0).sum().clamp_min(1)
-
-
-@torch.no_grad()
-def _entering(module: torch.nn.Module, run: Any) -> torch.Tensor:
-    """What enters a module in a pass, float32."""
-    seen: list[torch.Tensor] = []
-    handle = module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].float()))
-    try:
-        run()
-    finally:
-        handle.remove()
-    return seen[0]
