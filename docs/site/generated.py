@@ -270,6 +270,7 @@ METHODS = (
     "serac",
     "grace",
     "wise",
+    "memoir",
     "ike",
     "xmem",
 )

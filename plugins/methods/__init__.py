@@ -28,6 +28,7 @@ def register_editors(register: Callable[[str, type[Any] | str], None]) -> None:
     register("lora", "xkeb_plugins.methods.lora:LoRA")
     register("mend", "xkeb_plugins.methods.mend.editor:Mend")
     register("memit", "xkeb_plugins.methods.memit:Memit")
+    register("memoir", "xkeb_plugins.methods.memoir.editor:Memoir")
     register("r-rome", "xkeb_plugins.methods.r_rome:RebuiltRome")
     register("rome", "xkeb_plugins.methods.rome:Rome")
     register("serac", "xkeb_plugins.methods.serac.editor:Serac")

@@ -20,6 +20,7 @@ from xkeb.evaluation.state import model_state
 from xkeb.models.backbone import Backbone
 from xkeb.types import Case, Edit
 from xkeb_plugins.methods.grace.change import CodebookChange
+from xkeb_plugins.methods.memoir.change import ResidualMemoryChange
 from xkeb_plugins.methods.wise.change import SideMemoryChange
 from xkeb_plugins.methods.wise.memory import memory_tensors
 
@@ -33,6 +34,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "langedit": {**SPREAD, "nullspace_threshold": 1.0},
     "grace": {"steps": 3},
     "ultraedit": {"warmup": 10, "lr": 1e-2},
+    "memoir": {"steps": 3, "context_templates": ("In short. ",)},
     "wise": {"steps": 3, "context_templates": ("In short. ",), "edits_per_shard": 1},
 }
 
@@ -44,6 +46,8 @@ def bits(session: Session) -> dict[str, bytes]:
     if isinstance(session.change, CodebookChange):
         book = session.change.codebook
         found |= {name: getattr(book, name).numpy().tobytes() for name in ("keys", "values", "radii")}
+    if isinstance(session.change, ResidualMemoryChange):
+        found |= {name: tensor.numpy().tobytes() for name, tensor in session.change.memory.tensors().items()}
     if isinstance(session.change, SideMemoryChange):
         found |= {name: tensor.numpy().tobytes() for name, tensor in memory_tensors(session.change.memories).items()}
     return found

@@ -52,6 +52,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "lora": {"steps": 4},
     "ike": {"k": 3},
     "kn": {},
+    "memoir": {"steps": 4, "context_templates": ("In short. ", "It is said that ")},
     "wise": {"steps": 4, "context_templates": ("In short. ", "It is said that ")},
     "mend": {"rank": 6, **TRAINED},
     "serac": {"accumulate": 1, **TRAINED},

@@ -17,6 +17,7 @@ SHORT: dict[str, dict[str, Any]] = {
     "emmet": FEW_PREFIXES,
     "langedit": FEW_PREFIXES,
     "memit": FEW_PREFIXES,
+    "memoir": FEW_PREFIXES,
     "mend": {"rank": 6, "steps": 2, "batch_size": 4, "validate_every": 1, "validation": 3},
     "r-rome": FEW_PREFIXES,
     "rome": FEW_PREFIXES,
