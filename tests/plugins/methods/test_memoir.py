@@ -140,7 +140,8 @@ def test_an_edit_goes_on_from_the_memory_of_the_ones_before(tiny: Backbone, trai
     editor = memoir(tiny, training)
     background = plain_background(tiny, training)
     state: dict[str, torch.Tensor] = {}
-    matrix, masks = None, []
+    matrix: torch.Tensor | None = None
+    masks: list[torch.Tensor] = []
     for edit in EDITS:
         before = matrix
         masks.append(plain_mask(tiny, edit, background, editor.top_k or 0))
