@@ -9,11 +9,18 @@ from xkeb.registry.hookspecs import hookimpl
 @hookimpl
 def register_editors(register: Callable[[str, type[Any] | str], None]) -> None:
     register("alphaedit", "xkeb_plugins.methods.alphaedit:AlphaEdit")
+    register("easyeditor-alphaedit", "xkeb_plugins.methods.easyeditor.alphaedit:EasyEditorAlphaEdit")
+    register("easyeditor-emmet", "xkeb_plugins.methods.easyeditor.emmet:EasyEditorEmmet")
     register("easyeditor-ft", "xkeb_plugins.methods.easyeditor.ft:EasyEditorFineTuning")
+    register("easyeditor-grace", "xkeb_plugins.methods.easyeditor.grace:EasyEditorGrace")
     register("easyeditor-ike", "xkeb_plugins.methods.easyeditor.ike:EasyEditorInContext")
     register("easyeditor-kn", "xkeb_plugins.methods.easyeditor.kn:EasyEditorKnowledgeNeurons")
+    register("easyeditor-lora", "xkeb_plugins.methods.easyeditor.lora:EasyEditorLoRA")
     register("easyeditor-memit", "xkeb_plugins.methods.easyeditor.memit:EasyEditorMemit")
+    register("easyeditor-r-rome", "xkeb_plugins.methods.easyeditor.r_rome:EasyEditorRebuiltRome")
     register("easyeditor-rome", "xkeb_plugins.methods.easyeditor.rome:EasyEditorRome")
+    register("easyeditor-ultraedit", "xkeb_plugins.methods.easyeditor.ultraedit:EasyEditorUltraEdit")
+    register("easyeditor-wise", "xkeb_plugins.methods.easyeditor.wise:EasyEditorWise")
     register("emmet", "xkeb_plugins.methods.emmet:Emmet")
     register("ft", "xkeb_plugins.methods.ft:FineTuning")
     register("ft-l", "xkeb_plugins.methods.ft:BoundedFineTuning")

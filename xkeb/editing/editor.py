@@ -41,6 +41,9 @@ class Editor:
     requires: ClassVar[frozenset[Property]] = frozenset()
     """Probes that a training fact must have for it to learn from; it is given no other facts."""
 
+    required_options: ClassVar[frozenset[str]] = frozenset()
+    """Options without which it can't be made. ``--methods all`` leaves it out where they aren't given."""
+
     cumulative: ClassVar[bool] = False
     """Whether what `edit_after` returns stands for the earlier edits, too, so that none is at work while the next is made."""
     learns_from_any_text: ClassVar[bool] = False

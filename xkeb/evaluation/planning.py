@@ -94,7 +94,7 @@ class _Planner:
             self._job(task, model, method, options.get(method, {}), cases[task.name])
             for model in models
             for task in tasks
-            for method in _methods(config, model.loader)
+            for method in _methods(config, model.loader, options)
         ]
         for settings in tuned:
             settings.check(jobs)
@@ -337,15 +337,19 @@ def _select_cases(task: Task, config: RunConfig) -> list[Case]:
     return cases[: config.limit]
 
 
-def _methods(config: RunConfig, loader: BackboneLoader) -> list[str]:
-    """The methods asked for; by default those that the paper runs on the model."""
+def _methods(config: RunConfig, loader: BackboneLoader, options: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The methods asked for; by default those that the paper runs on the model.
+
+    Args:
+        options: by method.
+    """
     registry = get_plugins().methods
     if config.methods is None:
         suggested = loader.methods if isinstance(loader, SuggestingLoader) else registry
         names = [name for name in suggested if suggested is not registry or editor_class(name).in_paper]
         return names if PAPER not in config.protocols else [editor_class(name).released_as or name for name in names]
     if list(config.methods) == [ALL]:
-        return list(registry)
+        return [name for name in registry if editor_class(name).required_options <= options.get(name, {}).keys()]
     return list(dict.fromkeys(config.methods))
 
 

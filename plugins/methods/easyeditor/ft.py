@@ -4,39 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from xkeb.editing.changes import DenseChange
 from xkeb.editing.dry_run import DryRunSession
 from xkeb.editing.editor import known
+from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
 from xkeb.models.layout import as_stored
 from xkeb.types import Edit
+from xkeb_plugins.methods.easyeditor.bridge import TokensBridge
 from xkeb_plugins.methods.easyeditor.dry_run import two_for_all
-from xkeb_plugins.methods.easyeditor.package import module, require
-from xkeb_plugins.methods.easyeditor.requests import COMMON, module_paths, request
+from xkeb_plugins.methods.easyeditor.requests import module_paths, request
 from xkeb_plugins.methods.easyeditor.sandbox import sandbox
-from xkeb_plugins.methods.easyeditor.tokens import Tokens, given_tokenizer, own_tokenizer
 from xkeb_plugins.methods.ft import FineTuning
 
 
 @dataclass
-class EasyEditorFineTuning(FineTuning):
-    """FT by EasyEdit's own code; needs `pip install --no-deps easyeditor==0.0.1.dev0 einops`.
+class EasyEditorFineTuning(TokensBridge, FineTuning):
+    """FT by EasyEdit's own code; needs `pip install --no-deps easyeditor==0.0.1.dev0 einops`, or a checkout (`path`).
 
     Options are those of `FineTuning`, and the bound of `BoundedFineTuning`. Where the down-projection has a bias, that is tuned
     as well.
     """
 
-    in_paper: ClassVar[bool] = False
+    called: ClassVar[str] = "easyeditor-ft"
+    modules: ClassVar[tuple[str, ...]] = ("models.ft.ft_main",)
 
     norm_constraint: float | None = None
     """Largest change of a single weight; None for no bound, as in its settings for LLaMA."""
-    tokens: Tokens = "easyeditor"
-    """Whose token ids it works on: its own, or (``xkeb``) those of this suite."""
+    objective: Literal["prompt_last", "target_new"] = "prompt_last"
+    """Where the answer's tokens are predicted: all at the question's last token, or each after those before it, which is FT-M
+    and needs a checkout."""
 
     def __post_init__(self) -> None:
-        require()
+        super().__post_init__()
+        if self.objective != "prompt_last" and not self.code.is_checkout:
+            raise RequestError(f"{self.called}.objective is {self.objective}, which {self.code.name} hasn't: give {self.called}.path.")
         if self.stop_loss != 1e-2:
             raise ValueError("stop_loss is 0.01 in EasyEdit's code, whatever is asked for")
 
@@ -50,17 +54,17 @@ class EasyEditorFineTuning(FineTuning):
 
     def _edit_one(self, backbone: Backbone, edit: Edit) -> DenseChange:
         fact = request(edit)
-        tokenizer = own_tokenizer(backbone) if self.tokens == "easyeditor" else given_tokenizer(backbone, [edit])
+        tokenizer = self.tokenizer(backbone, [edit], answered=self.code.is_checkout)
         path = backbone.layout.down(known(self.layer))
         own = [f"{path}.{name}" for name, _ in backbone.module(path).named_parameters()]
         with sandbox(backbone, own):
-            deltas = module("models.ft.ft_main").execute_ft(
+            deltas = self.its("models.ft.ft_main").execute_ft(
                 backbone.model, tokenizer, [fact], self._hyper_parameters(backbone)
             )
         return DenseChange({name: as_stored(backbone.module(path), delta) for name, delta in deltas.items()})
 
     def _hyper_parameters(self, backbone: Backbone) -> Any:
-        return module("models.ft.ft_hparams").FTHyperParams(
+        return self.its("models.ft.ft_hparams").FTHyperParams(
             layers=[self.layer],
             num_steps=self.steps,
             lr=self.lr,
@@ -68,5 +72,6 @@ class EasyEditorFineTuning(FineTuning):
             kl_factor=0,
             norm_constraint=self.norm_constraint,
             **module_paths(backbone),
-            **COMMON,
+            **({"objective_optimization": self.objective} if self.code.is_checkout else {}),
+            **self.common(backbone),
         )

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from xkeb.editing.changes import ContextChange
-from xkeb.editing.editor import Editor
 from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
 from xkeb.types import Case, Edit, Property, Scorer, Sight
 from xkeb.utils.artifacts import cached_tensors
 from xkeb.utils.hashing import digest_texts
-from xkeb_plugins.methods.easyeditor.package import having, module, require
+from xkeb_plugins.methods.easyeditor.bridge import Bridge
+from xkeb_plugins.methods.easyeditor.package import having
 from xkeb_plugins.methods.easyeditor.requests import request
 from xkeb_plugins.methods.easyeditor.sandbox import sandbox
 from xkeb_plugins.methods.ike import encoder
@@ -27,14 +27,15 @@ Fact = dict[str, str]
 
 
 @dataclass
-class EasyEditorInContext(Editor):
-    """IKE by EasyEdit's own code; needs `pip install --no-deps easyeditor==0.0.1.dev0 einops`.
+class EasyEditorInContext(Bridge):
+    """IKE by EasyEdit's own code; needs `pip install --no-deps easyeditor==0.0.1.dev0 einops`, or a checkout (`path`).
 
-    It joins a question and its answer by a space in every language, and shows the new fact itself as the last
+    It joins a question and its answer by a space in every language. That of 2023 shows the new fact itself as the last
     demonstration.
     """
 
-    in_paper: ClassVar[bool] = False
+    called: ClassVar[str] = "easyeditor-ike"
+    modules: ClassVar[tuple[str, ...]] = ("models.ike.ike_main", "models.ike.util")
     released_scorer: ClassVar[Scorer] = "in_context"
     sees: ClassVar[frozenset[Sight]] = frozenset({Sight.SOURCE_EDIT, Sight.SOURCE_TRAINING})
     requires: ClassVar[frozenset[Property]] = frozenset({"generality", "locality"})
@@ -48,7 +49,7 @@ class EasyEditorInContext(Editor):
     _encoder: _Encoder | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        require()
+        super().__post_init__()
         if self.k < 1:
             raise ValueError(f"k is the number of demonstrations, at least 1, not {self.k}")
 
@@ -68,7 +69,7 @@ class EasyEditorInContext(Editor):
         facts = [request(edit) for edit in edits]
         if self._facts is None:
             raise RequestError("IKE takes its demonstrations from training facts: call fit() first.")
-        main = module("models.ike.ike_main")
+        main = self.its("models.ike.ike_main")
         with (
             tempfile.TemporaryDirectory() as folder,
             sandbox(backbone),
@@ -88,13 +89,13 @@ class EasyEditorInContext(Editor):
 
     def _write_index(self, folder: str) -> None:
         """The file in which its code looks for the facts and their embeddings."""
-        module("models.ike.util").encode_ike_facts(self._encoder, self._facts, self._hyper_parameters(folder))
+        self.its("models.ike.util").encode_ike_facts(self._encoder, self._facts, self._hyper_parameters(folder))
 
     def _hyper_parameters(self, folder: str) -> Any:
-        return module("models.ike.ike_hparams").IKEHyperParams(
+        return self.its("models.ike.ike_hparams").IKEHyperParams(
             k=self.k,
             results_dir=folder,
-            device=0,
+            device="cpu" if self.code.is_checkout else 0,
             alg_name="IKE",
             model_name="",
             sentence_model_name=self.encoder,

@@ -9,15 +9,13 @@ from typing import ClassVar
 import torch
 
 from xkeb.editing.changes import DenseChange
-from xkeb.editing.editor import Editor
 from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
 from xkeb.models.layout import as_stored
 from xkeb.types import Edit
-from xkeb_plugins.methods.easyeditor.package import module, require
+from xkeb_plugins.methods.easyeditor.bridge import TokensBridge
 from xkeb_plugins.methods.easyeditor.requests import request
 from xkeb_plugins.methods.easyeditor.sandbox import sandbox
-from xkeb_plugins.methods.easyeditor.tokens import Tokens, given_tokenizer, own_tokenizer
 
 KINDS = {
     ("model.layers", "mlp.gate_proj", "mlp.down_proj"): "llama",
@@ -28,10 +26,11 @@ KINDS = {
 
 
 @dataclass
-class EasyEditorKnowledgeNeurons(Editor):
-    """KN by EasyEdit's own code; needs `pip install --no-deps easyeditor==0.0.1.dev0 einops`."""
+class EasyEditorKnowledgeNeurons(TokensBridge):
+    """KN by EasyEdit's own code; needs `pip install --no-deps easyeditor==0.0.1.dev0 einops`, or a checkout (`path`)."""
 
-    in_paper: ClassVar[bool] = False
+    called: ClassVar[str] = "easyeditor-kn"
+    modules: ClassVar[tuple[str, ...]] = ("models.kn.kn_main",)
 
     steps: int = 1
     """Points of the integral."""
@@ -40,12 +39,6 @@ class EasyEditorKnowledgeNeurons(Editor):
     answer: str | None = "<|endoftext|>"
     """The answer whose neurons are looked for; EasyEdit's, where a request gives none. None: what the untouched model
     answers now, greedily, in as many tokens as the target has."""
-    tokens: Tokens = "easyeditor"
-    """Whose token ids it works on: its own, or (``xkeb``) those of this suite."""
-
-    def __post_init__(self) -> None:
-        require()
-
     def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[DenseChange]:
         """One change for each edit, of the columns of the down-projections that belong to its neurons."""
         return [self._edit_one(backbone, edit) for edit in edits]
@@ -53,14 +46,12 @@ class EasyEditorKnowledgeNeurons(Editor):
     def _edit_one(self, backbone: Backbone, edit: Edit) -> DenseChange:
         fact = request(edit)
         answer, ids = (self.answer, None) if self.answer is not None else self._answer_now(backbone, edit)
-        if self.tokens == "easyeditor":
-            tokenizer = own_tokenizer(backbone)
-        else:
-            tokenizer = given_tokenizer(backbone, [edit])
+        tokenizer = self.tokenizer(backbone, [edit])
+        if self.tokens == "xkeb":
             tokenizer.ids_by_text[answer] = (
                 backbone.encode(edit.prompt, answer, edit.language).continuation_ids if ids is None else ids
             )
-        parameters = module("models.kn.kn_hparams").KNHyperParams(
+        parameters = self.its("models.kn.kn_hparams").KNHyperParams(
             lr_scale=1.0,
             n_toks=10,
             refine=False,
@@ -69,13 +60,13 @@ class EasyEditorKnowledgeNeurons(Editor):
             adaptive_threshold=self.adaptive_threshold,
             p=0.4,
             model_name=_kind(backbone),
-            device=0,
+            device=self.device(backbone),
             alg_name="KN",
         )
         paths = [backbone.layout.down(layer) for layer in range(backbone.n_layers)]
         before = {f"{path}.weight": backbone.parameter(f"{path}.weight").data for path in paths}
         with sandbox(backbone, list(before)):
-            module("models.kn.kn_main").apply_kn_to_model(
+            self.its("models.kn.kn_main").apply_kn_to_model(
                 backbone.model, tokenizer, [{**fact, "ground_truth": answer}], parameters
             )
             added = {

@@ -13,9 +13,6 @@ from xkeb.models.backbone import Backbone
 from xkeb.registry.manager import get_plugins
 from xkeb.types import Edit
 
-COMMON: dict[str, Any] = {"device": 0, "alg_name": "", "model_name": "", "attn_module_tmp": ""}
-"""Hyper-parameters that each of its methods wants and does nothing with here."""
-
 
 def module_paths(backbone: Backbone) -> dict[str, str]:
     """Its templates of module paths, ``{}`` for the layer, from the backbone's own layout.
@@ -34,6 +31,7 @@ def module_paths(backbone: Backbone) -> dict[str, str]:
         "rewrite_module_tmp": down,
         "layer_module_tmp": f"{layout.layers}.{{}}",
         "mlp_module_tmp": f"{layout.layers}.{{}}.{mlp}" if mlp else down,
+        "attn_module_tmp": "",  # which nothing here is done with
         "ln_f_module": layout.norm,
         "lm_head_module": name.removesuffix(".weight"),
     }
@@ -55,7 +53,7 @@ def request(edit: Edit, *, template: bool = False) -> dict[str, str]:
 
 
 def unlocatable(edit: Edit) -> str | None:
-    """Why its ROME and MEMIT can't make an edit, whose texts go through ``str.format``."""
+    """Why its ROME, its MEMIT and their kin can't make an edit, whose texts go through ``str.format``."""
     if any(brace in edit.prompt + edit.target for brace in "{}"):
         return "a brace in the prompt or the target, which EasyEdit's code takes for a place holder"
     return None

@@ -13,10 +13,10 @@ from xkeb.editing.dry_run import DryRunSession
 from xkeb.editing.editor import known
 from xkeb.models.backbone import Backbone
 from xkeb.types import Edit
+from xkeb_plugins.methods.easyeditor.bridge import TokensBridge
 from xkeb_plugins.methods.easyeditor.dry_run import two_for_all
-from xkeb_plugins.methods.easyeditor.package import having, module, require
+from xkeb_plugins.methods.easyeditor.package import having
 from xkeb_plugins.methods.easyeditor.requests import (
-    COMMON,
     module_paths,
     request,
     statistics,
@@ -24,25 +24,24 @@ from xkeb_plugins.methods.easyeditor.requests import (
     unlocatable,
 )
 from xkeb_plugins.methods.easyeditor.sandbox import sandbox
-from xkeb_plugins.methods.easyeditor.tokens import Tokens, given_tokenizer, own_tokenizer
 from xkeb_plugins.methods.locate.covariance import corpus_texts, key_covariance
 from xkeb_plugins.methods.rome import Rome
 
 
 @dataclass
-class EasyEditorRome(Rome):
-    """ROME by EasyEdit's own code; needs `pip install --no-deps easyeditor==0.0.1.dev0 einops`.
+class EasyEditorRome(TokensBridge, Rome):
+    """ROME by EasyEdit's own code; needs `pip install --no-deps easyeditor==0.0.1.dev0 einops`, or a checkout (`path`).
 
     Options, sampled prefixes and second moments are those of `Rome`.
     """
 
-    in_paper: ClassVar[bool] = False
-
-    tokens: Tokens = "easyeditor"
-    """Whose token ids it works on: its own, or (``xkeb``) those of this suite."""
+    called: ClassVar[str] = "easyeditor-rome"
+    modules: ClassVar[tuple[str, ...]] = ("models.rome.rome_main",)
+    folder: ClassVar[str] = "rome"
+    parameters: ClassVar[str] = "ROMEHyperParams"
 
     def __post_init__(self) -> None:
-        require()
+        super().__post_init__()
         if self.stop_loss != 5e-2:
             raise ValueError("stop_loss is 0.05 in EasyEdit's code, whatever is asked for")
 
@@ -72,25 +71,21 @@ class EasyEditorRome(Rome):
         self, backbone: Backbone, edit: Edit, prefixes: Sequence[str], moments: dict[str, torch.Tensor]
     ) -> LowRankChange:
         fact = request(edit, template=True)
-        tokenizer = (
-            own_tokenizer(backbone)
-            if self.tokens == "easyeditor"
-            else given_tokenizer(backbone, [edit], prefixes, located=True)
-        )
-        main, compute_u = module("models.rome.rome_main"), module("models.rome.compute_u")
+        tokenizer = self.tokenizer(backbone, [edit], prefixes, located=True)
+        main, compute_u = self._its("main"), self.its(f"models.{self.folder}.compute_u")
         with (
             sandbox(backbone, [f"{backbone.layout.down(known(self.layer))}.weight"]),
             having(main, CONTEXT_TEMPLATES_CACHE=templates(prefixes)),
             having(compute_u, inv_mom2_cache={}, layer_stats=statistics(moments)),
         ):
-            factors = main.execute_rome(backbone.model, tokenizer, fact, self._hyper_parameters(backbone))
+            factors = getattr(main, f"execute_{self.folder}")(backbone.model, tokenizer, fact, self._hyper_parameters(backbone))
         # Its left vector is the key's side.
         return LowRankChange(
             {name.removesuffix(".weight"): (v.unsqueeze(1), u.unsqueeze(0)) for name, (u, v) in factors.items()}
         )
 
     def _hyper_parameters(self, backbone: Backbone) -> Any:
-        return module("models.rome.rome_hparams").ROMEHyperParams(
+        return getattr(self._its("hparams"), self.parameters)(
             layers=[self.layer],
             fact_token="subject_last",
             v_num_grad_steps=self.steps,
@@ -106,5 +101,13 @@ class EasyEditorRome(Rome):
             mom2_dtype="float64",
             stats_dir="",
             **module_paths(backbone),
-            **COMMON,
+            **self.common(backbone),
+            **self.own_parameters(),
         )
+
+    def own_parameters(self) -> dict[str, Any]:
+        """Hyper-parameters that ROME hasn't."""
+        return {}
+
+    def _its(self, part: str) -> Any:
+        return self.its(f"models.{self.folder}.{self.folder}_{part}")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import logging
+import random
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel
 
@@ -89,17 +91,47 @@ def _copies(model: PreTrainedModel, written: set[str]) -> Iterator[None]:
             parameter.data = data
 
 
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
 @contextmanager
 def _undone(model: PreTrainedModel) -> Iterator[None]:
-    """Modules that it put in the place of others, and hooks that it left behind, taken away."""
-    before = [(module, dict(module._modules), set(module._forward_hooks)) for module in model.modules()]
+    """Modules that it put in the place of others, attributes that it set on them, and hooks that it left behind, taken away."""
+    before = [
+        (module, dict(module._modules), {name: set(vars(module)[name]) for name in HOOKS}, _attributes(module))
+        for module in model.modules()
+    ]
     try:
         yield
     finally:
-        for module, children, hooks in before:
+        for module, children, hooks, attributes in before:
+            module._modules.clear()
             module._modules.update(children)
-            for key in set(module._forward_hooks) - hooks:
-                del module._forward_hooks[key]
+            for name, kept in hooks.items():
+                for key in vars(module)[name].keys() - kept:
+                    del vars(module)[name][key]
+            for name in _attributes(module).keys() - attributes.keys():
+                del vars(module)[name]
+            vars(module).update(attributes)
+
+
+def _attributes(module: torch.nn.Module) -> dict[str, Any]:
+    return {name: value for name, value in vars(module).items() if not name.startswith("_")}
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Inside, what its code draws by torch, numpy and Python is the same each time; afterwards they go on where they were."""
+    drawn, chosen = np.random.get_state(), random.getstate()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(drawn)
+            random.setstate(chosen)
 
 
 @contextmanager
