@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import xkeb
 from xkeb.editing.editor import Editor, prepare
@@ -43,8 +43,14 @@ class EditorPair:
     both: Options = field(default_factory=dict)
     ours: Options = field(default_factory=dict)
     its: Options = field(default_factory=dict)
+    bridge: str | None = None
+    """Its method where that has another name than ``easyeditor-`` and ours."""
 
-    def on_tokens(self, tokens: str) -> EditorPair:
+    def from_checkout(self, path: str) -> Self:
+        """The pair with the code of a checkout."""
+        return dataclasses.replace(self, its={**self.its, "path": path})
+
+    def on_tokens(self, tokens: str) -> Self:
         """The pair with EasyEdit's code on its own tokens (``easyeditor``) or on ours (``xkeb``)."""
         return dataclasses.replace(self, its={**self.its, "tokens": tokens})
 
@@ -53,8 +59,12 @@ class EditorPair:
     ) -> tuple[Editor, Editor]:
         """Ours and EasyEdit's, with whatever they have to learn learned; `options` go to both."""
         ours = xkeb.load_editor(self.method, **{**self.both, **self.ours, **options})
-        its = xkeb.load_editor(f"easyeditor-{self.method}", **{**self.both, **self.its, **options})
-        return prepare(ours, here, training), prepare(its, there, training)
+        its = xkeb.load_editor(self.bridge or f"easyeditor-{self.method}", **{**self.both, **self.its, **options})
+        return prepare(ours, here, training), self.prepared_bridge(its, there, training)
+
+    def prepared_bridge(self, its: Editor, there: Backbone, training: Sequence[Case]) -> Editor:
+        """EasyEdit's with what it has to learn learned."""
+        return prepare(its, there, training)
 
 
 GIVEN: Options = {"tokens": "xkeb"}

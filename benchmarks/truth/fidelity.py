@@ -6,6 +6,7 @@ and gives a line for each record. What to make of the numbers: docs/fidelity.md.
 
     pip install --no-deps easyeditor==0.0.1.dev0 einops
     python benchmarks/truth/fidelity.py --data-dir DIR [--model M] [--methods M,M] [--limit N] [--tokens easyeditor]
+    python benchmarks/truth/fidelity.py --data-dir DIR --easyeditor CHECKOUT --methods alphaedit,emmet,grace,..
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,13 +28,19 @@ from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 import xkeb
 from xkeb.cli.telling import Telling
 from xkeb.editing.changes import Change, ContextChange, WeightChange
-from xkeb.editing.editor import make_changes, supported_cases
+from xkeb.editing.editor import Editor, make_changes, supported_cases
 from xkeb.models.backbone import Backbone
 from xkeb.registry.manager import get_plugins
 from xkeb.types import Case, Edit, Probe
+from xkeb_plugins.methods.easyeditor.bridge import Bridge
+from xkeb_plugins.methods.easyeditor.grace import GraceAdapterChange
+from xkeb_plugins.methods.easyeditor.wise import WiseAdapterChange
+from xkeb_plugins.methods.grace.change import CodebookChange
+from xkeb_plugins.methods.wise.change import SideMemoryChange
 
 sys.path.append(str(Path(__file__).parents[1]))
 
+from easyeditor_newer import NEWER, NewerPair
 from easyeditor_pairs import NEAREST, PAIRS, PREFIXES, EditorPair, Options
 from own_tokens import describe
 
@@ -72,7 +80,7 @@ def compare(
         changes = make_changes(ours, backbone, edits)
         our_seconds = (time.perf_counter() - started) / len(edits)
     for i, edit in enumerate(edits):
-        with Steps() as its_seen:
+        with Steps() as its_seen, corrected(pair, its, backbone, edit):
             started = time.perf_counter()
             (change,) = make_changes(its, backbone, [edit])
             its_seconds.append(time.perf_counter() - started)
@@ -90,6 +98,14 @@ def compare(
     refused = f", {len(cases) - len(edits)} refused" if len(edits) < len(cases) else ""
     yield f"{len(edits)} edits{refused}; {seconds}"
     yield from comparison(pairs)
+
+
+def corrected(pair: EditorPair, its: Editor, backbone: Backbone, edit: Edit) -> AbstractContextManager[None]:
+    """What its code is corrected by while it makes an edit."""
+    if not isinstance(pair, NewerPair) or pair.correction is None:
+        return nullcontext()
+    assert isinstance(its, Bridge)
+    return pair.correction(its, backbone, edit)
 
 
 class Steps:
@@ -128,6 +144,26 @@ def error(pair: Pair) -> float:
     ours, its = deltas(pair.ours), deltas(pair.its)
     assert ours.keys() == its.keys()
     return relative([ours[name] for name in its], list(its.values()))
+
+
+def codebooks(pairs: Sequence[Pair]) -> list[str]:
+    """Keys and trained values of GRACE."""
+    keys, values = [], []
+    for pair in pairs:
+        assert isinstance(pair.ours, CodebookChange) and isinstance(pair.its, GraceAdapterChange)
+        keys.append(relative([pair.ours.codebook.keys], [pair.its.keys]))
+        values.append(relative([pair.ours.codebook.values], [pair.its.values]))
+    return [f"relative error of the keys: {spread(keys)}; of the values: {spread(values)}"]
+
+
+def side_memories(pairs: Sequence[Pair]) -> list[str]:
+    """W' - W of WISE, on a model whose matrices are not transposed."""
+    errors = []
+    for pair in pairs:
+        assert isinstance(pair.ours, SideMemoryChange) and isinstance(pair.its, WiseAdapterChange)
+        (memory,) = pair.ours.memories
+        errors.append(relative([memory.delta], [pair.its.delta]))
+    return [f"relative error of the side memory: {spread(errors)}"]
 
 
 def spread(errors: Sequence[float]) -> str:
@@ -201,8 +237,15 @@ COMPARISONS: dict[str, Comparison] = {
     "kn": neurons,
     "kn-default": neurons,
     "ike": demonstrations,
+    **dict.fromkeys(NEWER, weights),
+    "grace": codebooks,
+    "wise": side_memories,
+    "wise-corrected": side_memories,
 }
-"""How each of the `PAIRS` is compared."""
+"""How each of the `PAIRS` and of the `NEWER` ones is compared."""
+
+STEPLESS = ("ike", "ultraedit", "ultraedit-answers", "ultraedit-corrected", "kn", "kn-default")
+"""Those without an option `steps`, or where it means something else."""
 
 # Records -------------------------------------------------------------------------------------------------------------
 
@@ -233,8 +276,9 @@ def with_space(case: Case) -> Case:
     type=click.Choice(["easyeditor", "xkeb"]),
     help="That its code works on, with FT, ROME and MEMIT.  [default: xkeb]",
 )
+@click.option("--easyeditor", type=Path, help="A checkout of EasyEdit, in the place of the package of 2023.")
 @click.option("--spaced", is_flag=True, help="A space before answers in any language, as in its code.")
-@click.option("--steps", type=int, help="Of FT, ROME and MEMIT, for a quick look.  [default: theirs]")
+@click.option("--steps", type=int, help="Of methods that take steps, for a quick look.  [default: theirs]")
 @click.option("--train-size", default=2000, show_default=True, help="Training facts for statistics and demonstrations.")
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
@@ -245,6 +289,7 @@ def main(
     methods: str,
     limit: int,
     tokens: str | None,
+    easyeditor: Path | None,
     spaced: bool,
     steps: int | None,
     train_size: int,
@@ -255,11 +300,14 @@ def main(
     backbone.model.to(getattr(torch, dtype))
     original = {name: parameter.clone() for name, parameter in backbone.model.named_parameters()}
     for method in methods.split(","):
-        comparison, pair = COMPARISONS[method], PAIRS[method]
+        comparison, pair = COMPARISONS[method], {**PAIRS, **NEWER}[method]
+        if easyeditor is not None:
+            pair = pair.from_checkout(str(easyeditor))
         stepping = comparison in (weights, every_step)
         if tokens is not None and stepping:
             pair = pair.on_tokens(tokens)
-        options: dict[str, Any] = {"steps": steps} if steps is not None and stepping else {}
+        stepwise = steps is not None and method not in STEPLESS
+        options: dict[str, Any] = {"steps": steps} if stepwise else {}
         for name in tasks.split(","):
             task = xkeb.load_task(name, data_dir=data_dir)
             cases, training = list(task)[:limit], list(task.training.cases)[:train_size]

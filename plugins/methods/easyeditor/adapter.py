@@ -12,8 +12,8 @@ from xkeb.models.backbone import Backbone
 from xkeb.models.interventions import Intervention
 
 Forward = Callable[[torch.Tensor, torch.Tensor, int | None], torch.Tensor]
-"""What enters a projection, [1, T, d_in] float32, what leaves it, [1, T, d_out] float32, and the position of the question's last
-token, None where nobody says -> what leaves it instead."""
+"""What enters a projection, [1, T, d_in] float32, what leaves it, [1, T, d_out] float32, and the position of the question's
+last token, None where nobody says -> what leaves it instead."""
 
 
 class AdapterChange:

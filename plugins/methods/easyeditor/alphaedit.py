@@ -94,9 +94,14 @@ class EasyEditorAlphaEdit(CheckoutBridge, SpreadBridge, AlphaEdit):
 
 
 def factored(update: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """An update [d_out, d_in] of a known rank as left [d_out, rank] and right [rank, d_in]: projected on the range that some
-    random columns of it span."""
+    """An update [d_out, d_in] of a known rank as left [d_out, rank] and right [rank, d_in]: projected on what its columns span.
+
+    Two rounds of subspace iteration (Halko et al., 2011, Algorithm 4.4): after the first, what its rounding adds in other
+    directions may still be in the way.
+    """
     matrix = update.double()
     draws = torch.randn(matrix.shape[1], rank, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     left, _ = torch.linalg.qr(matrix @ draws.to(matrix.device))
+    right, _ = torch.linalg.qr(matrix.T @ left)
+    left, _ = torch.linalg.qr(matrix @ right)
     return left.float(), (left.T @ matrix).float()

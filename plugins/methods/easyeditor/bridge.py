@@ -31,8 +31,8 @@ class Bridge(Editor):
     path: str | None = None
     """Folder of a checkout of EasyEdit, whose code is run. None: that of the installed package, version 0.0.1.dev0."""
     version: str | None = None
-    """Commit of the checkout, or the hash of its code where git can't tell, that it must have. None: what it has; the result says
-    which."""
+    """Commit of the checkout, or the hash of its code where git can't tell, that it must have. None: what it has; the result
+    says which."""
 
     def __post_init__(self) -> None:
         code = self.code

@@ -40,7 +40,9 @@ class EasyEditorFineTuning(TokensBridge, FineTuning):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.objective != "prompt_last" and not self.code.is_checkout:
-            raise RequestError(f"{self.called}.objective is {self.objective}, which {self.code.name} hasn't: give {self.called}.path.")
+            raise RequestError(
+                f"{self.called}.objective is {self.objective}, which {self.code.name} hasn't: give {self.called}.path."
+            )
         if self.stop_loss != 1e-2:
             raise ValueError("stop_loss is 0.01 in EasyEdit's code, whatever is asked for")
 

@@ -41,12 +41,12 @@ class GraceAdapterChange(AdapterChange):
 
     @property
     def keys(self) -> torch.Tensor:
-        """[n, d_in]"""
+        """Of its entries, [n, d_in]."""
         return self.adapter.keys.detach()
 
     @property
     def values(self) -> torch.Tensor:
-        """[n, d_out]"""
+        """Of its entries, [n, d_out]."""
         return self.adapter.values.detach()
 
 

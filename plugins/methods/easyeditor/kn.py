@@ -39,6 +39,7 @@ class EasyEditorKnowledgeNeurons(TokensBridge):
     answer: str | None = "<|endoftext|>"
     """The answer whose neurons are looked for; EasyEdit's, where a request gives none. None: what the untouched model
     answers now, greedily, in as many tokens as the target has."""
+
     def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[DenseChange]:
         """One change for each edit, of the columns of the down-projections that belong to its neurons."""
         return [self._edit_one(backbone, edit) for edit in edits]

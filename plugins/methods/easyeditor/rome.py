@@ -78,7 +78,9 @@ class EasyEditorRome(TokensBridge, Rome):
             having(main, CONTEXT_TEMPLATES_CACHE=templates(prefixes)),
             having(compute_u, inv_mom2_cache={}, layer_stats=statistics(moments)),
         ):
-            factors = getattr(main, f"execute_{self.folder}")(backbone.model, tokenizer, fact, self._hyper_parameters(backbone))
+            factors = getattr(main, f"execute_{self.folder}")(
+                backbone.model, tokenizer, fact, self._hyper_parameters(backbone)
+            )
         # Its left vector is the key's side.
         return LowRankChange(
             {name.removesuffix(".weight"): (v.unsqueeze(1), u.unsqueeze(0)) for name, (u, v) in factors.items()}

@@ -11,7 +11,6 @@ import torch
 
 from xkeb.editing.changes import Change, LowRankChange
 from xkeb.editing.dry_run import DryRunSession
-from xkeb.editing.editor import Editor
 from xkeb.editing.session import State
 from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
@@ -21,6 +20,7 @@ from xkeb_plugins.methods.easyeditor.bridge import CheckoutBridge, TokensBridge
 from xkeb_plugins.methods.easyeditor.dry_run import two_for_all
 from xkeb_plugins.methods.easyeditor.requests import request
 from xkeb_plugins.methods.easyeditor.sandbox import sandbox
+from xkeb_plugins.methods.easyeditor.tokens import Given
 from xkeb_plugins.methods.ultraedit.editor import UltraEdit
 
 MAIN = "models.ultraedit.ultraedit_main"
@@ -39,8 +39,8 @@ class EasyEditorUltraEdit(CheckoutBridge, TokensBridge, UltraEdit):
     modules: ClassVar[tuple[str, ...]] = (MAIN,)
 
     token: Literal["mask", "ans"] = "mask"
-    """Whose inputs and gradients it reads: all tokens' (its settings), or those that predict the answer. On its own tokens ``ans``
-    reads the first ones of the question, as many as the answer has."""
+    """Whose inputs and gradients it reads: all tokens' (its settings), or those that predict the answer. On its own tokens
+    ``ans`` reads the first ones of the question, as many as the answer has."""
 
     _seen: dict[str, dict[str, torch.Tensor]] = field(default_factory=dict, init=False, repr=False, compare=False)
     """By the hash of a backbone's weights, what its normalizer keeps after the warm-up."""
@@ -48,9 +48,18 @@ class EasyEditorUltraEdit(CheckoutBridge, TokensBridge, UltraEdit):
     def fit(self, backbone: Backbone, cases: Sequence[Case]) -> None:
         """Shows its normalizer the first training facts."""
         me = self.configure(backbone.spec)
-        facts = [case.edit for case in cases[: me.warmup]]
-        _, normalizer = me._run(backbone, facts, {})
-        self._seen[backbone.sha256] = normalizer
+        facts = [case.edit for case in cases if me.unsupported(backbone, case.edit) is None][: me.warmup]
+        seen: dict[str, torch.Tensor] = {}
+        for fact in facts:  # apart, since the tokens of one answer may be others behind another question
+            _, seen = me._run(backbone, [fact], seen, learning=False)
+        self._seen[backbone.sha256] = seen
+
+    def unsupported(self, backbone: Backbone, edit: Edit) -> str | None:
+        """An answer of one token, where it reads the answer's only: its code has no deviation of one."""
+        text = backbone.encode(edit.prompt, edit.target, edit.language)
+        if self.token == "ans" and len(text.continuation_ids) == 1:
+            return "an answer of one token, of which EasyEdit's UltraEdit computes no deviation"
+        return super().unsupported(backbone, edit)
 
     def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[LowRankChange]:
         """One change of the matrices for each edit, one after the other, each as the first after the warm-up."""
@@ -84,41 +93,43 @@ class EasyEditorUltraEdit(CheckoutBridge, TokensBridge, UltraEdit):
         return self._seen.get(backbone.sha256, {})
 
     def _run(
-        self, backbone: Backbone, edits: Sequence[Edit], past: Mapping[str, torch.Tensor]
+        self, backbone: Backbone, edits: Sequence[Edit], past: Mapping[str, torch.Tensor], *, learning: bool = True
     ) -> tuple[LowRankChange, dict[str, torch.Tensor]]:
-        """The change, and what its normalizer keeps."""
+        """The change, and what its normalizer keeps.
+
+        Args:
+            learning: whether there is to be a change.
+        """
         _, paths = self._matrices(backbone)
-        executor = self.its(MAIN).UltraEditRewriteExecutor()
+        main = self.its(MAIN)
+        executor = main.UltraEditRewriteExecutor()
         shifts: dict[str, torch.Tensor] = {}
         ranks: list[int] = []
         with sandbox(backbone, [f"{path}.weight" for path in paths]):
-            executor.init_model(backbone.model, self._tokenizer(backbone, edits), self._hyper_parameters(backbone, paths, edits))
+            parameters = self._hyper_parameters(backbone, paths, edits)
+            executor.init_model(backbone.model, self._tokenizer(backbone, edits), parameters)
             executor.is_init = True
             normalizer = executor.alg.lifelong_normalizer
             normalizer.load_state_dict({**normalizer.state_dict(), **past})
             predict = executor.alg.predict_param_shifts
 
             def observed(seen: Mapping[int, Mapping[int, Mapping[str, torch.Tensor]]]) -> dict[str, torch.Tensor]:
-                ranks.append(sum(len(one["keys"]) for one in seen[0].values()))
-                shifts.update(predict(seen))
+                if learning:
+                    ranks.append(sum(len(one["keys"]) for one in seen[0].values()))
+                    shifts.update(predict(seen))
                 return shifts
 
             executor.alg.predict_param_shifts = observed
-            executor.apply_to_model(
-                backbone.model, executor.tokenizer, list(map(request, edits)), executor.alg.config
-            )
+            executor.apply_to_model(backbone.model, executor.tokenizer, list(map(request, edits)), executor.alg.config)
             state = {name: tensor.detach().clone() for name, tensor in normalizer.state_dict().items()}
         factors = {path: factored(shift.T, min(ranks[0], *shift.shape)) for path, shift in shifts.items()}
         return LowRankChange(factors), state
 
     def _tokenizer(self, backbone: Backbone, edits: Sequence[Edit]) -> Any:
         tokenizer = self.tokenizer(backbone, edits, answered=True)
-        if self.tokens == "xkeb" and self.token == "ans":
-            for edit in edits:  # so long that its labels stand beside what they are predicted from
-                text = backbone.encode(edit.prompt, edit.target, edit.language)
-                aligned = [IGNORED] * (text.prompt_end - 1) + list(text.continuation_ids)
-                tokenizer.ids_by_text[f" {edit.target}"] = aligned
-        return tokenizer
+        if self.tokens == "easyeditor" or self.token == "mask":
+            return tokenizer
+        return _Aligned(tokenizer, [f" {edit.target}" for edit in edits])
 
     def _hyper_parameters(self, backbone: Backbone, paths: Sequence[str], edits: Sequence[Edit]) -> Any:
         return self.its("models.ultraedit.ultraedit_hparams").UltraEditHyperParams(
@@ -138,3 +149,19 @@ class EasyEditorUltraEdit(CheckoutBridge, TokensBridge, UltraEdit):
             half=False,
             **self.common(backbone),
         )
+
+
+class _Aligned(Given):
+    """Gives answers so long that its labels stand beside what they are predicted from, in the text asked for before."""
+
+    def __init__(self, given: Given, answers: Sequence[str]) -> None:
+        super().__init__(given.backbone, given.ids_by_text, given.padding_side)
+        self.answers = set(answers)
+        self._length = 0
+
+    def _ids(self, text: str) -> list[int]:
+        ids = super()._ids(text)
+        if text in self.answers:
+            return [IGNORED] * (self._length - 1 - len(ids)) + ids
+        self._length = len(ids)
+        return ids

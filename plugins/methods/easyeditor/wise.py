@@ -45,8 +45,8 @@ class WiseAdapterChange(AdapterChange):
 class EasyEditorWise(CheckoutBridge, TokensBridge, Wise):
     """WISE by EasyEdit's own code; needs a checkout (`path`).
 
-    Options, sampled prefixes and unrelated questions are those of `Wise`, but it makes one edit a model. All tokens of a text say
-    whether it is in scope, those of its answer too; with keys and values kept from an earlier pass, each new token by itself.
+    Options, sampled prefixes and unrelated questions are those of `Wise`, but it makes one edit a model. All tokens of a text
+    say whether it is in scope, those of its answer too; behind keys and values of an earlier pass, each new token by itself.
     """
 
     cumulative: ClassVar[bool] = False
