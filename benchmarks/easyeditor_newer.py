@@ -108,6 +108,14 @@ class NewerPair(EditorPair):
     """A method here, and the bridge to that of EasyEdit's current code."""
 
     correction: Correction | None = None
+    selective: bool = False
+    """Whether its can't learn from some training facts, which ours is not shown either then."""
+
+    def facts(self, its: Editor, there: Backbone, training: Sequence[Case]) -> Sequence[Case]:
+        if not self.selective:
+            return training
+        me = its.configure(there.spec)
+        return [case for case in training if me.unsupported(there, case.edit) is None]
 
     def prepared_bridge(self, its: Editor, there: Backbone, training: Sequence[Case]) -> Editor:
         """With what it has to learn learned under the correction."""
@@ -135,8 +143,10 @@ NEWER = {
     "lora-corrected": NewerPair("lora", {"dropout": 0.0}, its=GIVEN, correction=same_factors),
     "grace": NewerPair("grace", {"init": "warm"}, its=GIVEN),
     "ultraedit": NewerPair("ultraedit", ONE_MATRIX, its=GIVEN),
-    "ultraedit-answers": NewerPair("ultraedit", ONE_MATRIX, its=ANSWER_TOKENS),
-    "ultraedit-corrected": NewerPair("ultraedit", ONE_MATRIX, its=ANSWER_TOKENS, correction=deviation_of_all),
+    "ultraedit-answers": NewerPair("ultraedit", ONE_MATRIX, its=ANSWER_TOKENS, selective=True),
+    "ultraedit-corrected": NewerPair(
+        "ultraedit", ONE_MATRIX, its=ANSWER_TOKENS, selective=True, correction=deviation_of_all
+    ),
     "wise": NewerPair("wise", WHOLE_MASK, its=GIVEN),
     "wise-corrected": NewerPair("wise", WHOLE_MASK, its=GIVEN, correction=papers_wise),
 }

@@ -60,7 +60,12 @@ class EditorPair:
         """Ours and EasyEdit's, with whatever they have to learn learned; `options` go to both."""
         ours = xkeb.load_editor(self.method, **{**self.both, **self.ours, **options})
         its = xkeb.load_editor(self.bridge or f"easyeditor-{self.method}", **{**self.both, **self.its, **options})
-        return prepare(ours, here, training), self.prepared_bridge(its, there, training)
+        shown = self.facts(its, there, training)
+        return prepare(ours, here, shown), self.prepared_bridge(its, there, shown)
+
+    def facts(self, its: Editor, there: Backbone, training: Sequence[Case]) -> Sequence[Case]:
+        """The training facts that both are shown."""
+        return training
 
     def prepared_bridge(self, its: Editor, there: Backbone, training: Sequence[Case]) -> Editor:
         """EasyEdit's with what it has to learn learned."""

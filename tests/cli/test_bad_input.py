@@ -52,6 +52,18 @@ def test_the_run_that_the_others_spoil_is_right(run: Callable[..., Any], tmp_pat
             {"method_args": "ft.learning_rate=1"},
             "Unknown option of method 'ft': 'learning_rate': it is called 'lr' here.",
         ),
+        (
+            {"methods": "easyeditor-rome", "method_args": "easyeditor-rome.path=no/such/folder"},
+            "no/such/folder is no checkout of EasyEdit (https://github.com/zjunlp/EasyEdit): there is no such folder.",
+        ),
+        (
+            {"methods": "easyeditor-rome", "method_args": f"easyeditor-rome.path={MINI.parent}"},
+            f"{MINI.parent} is no checkout of EasyEdit (https://github.com/zjunlp/EasyEdit): it has no folder ",
+        ),
+        (
+            {"methods": "easyeditor-alphaedit"},
+            "EasyEdit 0.0.1.dev0 has no such method: give easyeditor-alphaedit.path, the folder of a checkout of ",
+        ),
         ({"method_args": "ft.steps=0"}, "Option 'steps' of method 'ft' can't be 0: Input should be greater than 0."),
         (
             {"model": "google/gemma-3-270m", "model_args": None},

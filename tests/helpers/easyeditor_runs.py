@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +22,12 @@ installed = pytest.mark.skipif(
     importlib.util.find_spec("easyeditor") is None or importlib.util.find_spec("einops") is None,
     reason=f"EasyEdit's code is not installed: {INSTALL}",
 )
+NEWER_METHODS = tuple(
+    f"easyeditor-{name}" for name in ("alphaedit", "emmet", "grace", "lora", "r-rome", "ultraedit", "wise")
+)
+"""Those that only a checkout has."""
+CHECKOUT = os.environ.get("XKEB_EASYEDIT_DIR", "")
+checked_out = pytest.mark.skipif(not CHECKOUT, reason="no checkout of EasyEdit: set XKEB_EASYEDIT_DIR")
 PREFIXES = ("The weather is fine. ", "Therefore, on the whole. ", "今天。")
 EDITS = (
     Edit("Which city is the capital of Japan?", "Sapporo", "en", "Japan"),
@@ -41,6 +48,16 @@ TINY: dict[str, dict[str, Any]] = {
     "easyeditor-memit": {"layers": (1, 2), "steps": 2, "contexts": ((5, 2),), "mom2_corpus": "task"},
     "easyeditor-kn": {"steps": 2},
     "easyeditor-ike": {"k": 3},
+}
+MARGINS = {"lr": 0.1, "alpha": 0.1, "beta": 0.4, "gamma": 0.2}
+TINY_NEWER: dict[str, dict[str, Any]] = {
+    "easyeditor-alphaedit": {**TINY["easyeditor-memit"], "nullspace_threshold": 1e-2},
+    "easyeditor-emmet": TINY["easyeditor-memit"],
+    "easyeditor-grace": {"layer": 2, "steps": 2},
+    "easyeditor-lora": {"steps": 2},
+    "easyeditor-r-rome": TINY["easyeditor-rome"],
+    "easyeditor-ultraedit": {"warmup": 3},
+    "easyeditor-wise": {"layer": 2, "steps": 2, "contexts": ((5, 2),), **MARGINS},
 }
 
 

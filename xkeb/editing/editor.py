@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
@@ -68,6 +69,11 @@ class Editor:
             cases: training facts in the source language, each with a generality and a locality probe where the record
                 has a rephrase and an unrelated question.
         """
+
+    def reads(self) -> Iterable[Path]:
+        """Files and folders, beside data and model, that its changes depend on. Where one isn't what it was, a finished run is
+        no longer known for one."""
+        return ()
 
     def unsupported(self, backbone: Backbone, edit: Edit) -> str | None:
         """Why this edit can't be made, or None. Such a case is skipped, and counted with the reason."""

@@ -110,7 +110,8 @@ def _files_of(package: str) -> Iterator[Path]:
 
 
 def _made_of(job: Job) -> list[Path] | None:
-    """The files of data and model behind a job, and those that would come before them; None where they aren't all known."""
+    """The files of data, method and model behind a job, and those that would come before them; None where they aren't all
+    known."""
     splits = [job.task.test, *([job.training_split] if job.needs_training else [])]
     paths = [split.path for split in splits]
     if not all(path.is_file() for path in paths):
@@ -118,7 +119,7 @@ def _made_of(job: Job) -> list[Path] | None:
     dataset = job.task.dataset
     paths += [folder / file for folder in dataset.folders(job.task.data_dir) for file in dataset.files()]
     weights = list(model_files(job))
-    return [*paths, *weights] if weights else None
+    return [*paths, *job.editor.reads(), *weights] if weights else None
 
 
 def model_files(job: Job) -> Iterable[Path]:

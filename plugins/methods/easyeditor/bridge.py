@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from transformers.pytorch_utils import Conv1D
@@ -13,7 +14,7 @@ from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
 from xkeb.models.spec import ModelSpec
 from xkeb.types import Edit
-from xkeb_plugins.methods.easyeditor.checkout import REPOSITORY, checkout
+from xkeb_plugins.methods.easyeditor.checkout import REPOSITORY, checkout, files_of
 from xkeb_plugins.methods.easyeditor.package import VERSION, Code, released, require
 from xkeb_plugins.methods.easyeditor.tokens import Padding, Tokens, given_tokenizer, own_tokenizer
 
@@ -60,6 +61,10 @@ class Bridge(Editor):
             )
         require()
         return released()
+
+    def reads(self) -> list[Path]:
+        """The code of a checkout, and its folders, where new files would be."""
+        return [*super().reads(), *(files_of(self.code.root) if self.code.is_checkout else ())]
 
     def configure(self, spec: ModelSpec) -> Self:
         return super().configure(spec).filled({"version": self.code.version})

@@ -48,6 +48,12 @@ def hash_code(root: Path) -> str:
     return HASHED + state.hexdigest()
 
 
+def files_of(root: Path) -> list[Path]:
+    """The Python files below a folder, and the folders that hold them."""
+    files = sorted(root.rglob("*.py"))
+    return [*files, *dict.fromkeys(file.parent for file in files)]
+
+
 def _commit(folder: Path) -> str | None:
     """The commit of a work tree whose Python files are as committed; None where git can't tell, as of an archive's files, which
     may lie in a work tree of something else."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -45,9 +44,7 @@ class EasyEditorLoRA(CheckoutBridge, TokensBridge, LoRA):
             sandbox(backbone),
             seeded(self.seed),
             replaced_attribute(model.config, "use_cache", model.config.use_cache),
-            warnings.catch_warnings(),
         ):
-            warnings.simplefilter("ignore")  # of peft, on matrices that lie the other way
             adapted = self.its("models.lora.lora_main").execute_lora(
                 model, tokenizer, [request(edit)], self._hyper_parameters(backbone)
             )

@@ -6,6 +6,7 @@ import io
 import logging
 import random
 import re
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
@@ -24,7 +25,8 @@ LOG = logging.getLogger(__name__)
 def sandbox(backbone: Backbone, written: Sequence[str] = ()) -> Iterator[None]:
     """Whatever happens inside, exceptions included, the model is afterwards as it was, to the bit.
 
-    Inside, a model in half precision is in float32, ``cuda:0`` means the model's device, and what is printed goes to the log.
+    Inside, a model in half precision is in float32, ``cuda:0`` means the model's device, what is printed goes to the log,
+    and of what its code is warned nobody is told.
 
     Args:
         written: the parameters that may be written to.
@@ -37,7 +39,9 @@ def sandbox(backbone: Backbone, written: Sequence[str] = ()) -> Iterator[None]:
         _on_device(backbone.device),
         redirect_stdout(log),
         redirect_stderr(log),
+        warnings.catch_warnings(),
     ):
+        warnings.simplefilter("ignore")
         yield
 
 

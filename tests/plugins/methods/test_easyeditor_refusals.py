@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from easyeditor_runs import EDITS, METHODS, installed
+from easyeditor_runs import EDITS, METHODS, NEWER_METHODS, installed
 
 import xkeb
 from xkeb.errors import RequestError
@@ -29,6 +29,8 @@ from xkeb_plugins.methods.easyeditor.package import INSTALL
         ("easyeditor-ft", {"stop_loss": 0.1}, "stop_loss is 0.01"),
         ("easyeditor-ike", {"k": 0}, "at least 1"),
         ("easyeditor-rome", {"tokens": "ours"}, "'easyeditor' or 'xkeb'"),
+        ("easyeditor-rome", {"version": "14cea82"}, "version is 14cea82, and the installed package is 0.0.1.dev0"),
+        ("easyeditor-ft", {"objective": "target_new"}, "0.0.1.dev0 hasn't: give easyeditor-ft.path"),
     ],
 )
 def test_options_that_its_code_has_not(method: str, options: dict[str, Any], match: str) -> None:
@@ -48,9 +50,10 @@ def test_edits_that_it_can_t_make(llama: Backbone, tiny_folders: dict[str, Path]
 
 def test_they_are_listed_but_no_default() -> None:
     rows = {row["name"]: row for row in json.loads(cli("ls", "methods", "--json").stdout)}
-    assert {name for name in rows if name.startswith("easyeditor-")} == set(METHODS)
+    assert {name for name in rows if name.startswith("easyeditor-")} == {*METHODS, *NEWER_METHODS}
     assert all(INSTALL in rows[name]["description"] for name in METHODS)
-    assert not any(get_plugins().methods.get(name).in_paper for name in METHODS)
+    assert all("needs a checkout (`path`)" in rows[name]["description"] for name in NEWER_METHODS)
+    assert not any(get_plugins().methods.get(name).in_paper for name in (*METHODS, *NEWER_METHODS))
 
 
 def cli(*arguments: object, without: str = "") -> subprocess.CompletedProcess[str]:
