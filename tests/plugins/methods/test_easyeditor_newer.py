@@ -30,6 +30,10 @@ from xkeb.models.layout import as_stored
 from xkeb.models.prediction import predict
 from xkeb.types import Case, Edit, Prediction, Query
 from xkeb_plugins.methods.easyeditor.alphaedit import factored
+from xkeb_plugins.methods.easyeditor.grace import GraceAdapterChange
+from xkeb_plugins.methods.easyeditor.wise import WiseAdapterChange
+from xkeb_plugins.methods.grace.change import CodebookChange
+from xkeb_plugins.methods.wise.change import SideMemoryChange
 
 sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
 
@@ -157,6 +161,7 @@ def test_the_same_side_memory_where_its_code_is_corrected(
         (theirs,) = its.edit(llama, [edit])
     check()
     (mine,) = ours.edit(llama, [edit])
+    assert isinstance(mine, SideMemoryChange) and isinstance(theirs, WiseAdapterChange)
     delta = as_stored(llama.module(theirs.path), theirs.delta)
     assert float((mine.memories[0].delta - delta).norm() / delta.norm()) < 1e-4
 
@@ -168,6 +173,7 @@ def test_the_same_codebook(llama: Backbone, edit: Edit) -> None:
     ours = xkeb.load_editor("grace", **options)
     its = xkeb.load_editor("easyeditor-grace", tokens="xkeb", path=CHECKOUT, **options)
     (mine,), (theirs,) = ours.edit(llama, [edit]), its.edit(llama, [edit])
+    assert isinstance(mine, CodebookChange) and isinstance(theirs, GraceAdapterChange)
     assert torch.allclose(mine.codebook.keys, theirs.keys, atol=1e-5)
     assert torch.allclose(mine.codebook.values, theirs.values, atol=1e-4)
 
