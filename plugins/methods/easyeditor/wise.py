@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,6 +14,7 @@ from xkeb.editing.dry_run import DryRunSession
 from xkeb.editing.editor import Editor, known
 from xkeb.editing.session import State
 from xkeb.models.backbone import Backbone
+from xkeb.models.onednn import OneDnnLinear
 from xkeb.types import Edit
 from xkeb_plugins.methods.easyeditor.adapter import AdapterChange
 from xkeb_plugins.methods.easyeditor.bridge import CheckoutBridge, TokensBridge
@@ -79,6 +81,7 @@ class EasyEditorWise(CheckoutBridge, TokensBridge, Wise):
         asked = {**request(edit), "loc_prompt": self.unrelated_to(edit)}
         with (
             sandbox(backbone, [f"{path}.weight"]),
+            default_product(backbone.module(path)),
             seeded(self.seed),
             having(utils, CONTEXT_TEMPLATES_CACHE=templates(prefixes)),
             having(wise, edit_history=[], merge_group_edit_history=[]),
@@ -112,3 +115,17 @@ class EasyEditorWise(CheckoutBridge, TokensBridge, Wise):
         # It reads the activation function off the configuration, where Gemma has it by another name.
         parameters.hidden_act = getattr(backbone.model.config, "hidden_activation", None)
         return parameters
+
+
+@contextmanager
+def default_product(module: torch.nn.Module) -> Iterator[None]:
+    """Inside, a projection is multiplied as torch does by default, which is how its code multiplies by W'. While W' is W still,
+    their outputs must be the same to the bit: the distance between them has no gradient at zero, and one of length 1 in a
+    direction of chance where rounding sets them apart."""
+    kind = type(module)
+    if isinstance(module, OneDnnLinear):
+        module.__class__ = torch.nn.Linear
+    try:
+        yield
+    finally:
+        module.__class__ = kind
