@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar, Self
 
 import torch
@@ -17,7 +18,13 @@ from xkeb.models.backbone import Backbone
 from xkeb.models.spec import ModelSpec
 from xkeb.types import Case, Edit, Sight
 from xkeb_plugins.methods.locate.context_templates import as_prefixes, context_prefixes
-from xkeb_plugins.methods.locate.covariance import check_corpus_hash, cholesky_factor, corpus_texts, key_covariance
+from xkeb_plugins.methods.locate.covariance import (
+    check_corpus_hash,
+    cholesky_factor,
+    corpus_files,
+    corpus_texts,
+    key_covariance,
+)
 from xkeb_plugins.methods.locate.optimize_value import KeyValue, ValueOptions, optimize_values
 from xkeb_plugins.methods.locate.placeholders import placeholder_prefixes
 from xkeb_plugins.methods.locate.reachability import why_unreachable
@@ -72,6 +79,10 @@ class Rome(Editor):
         if not 0 <= known(me.layer) < spec.n_layers:
             raise RequestError(f"{self.name}.layer is {me.layer}; {spec.name!r} has layers 0 to {spec.n_layers - 1}.")
         return me
+
+    def reads(self) -> list[Path]:
+        """The files of a corpus of its own."""
+        return corpus_files(self.mom2_corpus)
 
     def needs_training(self) -> bool:
         """Whether training questions are needed, for the second moments."""

@@ -82,6 +82,19 @@ def test_whatever_it_was_made_of_or_left_is_looked_at(run: Callable[..., Any], f
     assert run().err == FINISHED
 
 
+def test_the_text_of_second_moments_is_looked_at(run: Callable[..., Any], folders: Path) -> None:
+    corpus = folders / "corpus.txt"
+    corpus.write_text("One thing is another.\n" * 3 + "".join(f"Text number {i} is here.\n" for i in range(200)))
+    rome = "rome.layer=2,rome.steps=1,rome.contexts=[[3,2]],rome.mom2_adjustment=true"
+    asked = {"methods": "rome", "method_args": f"{rome},rome.mom2_corpus={corpus}"}
+    outcome = run(**asked)
+    assert outcome.status == 0, outcome.err
+    assert run(**asked).err == FINISHED
+    with corpus.open("a") as file:
+        file.write("And one more.\n")
+    assert FINISHED not in run(**asked).err
+
+
 @pytest.mark.parametrize("changes", [{"limit": "2"}, {"seed": "1"}, {"method_args": "ft.steps=2"}], ids=str)
 def test_another_request_is_another_run(run: Callable[..., Any], folders: Path, changes: dict[str, str]) -> None:
     assert run().status == 0

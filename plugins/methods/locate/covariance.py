@@ -132,6 +132,16 @@ def corpus_file(name: str) -> Path | None:
     return path if name not in ("task", "wikipedia", *get_plugins().datasets) and path.is_file() else None
 
 
+def corpus_files(name: str) -> list[Path]:
+    """The files that a corpus of its own stands in, those that are not there among them."""
+    if (path := corpus_file(name)) is not None:
+        return [path.resolve()]
+    if name not in get_plugins().datasets:
+        return []
+    dataset = get_plugins().datasets.get(name)
+    return [folder / file for folder in dataset.folders() for file in dataset.files()]
+
+
 def _in_turn(by_language: Sequence[Sequence[str]]) -> list[str]:
     """One text of each language after the other."""
     return [text for row in zip(*by_language, strict=False) for text in row]

@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
@@ -20,7 +21,13 @@ from xkeb.models.backbone import Backbone
 from xkeb.models.spec import ModelSpec
 from xkeb.types import Case, Edit, Sight
 from xkeb_plugins.methods.locate.context_templates import as_prefixes, context_prefixes
-from xkeb_plugins.methods.locate.covariance import check_corpus_hash, cholesky_factor, corpus_texts, key_covariance
+from xkeb_plugins.methods.locate.covariance import (
+    check_corpus_hash,
+    cholesky_factor,
+    corpus_files,
+    corpus_texts,
+    key_covariance,
+)
 from xkeb_plugins.methods.locate.optimize_value import KeyValue, ValueOptions, optimize_values
 from xkeb_plugins.methods.locate.placeholders import placeholder_prefixes
 from xkeb_plugins.methods.locate.reachability import why_unreachable
@@ -99,6 +106,10 @@ class SpreadEditor(Editor):
                 f"expected, each above the one before."
             )
         return me
+
+    def reads(self) -> list[Path]:
+        """The files of a corpus of its own."""
+        return corpus_files(self.mom2_corpus)
 
     def needs_training(self) -> bool:
         """Whether training questions are needed, for the second moments."""
