@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -77,3 +78,45 @@ def test_there_is_no_moment_without_a_folder(tmp_path: Path) -> None:
         done.set()
         watcher.join()
     assert looks and all(looks)
+
+
+KILLED = """
+import os, sys, time
+from pathlib import Path
+from xkeb.utils.folders import replacing_folder
+
+with replacing_folder(Path(sys.argv[1])) as folder:
+    (folder / "page").write_text("half")
+    print(folder.name, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_and_what_one_is_at_work_on_is_not(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLED, tmp_path / "site"]
+    other = tmp_path / ".site2.1-a.part"
+    other.mkdir()
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as killed,
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as working,
+    ):
+        assert killed.stdout is not None and working.stdout is not None
+        names = [process.stdout.readline().strip() for process in (killed, working) if process.stdout]
+        killed.kill()
+        killed.wait()
+        with replacing_folder(tmp_path / "site") as folder:
+            fill(folder, "new")
+            assert {path.name for path in tmp_path.iterdir()} == {folder.name, names[1], other.name}
+        working.kill()
+    with replacing_folder(tmp_path / "site") as folder:
+        fill(folder, "newer")
+    assert {path.name for path in tmp_path.iterdir()} == {"site", other.name}
+    assert contents(tmp_path / "site") == {"newer"}
+
+
+def test_one_within_another(tmp_path: Path) -> None:
+    with replacing_folder(tmp_path / "site") as folder:
+        with replacing_folder(folder / "part") as inner:
+            fill(inner, "new")
+        assert contents(folder / "part") == {"new"}
+    assert contents(tmp_path / "site" / "part") == {"new"}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import fcntl
+import glob
 import os
 import shutil
 import sys
@@ -20,19 +23,44 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """An empty folder beside `path`, which takes its place when the block ends without an exception.
 
     A reader sees the old folder or the new one: the two are exchanged in one step, where the system can do that (Linux). Where
-    it can't, there is none for a moment. A link stays a link: what it leads to is replaced.
+    it can't, there is none for a moment. A link stays a link: what it leads to is replaced. What processes that were killed
+    left beside the same path is removed.
 
     Raises:
         OSError: it can't be written.
     """
     place = path.resolve()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    for left in place.parent.glob(f".{glob.escape(place.name)}.*.part"):
+        with _locked(left) as free:
+            if free:
+                shutil.rmtree(left, ignore_errors=True)
     beside = place.with_name(f".{place.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part")
+    unlocked = beside.with_suffix(".new")  # by this name nobody takes it for left
+    unlocked.mkdir()
+    with _locked(unlocked):
+        try:
+            unlocked.rename(beside)
+            yield beside
+            _exchange(beside, place)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Inside, the folder is locked, if nothing else has it locked and its file system can do that; tells whether it is.
+    The lock ends with the process that holds it, however that ends."""
+    handle, free = None, False
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        free = True
     try:
-        beside.mkdir(parents=True)
-        yield beside
-        _exchange(beside, place)
+        yield free
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        if handle is not None:
+            os.close(handle)
 
 
 def _exchange(new: Path, place: Path) -> None:
