@@ -66,6 +66,8 @@ for (const figure of document.querySelectorAll("figure[data-chart]")) {
     button.type = "button";
     button.textContent = panels.length > 1 ? `PNG ${i + 1}` : "PNG";
     button.addEventListener("click", () => png(svg, `${figure.dataset.chart}${panels.length > 1 ? `-${i + 1}` : ""}.png`));
-    figure.querySelector(".pngs").append(", ", button);
+    const whole = document.createElement("span"); // a button and its comma, which may begin no line
+    whole.append(button, i + 1 < panels.length ? "," : "");
+    figure.querySelector(".pngs").append(i ? " " : ", ", whole);
   });
 }
