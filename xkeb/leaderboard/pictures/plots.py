@@ -7,7 +7,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from xkeb.leaderboard.pictures.svg import N_SERIES, Drawing
+from xkeb.leaderboard.pictures.labels import Box, Mark, place_labels
+from xkeb.leaderboard.pictures.svg import N_SERIES, Drawing, cut
 
 WIDTH, HEIGHT = 440, 320
 """Of a plot with two axes; as wide as a telephone shows it, so that its texts stay legible there."""
@@ -69,21 +70,19 @@ def front(points: Iterable[Point]) -> list[Point]:
 def scatter(points: Sequence[Point], x: Axis, y: Axis, best: Sequence[Point] = ()) -> Drawing:
     """Points, those of the front joined by steps: up and right of it is nothing."""
     drawing, place = _axes(x, y)
+    way: list[tuple[float, float]] = []
     if best:
         steps = [(x.low, best[0].y)]
         for left, right in itertools.pairwise(best):
             steps += [(left.x, left.y), (left.x, right.y)]
         steps += [(best[-1].x, best[-1].y), (best[-1].x, y.low)]
-        drawing.path([place(*step) for step in steps], "front")
+        way = [place(*step) for step in steps]
+        drawing.path(way, "front")
     for point in sorted(points, key=lambda point: -point.size):
         drawing.mark(*place(point.x, point.y), point.series, point.tip, size=point.size, role=point.role)
-    foot = 0.0  # of the label above
-    for point in sorted((point for point in points if point.label), key=lambda point: -point.y):
-        across, down = place(point.x, point.y)
-        down = foot = max(down, foot + 15)
-        at_left, beside = across > (LEFT + WIDTH) / 2, point.size + 5
-        x_of = across - beside if at_left else across + beside
-        drawing.text(x_of, down - 5, point.label, "end" if at_left else "start", "halo")
+    marks = [Mark(*place(point.x, point.y), point.size, cut(point.label)) for point in points]
+    for label in place_labels(marks, way, Box(LEFT, 0, WIDTH, HEIGHT - BOTTOM)):
+        drawing.text(label.x, label.y, label.text, label.anchor, "halo")
     return drawing
 
 
