@@ -6,10 +6,8 @@ finds damage, no forgery: who changes a file on purpose can compute it anew.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from typing import Any
 
-from xkeb.results.untrusted import UnreadableError
 from xkeb.utils.hashing import digest
 
 CHAIN = "chain"
@@ -31,27 +29,3 @@ def checksum(line: dict[str, Any], before: str) -> str:
 def fits(line: Any, before: str) -> bool:
     """Whether a line is what was written after the line with the checksum `before`."""
     return isinstance(line, dict) and line.get(CHAIN) == checksum(line, before)
-
-
-def check_chain(lines: Iterable[tuple[int, Any]]) -> Iterator[tuple[int, Any, str | None]]:
-    """Each line's number and value, and what is wrong with its checksum; None where it is right.
-
-    Each line is compared with the one before it as that says of itself, so that one damaged line is told once.
-
-    Args:
-        lines: as `xkeb.results.untrusted.load_lines` gives them; an `UnreadableError` is passed on.
-    """
-    before: str | None = START
-    for number, value in lines:
-        if isinstance(value, UnreadableError) or not isinstance(value, dict):
-            before = None  # what it was is not known, and neither is whether the next one fits
-            yield number, value, None
-            continue
-        stated = value.get(CHAIN)
-        wrong = before is not None and not fits(value, before)
-        before = stated if isinstance(stated, str) else None
-        yield (
-            number,
-            value,
-            "its checksum doesn't fit: it, or the line before it, isn't as it was written" if wrong else None,
-        )

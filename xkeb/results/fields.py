@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -12,27 +13,32 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
-    ValidationInfo,
     model_serializer,
 )
 
 from xkeb.results.untrusted import inline, quoted
 from xkeb.utils.names import is_name
 
-ANY_NAME: Mapping[str, bool] = {"any_name": True}
-"""Validation context under which names may be any text: the site shows, as text, what can't be the name of a folder."""
+_ANY_NAME: ContextVar[bool] = ContextVar("any_name", default=False)
+MOST_KNOWN = 100_000
 
 
-def _check_name(text: str, info: ValidationInfo) -> str:
-    """Refuses what no run can have written, since the name is that of a folder of its output."""
-    if info.context and info.context.get("any_name") and text:
+class _Names(dict[str, str]):
+    """Texts that were found to be names. A line has some 60, nearly all of them known, and a look-up calls no Python."""
+
+    def __missing__(self, text: str) -> str:
+        """Refuses what no run can have written, since the name is that of a folder of its output."""
+        if not is_name(text):
+            if text and _ANY_NAME.get():
+                return text
+            raise ValueError("should be a name")
+        if len(self) >= MOST_KNOWN:
+            self.clear()
+        self[text] = text
         return text
-    if not is_name(text):
-        raise ValueError("should be a name")
-    return text
 
 
-Name = Annotated[str, AfterValidator(_check_name)]
+Name = Annotated[str, AfterValidator(_Names().__getitem__)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0)]
@@ -58,6 +64,25 @@ class Sparse(Record):
     @model_serializer(mode="wrap")
     def _without_nothing(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {key: value for key, value in dump(self).items() if value is not None or key not in self.omitted}
+
+
+M = TypeVar("M", bound=Record)
+
+
+def validated(record: type[M], value: Any, *, any_name: bool = False) -> M:
+    """A value as a record.
+
+    Args:
+        any_name: names may be any text: the site shows, as text, what can't be the name of a folder.
+
+    Raises:
+        ValidationError: it is none.
+    """
+    token = _ANY_NAME.set(any_name)
+    try:
+        return record.model_validate(value)
+    finally:
+        _ANY_NAME.reset(token)
 
 
 NAMED = 3

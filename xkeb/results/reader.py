@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from xkeb.errors import RequestError
-from xkeb.results.chain import check_chain
 from xkeb.results.damage import DAMAGE, DamageRecord
 from xkeb.results.fields import sentences
 from xkeb.results.lines import CASES, RETENTION, CaseRecord
+from xkeb.results.records import Line, R, read_lines
 from xkeb.results.result import RESULT, Result, version_problem
-from xkeb.results.untrusted import UnreadableError, load_json, load_lines, quoted
-
-R = TypeVar("R", CaseRecord, DamageRecord)
+from xkeb.results.untrusted import UnreadableError, load_json, quoted
 
 
 @dataclass(slots=True)
@@ -109,29 +106,24 @@ def _read_lines(stored: StoredResult, path: Path, record: type[R], lines: dict[s
         stored.problems.append(f"has no {path.name} beside it")
         return
     try:
-        for number, value, damage in check_chain(load_lines(path)):
-            if damage:
-                stored.problems.append(f"{path.name}, line {number}: {damage}")
-            _read_line(stored, record, lines, f"{path.name}, line {number}", value)
+        for line in read_lines(path, record):
+            where = f"{path.name}, line {line.number}"
+            if line.damage:
+                stored.problems.append(f"{where}: {line.damage}")
+            _take_line(stored, line, lines, where)
     except UnreadableError as error:
         stored.whole = False
         stored.problems.append(f"{path.name}: {error}")
 
 
-def _read_line(stored: StoredResult, record: type[R], lines: dict[str, R], where: str, value: Any) -> None:
-    if isinstance(value, UnreadableError):
+def _take_line(stored: StoredResult, line: Line[R], lines: dict[str, R], where: str) -> None:
+    record = line.record
+    if record is None:
         stored.whole = False
-        stored.problems.append(f"{where}: {value}")
-        return
-    try:
-        line = record.model_validate(value)
-    except ValidationError as error:
-        stored.whole = False
-        named = value.get("case_id") if isinstance(value, dict) else None
+        named = line.value.get("case_id") if isinstance(line.value, dict) else None
         where += f", case {quoted(named)}" if isinstance(named, str) else ""
-        stored.problems += [f"{where}: {sentence}" for sentence in sentences(error)]
-        return
-    if line.key in lines:
-        stored.problems.append(f"{where}: repeats {line.what} {quoted(line.key)}")
-        return
-    lines[line.key] = line
+        stored.problems += [f"{where}: {sentence}" for sentence in line.sentences()]
+    elif record.key in lines:
+        stored.problems.append(f"{where}: repeats {record.what} {quoted(record.key)}")
+    else:
+        lines[record.key] = record

@@ -17,7 +17,7 @@ from pydantic import (
 
 from xkeb.errors import RequestError
 from xkeb.results.damage import Damage
-from xkeb.results.fields import ANY_NAME, NAMED, Count, Name, Percent, Record, Seconds, Sha256, Sparse, sentences
+from xkeb.results.fields import NAMED, Count, Name, Percent, Record, Seconds, Sha256, Sparse, sentences, validated
 from xkeb.results.scores import BlankRecord, Crossings, Scores
 from xkeb.results.settings import (
     LINES_VERSION,
@@ -239,7 +239,7 @@ class Result(Sparse):
         """Reads a file written by `save`.
 
         Args:
-            any_name: names may be any text, see `ANY_NAME`.
+            any_name: names may be any text, see `validated`.
 
         Raises:
             RequestError: it is no result of this schema version.
@@ -248,7 +248,7 @@ class Result(Sparse):
             value = load_json(path)
             if problem := version_problem(value):
                 raise UnreadableError(problem)
-            return cls.model_validate(value, context=ANY_NAME if any_name else None)
+            return validated(cls, value, any_name=any_name)
         except UnreadableError as error:
             raise RequestError(f"{path} {error}.") from error
         except ValidationError as error:

@@ -42,8 +42,8 @@ def load_json(path: Path) -> Any:
     return parse_json(content)
 
 
-def load_lines(path: Path) -> Iterator[tuple[int, Any]]:
-    """The number and the value of each line of a file of JSON lines, or what is wrong with it as an `UnreadableError`.
+def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The number and the bytes of each line of a file.
 
     Raises:
         UnreadableError: the file can't be read, or is too large to go on.
@@ -57,10 +57,7 @@ def load_lines(path: Path) -> Iterator[tuple[int, Any]]:
                     raise UnreadableError(f"line {number} is longer than {LARGEST_LINE:,} bytes")
                 if number > MOST_CASES:
                     raise UnreadableError(f"has more than {MOST_CASES:,} lines")
-                try:
-                    yield number, parse_json(line)
-                except UnreadableError as error:
-                    yield number, error
+                yield number, line
     except OSError as error:
         raise UnreadableError(f"can't be read: {error.strerror}") from error
 

@@ -15,7 +15,7 @@ from site_pages import Page
 
 from xkeb.leaderboard.rows.entries import Cell, Entry, PublishedScore
 from xkeb.leaderboard.site.build import build_site
-from xkeb.leaderboard.site.samples import Collector, Numbers, Sample, paired_sums
+from xkeb.leaderboard.site.samples import Collector, Keys, Numbering, Sample, paired_sums
 from xkeb.leaderboard.site.tables import mark
 from xkeb.leaderboard.site.ties import PairedTests, ties
 from xkeb.results.lines import CaseRecord
@@ -34,13 +34,13 @@ def entry(name: str, mean: float | None, **fields: Any) -> Entry:
 
 def samples(right: Mapping[str, Iterable[int]], n: int = 40, subjects: int = 10**6) -> dict[str, dict[Cell, Sample]]:
     """Of rows that are right in these of n cases."""
-    questions, names = Numbers(), Numbers()
+    keys, numbering = Keys(), Numbering()
     found = {}
     for name, cases in right.items():
-        collector = Collector(questions, names, "f1")
+        collector = Collector(keys, "f1")
         for line in answered(n, set(cases), CELL, subjects):
             collector.add(CaseRecord.model_validate(line))
-        found[name] = collector.samples()
+        found[name] = numbering.samples(collector.gathered)[None]
     return found
 
 
@@ -118,24 +118,24 @@ def test_rows_pair_over_the_cases_that_both_ran() -> None:
 
 
 def test_a_question_is_the_same_by_its_case_and_its_words() -> None:
-    questions, subjects = Numbers(), Numbers()
-    first, second = Collector(questions, subjects, "f1"), Collector(questions, subjects, "f1")
+    first, second = Collector(Keys(), "f1"), Collector(Keys(), "f1")  # as two processes have them
     first.add(CaseRecord.model_validate(case(0)))
     changed = case(0)
     changed["probes"][1]["prompt"] += " (asked otherwise)"
     second.add(CaseRecord.model_validate(changed))
-    a, b = first.samples(), second.samples()
+    numbering = Numbering()
+    a, b = (numbering.samples(one.gathered)[None] for one in (first, second))
     same = {cell: bool((a[cell].questions == b[cell].questions).all()) for cell in a}
     assert [cell for cell, equal in same.items() if not equal] == [("generality", "en")]
     assert len(same) == 7
 
 
 def test_a_question_that_stands_there_twice_counts_once() -> None:
-    collector = Collector(Numbers(), Numbers(), "f1")
+    collector = Collector(Keys(), "f1")
     twice = case(0)
     twice["probes"].append({**twice["probes"][0], "scores": {"f1": 0.0, "em": 0.0}})
     collector.add(CaseRecord.model_validate(twice))
-    assert collector.samples()["reliability", "en"].values.tolist() == [1.0]
+    assert Numbering().samples(collector.gathered)[None]["reliability", "en"].values.tolist() == [1.0]
 
 
 # In the page ----------------------------------------------------------------------------------------------------------

@@ -39,6 +39,12 @@ from xkeb.cli.options import data_dir_option
     metavar="DIR",
     help="Folder with your own second runs: results of the same settings and cases get the badge `re-run`.",
 )
+@click.option(
+    "--workers",
+    type=int,
+    metavar="N",
+    help="Processes that read results and write their pages. By default one for each core, fewer for few results.",
+)
 def command(
     results: tuple[Path, ...],
     output: Path,
@@ -46,6 +52,7 @@ def command(
     check: bool,
     data_dir: Path | None,
     reruns: tuple[Path, ...],
+    workers: int | None,
 ) -> None:
     """Write the leaderboard: static pages for any web server. Opened as files, all work but the case browser.
 
@@ -59,7 +66,7 @@ def command(
     for folder in (*results, *reruns):
         find_result_files(folder)
     sources = Sources(data_dir) if check else None
-    built = build_site(results, output, with_published=published, sources=sources, reruns=reruns)
+    built = build_site(results, output, with_published=published, sources=sources, reruns=reruns, workers=workers)
     say(f"{built.n_published} published and {built.n_results} own rows: {built.index}")
     for one in built.broken:
         complain(f"{one.path} is not shown: it {one.reason}.")

@@ -48,9 +48,12 @@ class Chart:
         return out.getvalue()
 
 
+RISKY = tuple("=+-@\t\r")
+
+
 def harmless(text: str) -> str:
     """A spreadsheet takes what begins like this for a formula; numbers stay numbers."""
-    return f"'{text}" if text.startswith(tuple("=+-@\t\r")) and not NUMBER.fullmatch(text) else text
+    return f"'{text}" if text.startswith(RISKY) and not NUMBER.fullmatch(text) else text
 
 
 def present(charts: Iterable[Chart | None]) -> list[Chart]:

@@ -17,7 +17,7 @@ from pydantic_core import to_json
 
 from xkeb.leaderboard.rows.entries import Entry
 from xkeb.leaderboard.site.cases import percent
-from xkeb.results.lines import CaseRecord, ProbeRecord
+from xkeb.results.lines import CaseRecord
 from xkeb.results.outcomes import MEANINGS, OUTCOMES, Outcome, exact_metric, outcomes_of, told_outcomes
 
 CHUNK = 64
@@ -62,29 +62,38 @@ class CaseFiles:
     _cases: dict[int, tuple[Any, Any, Any]] = field(default_factory=dict)
     """By place: questions, answers before, answers after."""
     _marks: dict[int, int] = field(default_factory=dict)
+    _exact: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        assert self.entry.result is not None
+        self._exact = exact_metric(self.entry.result)
 
     def add(self, case: CaseRecord) -> None:
         """Takes a case."""
-        assert self.entry.result is not None
-        exact = exact_metric(self.entry.result)
-        bits = [sum(BITS[one] for one in outcomes_of(case, probe, exact)) for probe in case.probes]
+        first, second = self.entry.headlines
         edit = case.edit
-        questions = {
-            "edit": [edit.prompt, edit.subject, edit.target, edit.language],
-            "asked": [[probe.property, probe.language, probe.prompt, probe.reference] for probe in case.probes],
-        }
-        before = [[probe.before, *self._scores(probe, probe.scores_before)] for probe in case.probes]
-        after = [
-            [probe.after, *self._scores(probe, probe.scores), own] for probe, own in zip(case.probes, bits, strict=True)
-        ]
+        asked: list[tuple[str, ...]] = []
+        before: list[tuple[Any, ...]] = []
+        after: list[tuple[Any, ...]] = []
+        mark = 0
+        for probe in case.probes:
+            bits = 0
+            for outcome in outcomes_of(case, probe, self._exact):
+                bits |= BITS[outcome]
+            mark |= bits
+            asked.append((probe.property, probe.language, probe.prompt, probe.reference))
+            if probe.blank:
+                before.append((probe.before, None, None))
+                after.append((probe.after, None, None, bits))
+                continue
+            scores = probe.scores_before
+            before.append((probe.before, percent(scores.get(first)), percent(scores.get(second))))
+            scores = probe.scores
+            after.append((probe.after, percent(scores.get(first)), percent(scores.get(second)), bits))
+        questions = {"edit": (edit.prompt, edit.subject, edit.target, edit.language), "asked": asked}
         place = self.order.places[case.case_id]
         self._cases[place] = questions, before, after
-        self._marks[place] = 0
-        for own in bits:
-            self._marks[place] |= own
-
-    def _scores(self, probe: ProbeRecord, scores: Mapping[str, float]) -> list[float | None]:
-        return [None if probe.blank else percent(scores.get(metric)) for metric in self.entry.headlines]
+        self._marks[place] = mark
 
     def write(self, site: Path) -> None:
         """Writes the chunks that aren't there yet, and ``cases.json`` of the result, which names them."""

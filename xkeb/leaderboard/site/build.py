@@ -35,9 +35,10 @@ from xkeb.leaderboard.site.comparability import why_incomparable
 from xkeb.leaderboard.site.evidence import chinese_edits
 from xkeb.leaderboard.site.folder import MARKER, Site, check_place
 from xkeb.leaderboard.site.ranks import RankInterval, rank_intervals
-from xkeb.leaderboard.site.result_pages import write_results
+from xkeb.leaderboard.site.results import write_results
 from xkeb.leaderboard.site.tables import boards
 from xkeb.leaderboard.site.ties import PairedTests
+from xkeb.leaderboard.site.workers import best_workers
 from xkeb.leaderboard.verify.source import Sources
 from xkeb.results.outcomes import MEANINGS
 from xkeb.results.slices import HEADLINE
@@ -63,6 +64,7 @@ def build_site(
     with_published: bool = True,
     sources: Sources | None = None,
     reruns: Iterable[Path] = (),
+    workers: int | None = 1,
 ) -> Built:
     """Writes the site beside its place, and puts it there when it is whole. A site that stands there already is replaced.
 
@@ -71,10 +73,16 @@ def build_site(
         with_published: whether the paper's numbers stand beside them.
         sources: where the data is looked for to check each result; None: none is checked.
         reruns: folders with second runs of results, by those who build the site.
+        workers: processes that write results; None: as many as are worth it. A script that asks for several has to guard its
+            own work by ``if __name__ == "__main__"``, since each of them imports it.
 
     Raises:
-        RequestError: a folder is missing, `output` holds something else or the results, or there is nothing to show.
+        RequestError: a folder is missing, `output` holds something else or the results, there is nothing to show, or
+            `workers` is below 1.
+        XkebError: a process that wrote results was killed.
     """
+    if workers is not None and workers < 1:
+        raise RequestError(f"--workers must be at least 1, not {workers}.")
     folders = list(results)
     found = find_results(folders)
     entries = with_reruns(with_case_sets(found.entries), reruns)
@@ -89,7 +97,7 @@ def build_site(
     try:
         with replacing_folder(output) as folder:
             (folder / MARKER).write_text("A leaderboard stands here; building another replaces it.\n", encoding="utf-8")
-            _write_site(Site(folder), printed, findings)
+            _write_site(Site(folder), printed, findings, best_workers(entries) if workers is None else workers)
     except OSError as error:
         raise RequestError(f"Can't write to {output}: {error.strerror}.") from error
     return Built(output / "index.html", len(printed), len(findings.entries), findings.broken, failed)
@@ -103,18 +111,19 @@ class Standing:
     ranks: Mapping[str, RankInterval]
 
 
-def _write_site(site: Site, printed: Sequence[Entry], findings: Found) -> None:
+def _write_site(site: Site, printed: Sequence[Entry], findings: Found, workers: int) -> None:
     """All pages.
 
     Args:
         printed: the published rows.
+        workers: processes that write the results.
     """
     entries = [*printed, *findings.entries, *baselines(findings.entries)]
     site.copy_static()
     names = {kind: _names(entries, kind) for kind in ("task", "model", "method")}
     site.templates.globals["pages"] = names
     counterparts: dict[tuple[str, ...], Entry] = {entry.cell[:3]: entry for entry in printed}
-    read = write_results(site, findings.entries, in_slice(entries, HEADLINE), counterparts)
+    read = write_results(site, findings.entries, in_slice(entries, HEADLINE), counterparts, workers)
     standing = Standing(read.tests, rank_intervals([*entries, *in_slice(entries, HEADLINE)], read.tests.samples))
     site.whole.update(entry.id for entry in read.whole)
     _overview(site, entries, findings.broken)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,10 +12,10 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from xkeb.leaderboard.rows.entries import Entry
-from xkeb.results.chain import check_chain
-from xkeb.results.fields import ANY_NAME, sentences
+from xkeb.results.fields import sentences
 from xkeb.results.lines import CASES, CaseRecord, ProbeRecord
-from xkeb.results.untrusted import UnreadableError, load_lines
+from xkeb.results.records import read_lines
+from xkeb.results.untrusted import UnreadableError
 
 FIRST = 10
 """Cases that stand in the page, for those who read it without scripts."""
@@ -78,13 +79,15 @@ def _read(path: Path, case_ids: set[str]) -> Iterator[CaseRecord]:
         ValidationError: a line is no case.
     """
     rest = set(case_ids)
-    for number, value, damage in check_chain(load_lines(path)):
-        if isinstance(value, UnreadableError):
-            raise UnreadableError(f"line {number} {value}")
-        record = CaseRecord.model_validate(value, context=ANY_NAME)
-        if damage:
-            raise UnreadableError(f"line {number}: {damage}")
-        if record.case_id in rest and record.status == "ok":
+    for line in read_lines(path, CaseRecord, any_name=True):
+        if isinstance(line.problem, UnreadableError):
+            raise UnreadableError(f"line {line.number} {line.problem}")
+        if line.problem is not None:
+            raise line.problem
+        if line.damage:
+            raise UnreadableError(f"line {line.number}: {line.damage}")
+        record = line.record
+        if record is not None and record.status == "ok" and record.case_id in rest:
             rest.discard(record.case_id)
             yield record
 
@@ -106,6 +109,7 @@ def _probe(probe: ProbeRecord, headlines: Sequence[str]) -> list[Any]:
     return [*texts, *(percent(scores.get(metric)) for metric in headlines)]
 
 
+@lru_cache(maxsize=2**14)  # to round takes longer than to look up, and many answers have the same score
 def percent(score: float | None) -> float | None:
     """None for a metric that wasn't measured."""
-    return None if score is None else round(100.0 * score, 1)
+    return None if score is None else round(100.0 * score, 1) + 0.0  # + 0.0: the cache knows no -0.0

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from xkeb.leaderboard.pictures.chart import harmless
+from xkeb.leaderboard.pictures.chart import RISKY, harmless
 from xkeb.leaderboard.rows.entries import Entry
 from xkeb.leaderboard.site.tables import Board, Group, Row, Shown
 from xkeb.results.lines import CaseRecord
@@ -150,19 +150,26 @@ class AnswersTable:
 
     entry: Entry
     _out: io.StringIO = field(default_factory=lambda: io.StringIO(newline=""))
+    _writer: Any = field(init=False)
 
     def __post_init__(self) -> None:
+        self._writer = csv.writer(self._out, lineterminator="\n")
         heads = ("case_id", "edit", "target", "property", "language", "question", "reference", "before", "after")
-        csv.writer(self._out, lineterminator="\n").writerow([*heads, *self.entry.headlines])
+        self._writer.writerow([*heads, *self.entry.headlines])
 
     def add(self, case: CaseRecord) -> None:
         """Takes a case."""
-        writer = csv.writer(self._out, lineterminator="\n")
+        headlines = self.entry.headlines
+        edit = [harmless(text) for text in (case.case_id, case.edit.prompt, case.edit.target)]
+        rows = []
         for probe in case.probes:
-            texts = [case.case_id, case.edit.prompt, case.edit.target, probe.property, probe.language]
-            texts += [probe.prompt, probe.reference, probe.before, probe.after]
-            scores = [None if probe.blank else probe.scores.get(metric) for metric in self.entry.headlines]
-            writer.writerow([*map(harmless, texts), *("" if one is None else str(one) for one in scores)])
+            texts = (probe.property, probe.language, probe.prompt, probe.reference, probe.before, probe.after)
+            row = [*edit, *[harmless(text) if text.startswith(RISKY) else text for text in texts]]
+            for metric in headlines:
+                score = None if probe.blank else probe.scores.get(metric)
+                row.append("" if score is None else str(score))
+            rows.append(row)
+        self._writer.writerows(rows)
 
     @property
     def text(self) -> str:

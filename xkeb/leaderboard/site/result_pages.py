@@ -1,21 +1,20 @@
-"""The page of each result: its scores, what it was made with, and its cases."""
+"""What is written of each result: its page with its scores, what it was made with, and its cases, and the cases as files."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from xkeb.leaderboard.pictures import charts
 from xkeb.leaderboard.rows.entries import Entry
-from xkeb.leaderboard.site.browsing import CaseFiles, CaseOrder, write_index
+from xkeb.leaderboard.site.browsing import CaseFiles, CaseOrder
 from xkeb.leaderboard.site.cases import Pages, write_cases
 from xkeb.leaderboard.site.comparability import why_incomparable
 from xkeb.leaderboard.site.exports import AnswersTable
 from xkeb.leaderboard.site.folder import Site
-from xkeb.leaderboard.site.samples import Collector, Numbers
-from xkeb.leaderboard.site.ties import PairedTests, sample_id
+from xkeb.leaderboard.site.samples import Collector, Gathered, Keys
 from xkeb.results.result import JudgeRecord
 from xkeb.types import Sight
 
@@ -31,45 +30,45 @@ SIGHTS: dict[Sight, str] = {
 
 
 @dataclass(frozen=True)
-class ReadCases:
-    """What the results' cases gave."""
+class Job:
+    """A result whose files are to be written."""
 
-    tests: PairedTests
-    """Between the results whose cases could all be read."""
-    whole: Sequence[Entry]
-    """Those results."""
+    entry: Entry
+    order: CaseOrder
+    """Of its group."""
+    within: Sequence[str]
+    """The slices that tables tell of."""
+    counterpart: Entry | None
+    """The published row of the same task, model and method."""
 
 
-def write_results(
-    site: Site, entries: Sequence[Entry], told: Sequence[Entry], counterparts: Mapping[tuple[str, ...], Entry]
-) -> ReadCases:
-    """The results' pages, and what the case browser fetches.
+@dataclass(frozen=True)
+class Written:
+    """What a result's cases gave."""
 
-    Args:
-        told: the rows of the slice that is told first.
-        counterparts: the published rows, by task, model and method.
-    """
-    groups: dict[str, list[Entry]] = {}
-    for entry in entries:
-        groups.setdefault(entry.group, []).append(entry)
-    orders = {group: CaseOrder.of(members) for group, members in groups.items()}
-    questions, subjects = Numbers(), Numbers()
-    samples, whole = {}, []
-    for entry in entries:
-        parts = [entry, *(one for one in told if one.id == entry.id)]
-        collectors = [Collector(questions, subjects, entry.headline, part.within) for part in parts]
-        table, files = AnswersTable(entry), CaseFiles(entry, orders[entry.group])
-        shown = write_cases(entry, site.folder / "results" / entry.id, [*collectors, table, files])
-        site.write(f"results/{entry.id}/cases.csv", table.text)
+    gathered: Gathered
+    whole: bool
+    """Whether all could be read."""
+
+
+@dataclass(frozen=True)
+class ResultWriter:
+    """Writes results, one after the other. What it writes of one depends on no other."""
+
+    site: Site
+    keys: Keys = field(default_factory=Keys)
+
+    def write(self, job: Job) -> Written:
+        """A result's page, its cases, and what the case browser fetches of it."""
+        entry = job.entry
+        collector = Collector(self.keys, entry.headline, job.within)
+        table, files = AnswersTable(entry), CaseFiles(entry, job.order)
+        shown = write_cases(entry, self.site.folder / "results" / entry.id, [collector, table, files])
+        self.site.write(f"results/{entry.id}/cases.csv", table.text)
         if shown.problem is None:
-            samples.update({sample_id(part): one.samples() for part, one in zip(parts, collectors, strict=True)})
-            files.write(site.folder)
-            whole.append(entry)
-        _result(site, entry, shown, counterparts.get(entry.cell[:3]))
-    ids = {entry.id for entry in whole}
-    readable = {group: [entry for entry in members if entry.id in ids] for group, members in groups.items()}
-    write_index(site.folder, {group: members for group, members in readable.items() if members}, orders)
-    return ReadCases(PairedTests(samples), whole)
+            files.write(self.site.folder)
+        _result(self.site, entry, shown, job.counterpart)
+        return Written(collector.gathered, shown.problem is None)
 
 
 def _result(site: Site, entry: Entry, shown: Pages, counterpart: Entry | None) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xkeb.leaderboard.rows.entries import Cell
 from xkeb.results.clusters import Floats, Integers, cluster_of
@@ -26,48 +28,129 @@ class Sample:
 
 
 @dataclass(slots=True)
-class Numbers:
-    """Numbers for things, in the order in which they were first seen. Keeps of each thing but its hash."""
+class Keys:
+    """A key of 64 bits for each thing: the same in every process, and another for another thing."""
 
     _known: dict[int, int] = field(default_factory=dict)
+    """By this process's own hash, which is found sooner. Results of one task are asked the same."""
 
-    def of(self, thing: Hashable) -> int:
-        return self._known.setdefault(hash(thing), len(self._known))
+    def of(self, thing: tuple[str, ...]) -> int:
+        own = hash(thing)
+        key = self._known.get(own)
+        if key is None:
+            key = int.from_bytes(blake2b(repr(thing).encode(), digest_size=8).digest())
+            self._known[own] = key
+        return key
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """A result's scores of N questions in C cases, as one process hands them to another."""
+
+    cells: Sequence[Cell]
+    """The places of the table, in the order in which they were first seen."""
+    subjects: NDArray[np.uint64]
+    """[C], keys."""
+    questions: NDArray[np.uint64]
+    """[N], keys."""
+    cases: Integers
+    """[N], which case each is of."""
+    places: Integers
+    """[N], which of `cells` each is of."""
+    values: Floats
+    """[N]"""
+    parts: Mapping[str, Integers]
+    """Slice -> which of the N are in it."""
 
 
 @dataclass(slots=True)
 class Collector:
-    """Gathers a result's scores, case by case: of all, or of those of a slice."""
+    """Gathers a result's scores, case by case."""
 
-    questions: Numbers
-    subjects: Numbers
+    keys: Keys
     metric: str
     """What the table's marks are about: the result's headline."""
-    within: str | None = None
-    """The slice."""
-    _places: dict[Cell, list[tuple[int, int, float]]] = field(default_factory=dict)
+    within: Sequence[str] = ()
+    """Slices that are told of, too."""
+    _subjects: list[int] = field(default_factory=list)
+    _cells: dict[Cell, int] = field(default_factory=dict)
+    _rows: list[tuple[int, int, int, float]] = field(default_factory=list)
+    """Question, case, place, value."""
+    _parts: dict[str, list[int]] = field(default_factory=dict)
 
     def add(self, case: CaseRecord) -> None:
-        part = case if self.within is None else part_in(case, self.within)
-        if part is None:
-            return
-        subject = self.subjects.of(cluster_of(case))
-        for probe in part.probes:
-            value = probe.scores.get(self.metric)
+        number, before = len(self._subjects), len(self._rows)
+        self._subjects.append(self.keys.of(cluster_of(case)))
+        metric, key_of, cells, rows, id_ = self.metric, self.keys.of, self._cells, self._rows, case.case_id
+        asked = []
+        for probe in case.probes:
+            value = probe.scores.get(metric)
             if value is not None and not probe.blank:
-                asked = (case.case_id, probe.property, probe.language, probe.prompt, probe.reference)
-                place = self._places.setdefault((probe.property, probe.language), [])
-                place.append((self.questions.of(asked), subject, value))
+                cell = (probe.property, probe.language)
+                key = key_of((id_, probe.property, probe.language, probe.prompt, probe.reference))
+                rows.append((key, number, cells.setdefault(cell, len(cells)), value))
+                asked.append(probe)
+        for name in self.within:
+            part = part_in(case, name)
+            if part is not None:
+                inside = {id(probe) for probe in part.probes}
+                found = (before + i for i, probe in enumerate(asked) if id(probe) in inside)
+                self._parts.setdefault(name, []).extend(found)
 
-    def samples(self) -> dict[Cell, Sample]:
-        """By property and language; of a question that was asked twice, the first answer."""
-        return {cell: _sample(rows) for cell, rows in self._places.items()}
+    @property
+    def gathered(self) -> Gathered:
+        """All of it."""
+        questions, cases, places, values = zip(*self._rows, strict=True) if self._rows else ((), (), (), ())
+        return Gathered(
+            list(self._cells),
+            np.array(self._subjects, dtype=np.uint64),
+            np.array(questions, dtype=np.uint64),
+            np.array(cases, dtype=np.intp),
+            np.array(places, dtype=np.intp),
+            np.array(values, dtype=np.float64),
+            {name: np.array(rows, dtype=np.intp) for name, rows in self._parts.items()},
+        )
 
 
-def _sample(rows: Sequence[tuple[int, int, float]]) -> Sample:
-    questions, subjects, values = zip(*rows, strict=True)
-    unique, first = np.unique(np.array(questions, dtype=np.intp), return_index=True)
-    return Sample(unique, np.array(subjects, dtype=np.intp)[first], np.array(values, dtype=np.float64)[first])
+@dataclass(slots=True)
+class Numbers:
+    """Numbers for keys, in the order in which they were first seen."""
+
+    _known: dict[int, int] = field(default_factory=dict)
+
+    def of(self, keys: NDArray[np.uint64]) -> Integers:
+        """[N] of keys [N]."""
+        known = self._known
+        return np.array([known.setdefault(key, len(known)) for key in keys.tolist()], dtype=np.intp)
+
+
+@dataclass(slots=True)
+class Numbering:
+    """What the results have in common: equal numbers for equal questions and subjects. The order in which results are taken
+    is that of the numbers, and with them of all sums over subjects."""
+
+    _questions: Numbers = field(default_factory=Numbers)
+    _subjects: Numbers = field(default_factory=Numbers)
+
+    def samples(self, gathered: Gathered) -> dict[str | None, dict[Cell, Sample]]:
+        """By slice, None for all cases; by property and language; of a question that was asked twice, the first answer."""
+        subjects = self._subjects.of(gathered.subjects)[gathered.cases]
+        whole = Sample(self._questions.of(gathered.questions), subjects, gathered.values)
+        found: dict[str | None, dict[Cell, Sample]] = {None: _by_cell(gathered, whole, np.arange(len(whole.values)))}
+        for name, rows in gathered.parts.items():
+            found[name] = _by_cell(gathered, whole, rows)
+        return found
+
+
+def _by_cell(gathered: Gathered, whole: Sample, rows: Integers) -> dict[Cell, Sample]:
+    """The samples of some of a result's answers."""
+    places = gathered.places[rows]
+    found = {}
+    for place in dict.fromkeys(places.tolist()):
+        inside = rows[places == place]
+        unique, first = np.unique(whole.questions[inside], return_index=True)
+        found[gathered.cells[place]] = Sample(unique, whole.clusters[inside][first], whole.values[inside][first])
+    return found
 
 
 def paired_sums(a: Sample, b: Sample) -> Floats | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import groupby
 from types import MappingProxyType
 
@@ -57,8 +58,9 @@ class Row:
     rank: RankInterval | None = None
     """By `overall`, among the rows of its group, whether they are in this table or not."""
 
-    @property
+    @cached_property
     def overall(self) -> float | None:
+        """Asked for by sorting, pages and files."""
         return overall(self.entry)
 
 
