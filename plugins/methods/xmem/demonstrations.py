@@ -14,7 +14,7 @@ from xkeb.errors import unknown
 from xkeb.registry.manager import get_plugins
 from xkeb.types import Case, Edit
 from xkeb.utils.hashing import digest
-from xkeb_plugins.methods.xmem.facts import known_languages, languages_of
+from xkeb_plugins.methods.memory.facts import known_languages, languages_of
 from xkeb_plugins.methods.xmem.text_index import TextIndex, Vector
 
 Nearest = Literal["target", "question", "both", "random"]

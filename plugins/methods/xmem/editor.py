@@ -11,6 +11,7 @@ Of an edit it sees the question, the subject and the answer in the edit's own la
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self
@@ -26,10 +27,10 @@ from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
 from xkeb.models.spec import ModelSpec
 from xkeb.types import Case, Edit, Sight
-from xkeb_plugins.methods.xmem.change import Entry, MemoryChange
+from xkeb_plugins.methods.memory.change import Entry, MemoryChange
+from xkeb_plugins.methods.memory.dry_run import dry_run_gate
+from xkeb_plugins.methods.memory.facts import Question, parallel_facts
 from xkeb_plugins.methods.xmem.demonstrations import FRAMES, Choice, Demonstrations, Nearest
-from xkeb_plugins.methods.xmem.dry_run import dry_run_gate
-from xkeb_plugins.methods.xmem.facts import Question, parallel_facts
 from xkeb_plugins.methods.xmem.gate import Gate
 from xkeb_plugins.methods.xmem.gate_training import GateTraining
 
@@ -122,8 +123,9 @@ class CrossLingualMemory(Editor):
             RequestError: there are too few facts in more than one language.
         """
         me = self.configure(backbone.spec)
-        facts = parallel_facts(cases)
-        self._gate = me.training(facts).learn(backbone) if me.scope == "gate" else None
+        facts = parallel_facts(cases, "xmem")
+        gate = me.training(facts).learn(backbone) if me.scope == "gate" else None
+        self._gate = dataclasses.replace(gate, threshold=me.threshold) if gate else None
         self._shown = me.shown(facts)
         self._companions = tuple(self._entries(backbone, me.others_of(facts)))
 
@@ -133,7 +135,7 @@ class CrossLingualMemory(Editor):
 
     def edit_together(self, backbone: Backbone, edits: Sequence[Edit]) -> MemoryChange:
         """One memory of all the edits."""
-        return MemoryChange(self._checked(backbone, edits), self._gate, self.threshold)
+        return MemoryChange("xmem", self._checked(backbone, edits), self._gate)
 
     def why_single(self) -> str | None:
         if self.scope == "all":
@@ -165,12 +167,12 @@ class CrossLingualMemory(Editor):
     def _memory(self, entry: Entry) -> MemoryChange:
         """An edit, and its companions: none that asks the same."""
         others = [other for other in self._companions if other.fact.prompt != entry.fact.prompt]
-        return MemoryChange([entry, *others[: self.companions]], self._gate, self.threshold)
+        return MemoryChange("xmem", [entry, *others[: self.companions]], self._gate)
 
     def dry_run(self, session: DryRunSession, edits: Sequence[Edit]) -> list[ContextChange]:
         """Contexts for all questions, as if every one were in scope: the most that can be needed."""
         me = self.configure(session.backbone.spec)
-        facts = parallel_facts(session.training)
+        facts = parallel_facts(session.training, "xmem")
         if me.scope == "gate":
             dry_run_gate(session, me.training(facts), edits)
         shown = me.shown(facts)
@@ -223,4 +225,4 @@ class CrossLingualMemory(Editor):
     @classmethod
     def restore(cls, tensors: Mapping[str, torch.Tensor], data: Mapping[str, Any]) -> MemoryChange:
         """A saved change; it needs nothing beside itself."""
-        return MemoryChange.from_saved(tensors, data)
+        return MemoryChange.from_saved("xmem", Gate.recorded, tensors, data)

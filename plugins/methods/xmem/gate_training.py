@@ -2,77 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
-from xkeb.editing.training import Schedule, train
 from xkeb.models.backbone import Backbone
 from xkeb.types import Case
+from xkeb_plugins.methods.memory.facts import Question, asked_as, languages_of, unrelated_to
+from xkeb_plugins.methods.memory.space import Space, unit
+from xkeb_plugins.methods.memory.states import States
+from xkeb_plugins.methods.memory.training import MapTrainee, MapTraining, unconcerned
 from xkeb_plugins.methods.xmem.cutoff import CutOffs, FalsePairs, calibrated
-from xkeb_plugins.methods.xmem.facts import Question, all_questions, asked_as, digest_facts, languages_of, unrelated_to
-from xkeb_plugins.methods.xmem.gate import Gate, Space, unit
-from xkeb_plugins.methods.xmem.states import States, cached_states
+from xkeb_plugins.methods.xmem.gate import Gate
 
 VERSION = 1
 """Of the training: artifacts of another are not used."""
 
 
-@dataclass(frozen=True)
-class GateTraining:
-    """What the gate is trained on, and how."""
+@dataclass(frozen=True, kw_only=True)
+class GateTraining(MapTraining):
+    """What the gate is trained on, and how. The facts that say when to stop also say where the cut-offs are."""
 
-    facts: Sequence[Case]
-    held_out: Sequence[Case]
-    """Facts that say when to stop, and where the cut-offs are."""
-    layer: int
-    width: int
-    lr: float
     temperature: float
     unrelated: float
     """Share of unrelated questions that a memory may accept."""
     others: float
     """Share of questions about other facts that a memory may accept."""
-    schedule: Schedule
-
-    def questions(self) -> list[Question]:
-        return all_questions([*self.facts, *self.held_out])
-
-    def space(self, states: States) -> Space:
-        """The means are over the questions of the facts in each language, not over the unrelated ones."""
-        asked = [question for case in self.facts for question in asked_as(case)]
-        return Space.of(self.layer, states, asked)
 
     def trainee(self, space: Space, states: States) -> GateTrainee:
-        generator = torch.Generator().manual_seed(self.schedule.seed)
-        weight = torch.randn(self.width, states.matrix.shape[1], generator=generator) / states.matrix.shape[1] ** 0.5
-        return GateTrainee(space, states, weight, self.lr, self.temperature, self.schedule.batch_size)
+        size = self.schedule.batch_size
+        return GateTrainee(space, states, self.first_map(states), self.lr, size, self.temperature)
 
     def learn(self, backbone: Backbone) -> Gate:
         """Trains the gate, or takes it from the cache."""
-        texts = list(dict.fromkeys(question.text for question in self.questions()))
-        states = cached_states(backbone, self.layer, texts)
-        space = self.space(states)
-        trainee = self.trainee(space, states)
-        # A question is read bare, so how questions are put to the model is no part of the key.
-        key: dict[str, Any] = {
-            "method": "xmem",
-            "version": VERSION,
-            "backbone": backbone.sha256,
-            "dtype": str(backbone.dtype),
-            "facts": digest_facts(self.facts),
-            "held_out": digest_facts(self.held_out),
-            "layer": self.layer,
-            "width": self.width,
-            "lr": self.lr,
-            "temperature": self.temperature,
-        }
-        weight = train("xmem", key, trainee, self.facts, self.held_out, self.schedule)["map"].to(backbone.device)
-        return Gate(space, weight, self.cutoffs(space, weight, states), backbone.sha256)
+        key: dict[str, Any] = {"version": VERSION, "temperature": self.temperature}
+        space, states, learnt = self.trained(backbone, "xmem", key)
+        weight = learnt["map"]
+        return Gate(space, weight, backbone.sha256, self.cutoffs(space, weight, states))
 
     @torch.no_grad()
     def cutoffs(self, space: Space, weight: torch.Tensor, states: States) -> CutOffs:
@@ -91,14 +60,14 @@ class GateTraining:
                     asked = [question for question in every if question.language == asked_language]
                     if asked:
                         vectors = unit(space, weight, states, asked)
-                        counted = _unconcerned(asked, facts)
+                        counted = unconcerned(asked, facts)
                         pairs[fact_language == asked_language].append(
                             FalsePairs(vectors @ keys.T, counted.to(vectors.device), rate)
                         )
         return CutOffs(calibrated(pairs[True]), calibrated(pairs[False]))
 
 
-class GateTrainee(nn.Module):
+class GateTrainee(MapTrainee):
     """The map, and InfoNCE over a batch of facts.
 
     The ways in which a fact is asked (in each of its languages, and its rephrases) are near to one another and far from
@@ -112,27 +81,10 @@ class GateTrainee(nn.Module):
     what = "gate"
 
     def __init__(
-        self, space: Space, states: States, weight: torch.Tensor, lr: float, temperature: float, batch_size: int
+        self, space: Space, states: States, weight: torch.Tensor, lr: float, batch_size: int, temperature: float
     ) -> None:
-        super().__init__()
-        self.space, self.states, self.temperature, self.batch_size = space, states, temperature, batch_size
-        self.map = nn.Parameter(weight.to(states.matrix.device))
-        self.optimizers = [torch.optim.Adam([self.map], lr=lr)]
-
-    @property
-    def module(self) -> nn.Module:
-        return self
-
-    def backward(self, cases: Sequence[Case]) -> Mapping[str, float]:
-        loss = self.loss(cases)
-        loss.backward()
-        return {"loss": float(loss.detach())}
-
-    def validate(self, cases: Sequence[Case]) -> Mapping[str, float]:
-        """In batches as in training, since the loss depends on how many others there are."""
-        size = self.batch_size
-        batches = [cases[start : start + size] for start in range(0, len(cases), size)]
-        return {"loss": sum(float(self.loss(batch)) * len(batch) / len(cases) for batch in batches)}
+        super().__init__(space, states, weight, lr, batch_size)
+        self.temperature = temperature
 
     def loss(self, cases: Sequence[Case]) -> torch.Tensor:
         asked = [(question, i) for i, case in enumerate(cases) for question in asked_as(case)]
@@ -140,7 +92,7 @@ class GateTrainee(nn.Module):
         unrelated = [question for case in cases for question in unrelated_to(case)]
         vectors = unit(self.space, self.map, self.states, [*ways, *unrelated])
         cosines = vectors[: len(ways)] @ vectors.T / self.temperature  # (ways, ways and unrelated)
-        far = _unconcerned([*ways, *unrelated], cases)[:, owner].T  # (ways, ways and unrelated)
+        far = unconcerned([*ways, *unrelated], cases)[:, owner].T  # (ways, ways and unrelated)
         near = (owner[:, None] == owner[None]) & ~torch.eye(len(ways), dtype=torch.bool)
         rows, columns = near.nonzero(as_tuple=True)
         if not len(rows):
@@ -148,15 +100,3 @@ class GateTrainee(nn.Module):
         # Far from nothing: a batch of one fact without an unrelated question.
         against = cosines.masked_fill(~far.to(cosines.device), -1e4).logsumexp(1)  # (ways,)
         return F.softplus(against[rows] - cosines[rows, columns]).mean()
-
-
-def _unconcerned(questions: Sequence[Question], facts: Sequence[Case]) -> torch.Tensor:
-    """[questions, facts] whether a fact is not asked so, in any of its languages or words."""
-    places: dict[str, list[int]] = {}
-    for i, case in enumerate(facts):
-        for question in asked_as(case):
-            places.setdefault(question.text, []).append(i)
-    unconcerned = torch.ones(len(questions), len(facts), dtype=torch.bool)
-    for row, question in enumerate(questions):
-        unconcerned[row, places.get(question.text, [])] = False
-    return unconcerned

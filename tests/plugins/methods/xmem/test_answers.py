@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from small_xmem import changes_of, fitted, shown_of
+from small_xmem import changes_of, fitted, found, shown_of
 
 import xkeb
 from xkeb.editing.changes import batched
@@ -19,8 +19,8 @@ from xkeb.models.backbone import Backbone
 from xkeb.models.interventions import installed_intervention
 from xkeb.models.prediction import predict
 from xkeb.types import Case, Edit, Prediction, Query
-from xkeb_plugins.methods.xmem.change import MemoryChange
-from xkeb_plugins.methods.xmem.facts import Question
+from xkeb_plugins.methods.memory.change import MemoryChange
+from xkeb_plugins.methods.memory.facts import Question
 
 
 def split(editor: Any, backbone: Backbone, edit: Edit, asked: Sequence[Query], cutoff: float) -> list[bool]:
@@ -113,7 +113,7 @@ def test_among_many_edits_the_one_a_question_is_about_is_shown(
     asked = [query for case in cases for query in case_queries(case, 0)]
     answers = predict_edited(llama, memory, asked)
     keys = gate.embed(llama, [Question(case.edit.language, case.edit.prompt) for case in many])
-    found = set()
+    places = set()
     for query, answer in zip(asked, answers, strict=True):
         (vector,) = gate.embed(llama, [Question(query.language, query.prompt)])
         # The cut-off of a memory of 64, the next size above 45.
@@ -122,8 +122,8 @@ def test_among_many_edits_the_one_a_question_is_about_is_shown(
         inside = float(keys[best] @ vector) >= cutoff
         context = shown_of(changes[best])[query.language] if inside else ""
         assert answer == alone(llama, query, context)
-        found.add(best if inside else None)
-    assert {0, 1, 2, 3, 4} <= found  # each edit's own question leads to it
+        places.add(best if inside else None)
+    assert {0, 1, 2, 3, 4} <= places  # each edit's own question leads to it
 
 
 def test_the_cutoff_grows_with_the_memory(llama: Backbone, training: list[Case], cases: list[Case]) -> None:
@@ -133,11 +133,10 @@ def test_the_cutoff_grows_with_the_memory(llama: Backbone, training: list[Case],
     few = changes_of(editor, llama, cases[:1])[0]
     many = MemoryChange.joined(changes_of(editor, llama, [*cases[:1], *training]))
     asked = [Question(q.language, q.prompt) for case in cases[1:] for q in case_queries(case, 0)]
-    vectors = editor._gate.embed(llama, asked)
 
     def accepted_for_the_first(change: MemoryChange) -> int:
-        found = [change.asked_about(question, vector) for question, vector in zip(asked, vectors, strict=True)]
-        return sum(entry is not None and entry.fact.prompt == cases[0].edit.prompt for entry in found)
+        places = editor._gate.find(llama, [(change, question) for question in asked])
+        return sum(place is not None and change.facts[place].prompt == cases[0].edit.prompt for place in places)
 
     assert accepted_for_the_first(many) <= accepted_for_the_first(few)
 
@@ -155,7 +154,7 @@ def test_companions_are_facts_that_the_gate_did_not_learn_from(
     (change,) = changes_of(editor, llama, cases[:1])
     for fact in change.facts:  # each is found by its own question
         question = Question(fact.language, fact.prompt)
-        entry = change.asked_about(question, editor._gate.embed(llama, [question])[0])
+        entry = found(editor._gate, llama, change, question)
         assert entry is not None and entry.fact == fact
     with pytest.raises(RequestError, match=r"xmem\.companions is 34, and there are 34 facts"):
         fitted(llama, training, facts=20, companions=34)
@@ -166,10 +165,9 @@ def test_edits_in_both_languages_share_a_memory(llama: Backbone, training: list[
     chinese = Edit(cases[0].edit.questions["zh"], "伯尔尼", "zh")
     english = cases[1].edit
     memory = MemoryChange.joined(editor.edit(llama, [chinese, english]))
-    gate = editor._gate
     for edit in (chinese, english):
         question = Question(edit.language, edit.prompt)
-        entry = memory.asked_about(question, gate.embed(llama, [question])[0])
+        entry = found(editor._gate, llama, memory, question)
         assert entry is not None and entry.fact.prompt == edit.prompt
 
 

@@ -14,11 +14,11 @@ from small_xmem import fitted
 
 from xkeb.models.backbone import Backbone
 from xkeb.types import Case
+from xkeb_plugins.methods.memory.facts import Question, asked_as, unrelated_to
+from xkeb_plugins.methods.memory.states import cached_states, mean_states
 from xkeb_plugins.methods.xmem.cutoff import SIZES, CutOffs, FalsePairs, calibrated
-from xkeb_plugins.methods.xmem.facts import Question, asked_as, unrelated_to
 from xkeb_plugins.methods.xmem.gate import Gate
 from xkeb_plugins.methods.xmem.gate_training import GateTraining
-from xkeb_plugins.methods.xmem.states import cached_states, mean_states
 
 
 @torch.no_grad()

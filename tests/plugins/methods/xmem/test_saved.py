@@ -19,7 +19,7 @@ from xkeb.evaluation.probing import case_queries, predict_after, predict_edited
 from xkeb.models.backbone import Backbone
 from xkeb.types import Case
 from xkeb.utils.progress import reporting_to
-from xkeb_plugins.methods.xmem.change import MemoryChange
+from xkeb_plugins.methods.memory.change import MemoryChange
 
 
 @pytest.mark.parametrize("scope", ["gate", "all"])

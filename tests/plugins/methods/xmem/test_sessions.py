@@ -12,7 +12,7 @@ from xkeb.editing.editor import why_no_sequence
 from xkeb.evaluation.probing import case_queries, predict_edited
 from xkeb.models.backbone import Backbone
 from xkeb.types import Case, Edit
-from xkeb_plugins.methods.xmem.change import MemoryChange
+from xkeb_plugins.methods.memory.change import MemoryChange
 
 
 def test_a_session_is_a_memory_that_grows(llama: Backbone, training: list[Case], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Training facts that are in more than one language: what the gate and the demonstrations take from them."""
+"""Training facts that are in more than one language: what gates and demonstrations take from them."""
 
 from __future__ import annotations
 
@@ -29,8 +29,11 @@ def languages_of(case: Case) -> list[str]:
     return sorted(both, key=lambda code: (code != edit.language, code))
 
 
-def parallel_facts(cases: Sequence[Case]) -> list[Case]:
+def parallel_facts(cases: Sequence[Case], method: str) -> list[Case]:
     """The facts that are in more than one language.
+
+    Args:
+        method: that learns from them.
 
     Raises:
         RequestError: they are too few.
@@ -38,8 +41,8 @@ def parallel_facts(cases: Sequence[Case]) -> list[Case]:
     facts = [case for case in cases if len(languages_of(case)) > 1]
     if len(facts) < FEWEST:
         raise RequestError(
-            f"xmem learns from training facts whose question and answer are in more than one language: it needs at least "
-            f"{FEWEST}, and {len(facts)} of {len(cases)} are."
+            f"{method} learns from training facts whose question and answer are in more than one language: it needs at "
+            f"least {FEWEST}, and {len(facts)} of {len(cases)} are."
         )
     return facts
 

@@ -65,7 +65,7 @@ def cached_states(backbone: Backbone, layer: int, texts: Sequence[str]) -> State
         "texts": digest_texts(texts),
         "version": 1,
     }
-    kept = cached_tensors("xmem-states", key, lambda: {"states": mean_states(backbone, layer, texts)})
+    kept = cached_tensors("mean-states", key, lambda: {"states": mean_states(backbone, layer, texts)})
     return States({text: i for i, text in enumerate(texts)}, kept["states"].to(backbone.device))
 
 

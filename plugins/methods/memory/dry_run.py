@@ -1,4 +1,5 @@
-"""The gate without weights, for what it needs: reading the training questions, learning, reading what is asked."""
+"""A gate that reads states, without weights, for what it needs: reading the training questions, learning, reading what is
+asked."""
 
 from __future__ import annotations
 
@@ -9,14 +10,14 @@ import torch
 from xkeb.editing.dry_run import DryRunSession
 from xkeb.editing.training import dry_run_training
 from xkeb.types import Edit
-from xkeb_plugins.methods.xmem.gate_training import GateTraining
-from xkeb_plugins.methods.xmem.states import States, mean_states
+from xkeb_plugins.methods.memory.states import States, mean_states
+from xkeb_plugins.methods.memory.training import MapTraining
 
 READ = 128
 """Texts that stand for all, the longest."""
 
 
-def dry_run_gate(session: DryRunSession, training: GateTraining, edits: Sequence[Edit]) -> None:
+def dry_run_gate(session: DryRunSession, training: MapTraining, edits: Sequence[Edit]) -> None:
     """Trains the gate dry, and reads the questions of the edits and of the batch."""
     backbone = session.backbone
     with session.phase("fit"):
@@ -28,7 +29,7 @@ def dry_run_gate(session: DryRunSession, training: GateTraining, edits: Sequence
         states = States({text: i for i, text in enumerate(texts)}, matrix)
         trainee = training.trainee(training.space(states), states)
         dry_run_training(session, trainee, training.facts, training.held_out, training.schedule)
-        session.retained.append(trainee.map.detach())
+        session.retained += [parameter.detach() for parameter in trainee.parameters()]
     with session.phase("edit"):
         mean_states(backbone, training.layer, [edit.prompt for edit in edits])
     with session.phase("evaluate"):
