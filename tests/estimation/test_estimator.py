@@ -31,7 +31,7 @@ from xkeb.models.backbone import Backbone
 from xkeb.models.generation import Generations
 from xkeb.models.skeleton import Skeleton
 from xkeb.types import Edit
-from xkeb_plugins.methods import ike
+from xkeb_plugins.methods import encoders
 from xkeb_plugins.methods.memit import Memit
 
 FAMILIES = ("llama", "gemma3", "gpt2")
@@ -56,6 +56,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "wise": {"steps": 4, "context_templates": ("In short. ", "It is said that ")},
     "mend": {"rank": 6, **TRAINED},
     "serac": {"accumulate": 1, **TRAINED},
+    "scr": {"validation": 6},
     "xmem": {"demonstrations": 2, "threshold": -1.0, **TRAINED},  # every question in scope: the most that can be needed
 }
 """Short enough for tiny models; with as many texts as GPT-2's 512 positions hold."""
@@ -71,7 +72,7 @@ class Watching(RunObserver):
 
 def measured(job: Job, config: RunConfig) -> Meter:
     """What a real run needs, by phase. Evaluation belongs to the phase of the edit there."""
-    ike.encoder.cache_clear()
+    encoders.encoder.cache_clear()
     gc.collect()
     meter = Meter()
     meter.disregard()
@@ -80,7 +81,7 @@ def measured(job: Job, config: RunConfig) -> Meter:
     with meter:
         local_runner(job, backbone, config, Watching(meter)).run()
         meter.turn("")
-    ike.encoder.cache_clear()
+    encoders.encoder.cache_clear()
     return meter
 
 

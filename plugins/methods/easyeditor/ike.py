@@ -20,7 +20,7 @@ from xkeb_plugins.methods.easyeditor.bridge import Bridge
 from xkeb_plugins.methods.easyeditor.package import having
 from xkeb_plugins.methods.easyeditor.requests import request
 from xkeb_plugins.methods.easyeditor.sandbox import sandbox
-from xkeb_plugins.methods.ike import encoder
+from xkeb_plugins.methods.encoders import encoder
 
 Fact = dict[str, str]
 """A training fact with its keys."""

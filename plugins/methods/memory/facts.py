@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from xkeb.errors import RequestError
-from xkeb.types import Case
+from xkeb.registry.manager import get_plugins
+from xkeb.types import Case, Edit
 from xkeb.utils.hashing import digest
 
 FEWEST = 20
@@ -15,7 +16,7 @@ FEWEST = 20
 
 
 class Question(NamedTuple):
-    """A question as the gate reads it."""
+    """A question as a gate reads it."""
 
     language: str
     """Code."""
@@ -54,7 +55,8 @@ def known_languages(facts: Iterable[Case]) -> list[str]:
 
 def asked_as(case: Case) -> list[Question]:
     """The question of a fact in each of its languages, the fact's own first, then its rephrases; each text once."""
-    own = [Question(code, case.edit.questions[code]) for code in languages_of(case)]
+    edit = case.edit
+    own = [Question(edit.language, edit.prompt), *(Question(code, edit.questions[code]) for code in languages_of(case))]
     other = [Question(probe.language, probe.prompt) for probe in case.probes if probe.property == "generality"]
     return list(dict.fromkeys([*own, *other]))
 
@@ -65,7 +67,7 @@ def unrelated_to(case: Case) -> list[Question]:
 
 
 def all_questions(cases: Iterable[Case]) -> list[Question]:
-    """Every question that the gate reads of some facts, once."""
+    """Every question that a gate reads of some facts, once."""
 
     def each() -> Iterator[Question]:
         for case in cases:
@@ -78,3 +80,17 @@ def all_questions(cases: Iterable[Case]) -> list[Question]:
 def digest_facts(cases: Sequence[Case]) -> str:
     """sha256 of the texts and languages of training facts, whatever they are called."""
     return digest([[dataclasses.asdict(case.edit), *map(dataclasses.asdict, case.probes)] for case in cases])
+
+
+def said(edit: Edit) -> str:
+    """A fact as a text: its question and its answer, in its own language."""
+    return joined(edit.prompt, edit.target, edit.language)
+
+
+def said_in(case: Case, language: str) -> str:
+    """A training fact in one of its languages."""
+    return joined(case.edit.questions[language], case.edit.translations[language], language)
+
+
+def joined(question: str, answer: str, language: str) -> str:
+    return f"{question}{get_plugins().languages.get(language).separator}{answer}"

@@ -11,10 +11,9 @@ import numpy as np
 import torch
 
 from xkeb.errors import unknown
-from xkeb.registry.manager import get_plugins
 from xkeb.types import Case, Edit
 from xkeb.utils.hashing import digest
-from xkeb_plugins.methods.memory.facts import known_languages, languages_of
+from xkeb_plugins.methods.memory.facts import known_languages, languages_of, said, said_in
 from xkeb_plugins.methods.xmem.text_index import TextIndex, Vector
 
 Nearest = Literal["target", "question", "both", "random"]
@@ -78,11 +77,10 @@ class Demonstrations:
     def _context(self, edit: Edit, asked: str, order: Sequence[int]) -> str:
         before_fact, before_question = self.words
         shown = [
-            f"{before_fact}{_said(case, edit.language)}\n{before_question}{_said(case, asked)}\n\n"
+            f"{before_fact}{said_in(case, edit.language)}\n{before_question}{said_in(case, asked)}\n\n"
             for case in reversed(self._chosen(edit, asked, order))
         ]
-        new = _joined(edit.prompt, edit.target, edit.language)
-        return f"{''.join(shown)}{before_fact}{new}\n{before_question}"
+        return f"{''.join(shown)}{before_fact}{said(edit)}\n{before_question}"
 
     def _chosen(self, edit: Edit, asked: str, order: Sequence[int]) -> list[Case]:
         """The first facts that are in both languages. A fact that asks what the edit asks would show another answer to it, and
@@ -131,15 +129,6 @@ def _descending(first: Vector, then: Vector | None = None) -> list[int]:
     keys = [np.arange(len(first)), *([] if then is None else [-then]), -first]
     order: list[int] = np.lexsort(keys).tolist()
     return order
-
-
-def _said(case: Case, language: str) -> str:
-    edit = case.edit
-    return _joined(edit.questions[language], edit.translations[language], language)
-
-
-def _joined(question: str, answer: str, language: str) -> str:
-    return f"{question}{get_plugins().languages.get(language).separator}{answer}"
 
 
 def _plain(text: str) -> str:

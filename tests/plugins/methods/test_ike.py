@@ -23,8 +23,8 @@ from xkeb.estimation.dry_run import DryRun
 from xkeb.models.backbone import Backbone
 from xkeb.models.loader import find_skeleton, make_loader
 from xkeb.types import Case, Edit, Probe
-from xkeb_plugins.methods.encoders import fake_encoder
-from xkeb_plugins.methods.ike import ENCODED, demonstrations
+from xkeb_plugins.methods.encoders import ENCODED, fake_encoder
+from xkeb_plugins.methods.ike import demonstrations
 
 pytestmark = pytest.mark.usefixtures("cache_of_this_module")
 

@@ -65,29 +65,6 @@ def test_row_by_row_is_one_at_a_time(
     assert sum(pairs) / len(pairs) >= (1.0 if dtype == "float32" else 0.8)
 
 
-def test_nothing_of_the_edit_in_another_language_is_looked_at(llama: Backbone, editor: Any, cases: list[Case]) -> None:
-    scrambled = [
-        dataclasses.replace(
-            case,
-            edit=dataclasses.replace(
-                case.edit,
-                translations={**case.edit.translations, "zh": "胡说八道"},
-                questions={**case.edit.questions, "zh": "这是什么？"},
-                aliases=("某人",),
-            ),
-        )
-        for case in cases
-    ]
-    assert all(one.edit != other.edit for one, other in zip(cases, scrambled, strict=True))
-    honest, blind = (predict_after(llama, changes_of(editor, llama, some), cases) for some in (cases, scrambled))
-    assert honest == blind
-    # Even where it is handed what it doesn't ask for, and with a file that is written of it.
-    handed = editor.edit(llama, [case.edit for case in scrambled])
-    assert predict_after(llama, handed, cases) == honest
-    for change in handed:
-        assert all(not (fact.translations or fact.questions or fact.aliases) for fact in change.facts)
-
-
 def test_without_a_gate_every_question_is_in_scope(llama: Backbone, training: list[Case], cases: list[Case]) -> None:
     editor = fitted(llama, training, scope="all")
     assert editor._gate is None
