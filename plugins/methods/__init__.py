@@ -37,6 +37,7 @@ def register_editors(register: Callable[[str, type[Any] | str], None]) -> None:
     register("memit", "xkeb_plugins.methods.memit:Memit")
     register("memoir", "xkeb_plugins.methods.memoir.editor:Memoir")
     register("r-rome", "xkeb_plugins.methods.r_rome:RebuiltRome")
+    register("remake", "xkeb_plugins.methods.remake.editor:MultilingualRetrieval")
     register("rome", "xkeb_plugins.methods.rome:Rome")
     register("scr", "xkeb_plugins.methods.scr.editor:SelectiveContextualReasoning")
     register("serac", "xkeb_plugins.methods.serac.editor:Serac")

@@ -56,6 +56,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "wise": {"steps": 4, "context_templates": ("In short. ", "It is said that ")},
     "mend": {"rank": 6, **TRAINED},
     "serac": {"accumulate": 1, **TRAINED},
+    "remake": {"demonstrations": 2, "threshold": 0.001, **TRAINED},
     "scr": {"validation": 6},
     "xmem": {"demonstrations": 2, "threshold": -1.0, **TRAINED},  # every question in scope: the most that can be needed
 }

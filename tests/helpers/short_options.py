@@ -20,6 +20,7 @@ SHORT: dict[str, dict[str, Any]] = {
     "memoir": FEW_PREFIXES,
     "mend": {"rank": 6, "steps": 2, "batch_size": 4, "validate_every": 1, "validation": 3},
     "r-rome": FEW_PREFIXES,
+    "remake": {"steps": 4, "batch_size": 8, "validate_every": 2, "threshold": 0.001, "demonstrations": 2},
     "rome": FEW_PREFIXES,
     "scr": {"threshold": 0.001},  # a model of random weights confirms what it likes
     "serac": {"steps": 2, "batch_size": 4, "accumulate": 1, "validate_every": 1, "validation": 3},

@@ -94,3 +94,8 @@ def said_in(case: Case, language: str) -> str:
 
 def joined(question: str, answer: str, language: str) -> str:
     return f"{question}{get_plugins().languages.get(language).separator}{answer}"
+
+
+def plain(text: str) -> str:
+    """A text in whatever case and spacing: two that are equal then ask the same."""
+    return " ".join(text.casefold().split())

@@ -13,7 +13,7 @@ import torch
 from xkeb.errors import unknown
 from xkeb.types import Case, Edit
 from xkeb.utils.hashing import digest
-from xkeb_plugins.methods.memory.facts import known_languages, languages_of, said, said_in
+from xkeb_plugins.methods.memory.facts import known_languages, languages_of, plain, said, said_in
 from xkeb_plugins.methods.xmem.text_index import TextIndex, Vector
 
 Nearest = Literal["target", "question", "both", "random"]
@@ -85,14 +85,14 @@ class Demonstrations:
     def _chosen(self, edit: Edit, asked: str, order: Sequence[int]) -> list[Case]:
         """The first facts that are in both languages. A fact that asks what the edit asks would show another answer to it, and
         no question is shown twice."""
-        seen = {_plain(edit.prompt)}
+        seen = {plain(edit.prompt)}
         chosen: list[Case] = []
         for i in order:
             case = self.facts[i]
             if len(chosen) == self.choice.count:
                 break
             if {edit.language, asked} <= set(languages_of(case)):
-                question = _plain(case.edit.questions[edit.language])
+                question = plain(case.edit.questions[edit.language])
                 if question not in seen:
                     seen.add(question)
                     chosen.append(case)
@@ -129,7 +129,3 @@ def _descending(first: Vector, then: Vector | None = None) -> list[int]:
     keys = [np.arange(len(first)), *([] if then is None else [-then]), -first]
     order: list[int] = np.lexsort(keys).tolist()
     return order
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.casefold().split())

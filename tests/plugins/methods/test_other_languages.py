@@ -16,7 +16,7 @@ from xkeb.models.backbone import Backbone
 from xkeb.types import Case, Prediction
 
 pytestmark = pytest.mark.usefixtures("cache_of_this_module")
-BLIND = {"xmem": {"threshold": 0.0}, "scr": {}}
+BLIND = {"remake": {}, "xmem": {"threshold": 0.0}, "scr": {}}
 """With options that let questions in another language through."""
 
 

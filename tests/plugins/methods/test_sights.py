@@ -165,7 +165,7 @@ def test_the_published_ike_alone_sees_the_answer_of_the_other_language() -> None
     names = list(get_plugins().methods)
     assert [name for name in names if Sight.TARGET_ANSWER in editor_class(name).sees] == ["ike-published"]
     parallel = [name for name in names if Sight.PARALLEL_TRAINING in editor_class(name).sees]
-    assert parallel == ["scr", "xmem"]
+    assert parallel == ["remake", "scr", "xmem"]
     assert all(editor_class(name).sees == {Sight.SOURCE_EDIT, Sight.PARALLEL_TRAINING} for name in parallel)
     usual = {Sight.SOURCE_EDIT, Sight.SOURCE_TRAINING}
     assert all(editor_class(name).sees <= usual for name in names if name not in ("ike-published", *parallel))

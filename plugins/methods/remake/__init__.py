@@ -1,0 +1,1 @@
+"""A memory and demonstrations in two languages, after ReMaKE: a classifier of pairs of questions finds the edit."""
