@@ -272,6 +272,8 @@ METHODS = (
     "wise",
     "memoir",
     "ike",
+    "scr",
+    "remake",
     "xmem",
 )
 
