@@ -44,15 +44,19 @@ class Demonstrations:
             for edit, order in zip(edits, orders, strict=True)
         ]
 
-    def _order(self, edit: Edit, vector: torch.Tensor, device: torch.device) -> list[int]:
-        """The facts in the edit's language, those with the nearest question first."""
-        if edit.language not in self._indices:
-            places = [i for i, case in enumerate(self.facts) if edit.language in languages_of(case)]
-            texts = [self.facts[i].edit.questions[edit.language] for i in places]
+    def index(self, language: str, device: torch.device) -> tuple[list[int], torch.Tensor]:
+        """The places of the facts in a language, and [n, d] their questions in it, as the encoder has them. Made once."""
+        if language not in self._indices:
+            places = [i for i, case in enumerate(self.facts) if language in languages_of(case)]
+            texts = [self.facts[i].edit.questions[language] for i in places]
             key = {"encoder": self.encoder, "texts": digest_texts(texts)}
             kept = cached_tensors("sentences", key, lambda: {"index": embed(self.encoder, texts, device)})
-            self._indices[edit.language] = places, kept["index"]
-        places, index = self._indices[edit.language]
+            self._indices[language] = places, kept["index"]
+        return self._indices[language]
+
+    def _order(self, edit: Edit, vector: torch.Tensor, device: torch.device) -> list[int]:
+        """The facts in the edit's language, those with the nearest question first."""
+        places, index = self.index(edit.language, device)
         order: list[int] = (index @ vector).argsort(descending=True, stable=True).tolist()
         return [places[i] for i in order]
 

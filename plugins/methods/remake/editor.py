@@ -89,7 +89,7 @@ class MultilingualRetrieval(Editor):
         return True
 
     def fit(self, backbone: Backbone, cases: Sequence[Case]) -> None:
-        """Trains the classifier, or takes it from the cache.
+        """Trains the classifier and makes the index of questions in the facts' own language, or takes them from the cache.
 
         Raises:
             RequestError: there are too few facts in more than one language.
@@ -98,6 +98,9 @@ class MultilingualRetrieval(Editor):
         facts = parallel_facts(cases, "remake")
         self._gate = me.training(facts).learn(backbone, me.threshold)
         self._shown = Demonstrations(facts, me.demonstrations, me.encoder)
+        if me.demonstrations:
+            for language in sorted({case.edit.language for case in facts}):
+                self._shown.index(language, backbone.device)
 
     def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[MemoryChange]:
         """A memory of one edit for each."""

@@ -27,7 +27,7 @@ def plain_odds(head: Head, one: Numbers, other: Numbers) -> float:
 
 def test_the_log_odds_are_those_of_the_formula() -> None:
     generator = torch.Generator().manual_seed(0)
-    head = Head(*(torch.randn(n, generator=generator) for n in (5, 5)), torch.tensor(0.3))
+    head = Head(torch.randn(5, generator=generator), torch.randn(5, generator=generator), torch.tensor(0.3))
     one, other = torch.randn(3, 5, generator=generator), torch.randn(4, 5, generator=generator)
     found = head.log_odds(one, other)
     assert found.shape == (3, 4)

@@ -11,6 +11,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 from small_scr import fitted, plain_context, plain_fact, plain_odds
 
+import xkeb
 from xkeb.editing.changes import batched
 from xkeb.editing.editor import make_changes
 from xkeb.errors import RequestError
@@ -71,7 +72,7 @@ def test_a_confirmed_fact_is_shown_and_else_nothing_changes(
         for query, answer in zip(case_queries(case, 0), row, strict=True):
             expected, place = expected_answer(llama, editor, [case.edit], query, encoder)
             assert answer == expected
-            counts[place] += 1  # type: ignore[index]
+            counts[place] += 1
     assert min(counts.values()) >= 3
 
 
@@ -130,8 +131,6 @@ def test_a_threshold_is_the_probability_of_yes(llama: Backbone, cases: list[Case
 def test_a_memory_is_of_one_model(
     llama: Backbone, tiny_folders: dict[str, Path], editor: Any, cases: list[Case]
 ) -> None:
-    import xkeb
-
     (change,) = editor.edit(llama, [cases[0].edit])
     other = xkeb.load_backbone("hf", path=str(tiny_folders["gemma3"]), device="cpu")
     with pytest.raises(RequestError, match="made for another model than"):

@@ -16,6 +16,7 @@ from xkeb.evaluation.probing import case_queries, predict_after, predict_edited
 from xkeb.models.backbone import Backbone
 from xkeb.types import Case, Edit, Sight
 from xkeb_plugins.methods.memory.change import MemoryChange
+from xkeb_plugins.methods.scr.cutoff import CutOffs, calibrated
 
 
 def test_what_it_sees() -> None:
@@ -74,11 +75,13 @@ def test_a_session_is_a_memory_that_grows(
 def test_the_cutoffs_are_chosen_once(
     llama: Backbone, training: list[Case], tiny_bert: Path, monkeypatch: pytest.MonkeyPatch, fresh_cache: Path
 ) -> None:
-    from xkeb_plugins.methods.scr import editor as module
+    calls: list[int] = []
 
-    calls = []
-    calibrated = module.calibrated
-    monkeypatch.setattr(module, "calibrated", lambda *given: calls.append(given) or calibrated(*given))
+    def counting(*given: Any) -> CutOffs:
+        calls.append(1)
+        return calibrated(*given)
+
+    monkeypatch.setattr("xkeb_plugins.methods.scr.editor.calibrated", counting)
     first = fitted(llama, training, tiny_bert)._gate
     assert fitted(llama, training, tiny_bert)._gate.sha256 == first.sha256 and len(calls) == 1
     for other in ({"k": 2}, {"seed": 1}, {"validation": 11}):
