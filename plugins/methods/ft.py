@@ -17,10 +17,12 @@ from xkeb.editing.dry_run import DryRunSession
 from xkeb.editing.editor import Editor, known
 from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
+from xkeb.models.batching import group_by_length
 from xkeb.models.layout import widths
 from xkeb.models.spec import ModelSpec
 from xkeb.models.suffix import SuffixForward
 from xkeb.types import Edit
+from xkeb_plugins.methods.token_gradients import tokens_for_backward
 from xkeb_plugins.methods.tuned import tuned_settings
 
 
@@ -63,31 +65,41 @@ class FineTuning(Editor):
         """One dense change of a down-projection for each edit. Each has weights, optimizer and stopping of its own;
         the layers below, and the keys that enter the matrix, are computed once."""
         me = self.configure(backbone.spec)
-        layer = known(me.layer)
+        texts = [me.text(backbone, edit) for edit in edits]
+        changes: dict[int, DenseChange] = {}
+        most_tokens = tokens_for_backward(backbone, known(me.layer))
+        for group in group_by_length(
+            [len(text.ids) for text in texts], backbone.saturating_tokens, most_tokens=most_tokens
+        ):
+            changes.update(zip(group, me._train(backbone, [texts[i] for i in group]), strict=True))
+        return [changes[i] for i in range(len(edits))]
+
+    def _train(self, backbone: Backbone, texts: Sequence[TrainingText]) -> list[DenseChange]:
+        """The changes of texts that share their passes."""
+        layer = known(self.layer)
         path = backbone.layout.down(layer)
         module = backbone.module(path)
         d_in, d_out = widths(module)
-        texts = [me.text(backbone, edit) for edit in edits]
-        suffix = SuffixForward(backbone, layer, [text.ids for text in texts])
+        suffix = SuffixForward(backbone, layer, [text.ids for text in texts], changed=path)
         targets = [text.targets for text in texts]
         place = backbone.parameter(f"{path}.weight").device
-        deltas = [torch.zeros(d_out, d_in, device=place, requires_grad=True) for _ in edits]
+        deltas = [torch.zeros(d_out, d_in, device=place, requires_grad=True) for _ in texts]
         optimizer = torch.optim.Adam(
-            deltas, lr=known(me.lr), fused=True
+            deltas, lr=known(self.lr), fused=True
         )  # nothing of the size of all changes beside them
-        active = list(range(len(edits)))
-        for _ in range(me.steps):
+        active = list(range(len(texts)))
+        for _ in range(self.steps):
             optimizer.zero_grad()
             losses = text_losses(suffix, module, deltas, targets, active)
-            going = [k for k, loss in enumerate(losses.tolist()) if loss >= me.stop_loss]
+            going = [k for k, loss in enumerate(losses.tolist()) if loss >= self.stop_loss]
             if not going:
                 break
             losses[going].sum().backward()
             active = [active[k] for k in going]
-            for i in set(range(len(edits))).difference(active):
+            for i in set(range(len(texts))).difference(active):
                 deltas[i].grad = None  # Adam's momentum must not carry on what has stopped
             optimizer.step()
-            me.restrict(deltas)
+            self.restrict(deltas)
         return [DenseChange({f"{path}.weight": delta.detach()}) for delta in deltas]
 
     def text(self, backbone: Backbone, edit: Edit) -> TrainingText:
@@ -156,15 +168,21 @@ def text_losses(
         extra = [keys.float() @ deltas[i].T for i, keys in zip(active, inputs[0], strict=True)]
         return output + torch.stack(extra).to(output)
 
+    device = suffix.backbone.device
+    rows = [sorted({position for position, _ in targets[i]}) for i in active]
+    most = max(map(len, rows))
+    columns = torch.tensor([row + row[-1:] * (most - len(row)) for row in rows], device=device)  # (b, n)
     handle = module.register_forward_hook(add)
     try:
-        hidden = suffix.run(torch.tensor(active, device=suffix.backbone.device))  # (b, S, D)
+        hidden = suffix.run(torch.tensor(active, device=device), columns)  # (b, n, D)
     finally:
         handle.remove()
-    triples = [(row, position, token) for row, i in enumerate(active) for position, token in targets[i]]
-    owner, at, tokens = (torch.tensor(column, device=hidden.device) for column in zip(*triples, strict=True))
-    places, place = torch.stack([owner, at]).unique(dim=1, return_inverse=True)  # the head runs once a position
-    logits = suffix.backbone.logits(hidden[places[0], places[1]]).float()
+    places = [(k, slot) for k, row in enumerate(rows) for slot in range(len(row))]
+    at = {(k, rows[k][slot]): place for place, (k, slot) in enumerate(places)}
+    owners, slots = (torch.tensor(column, device=device) for column in zip(*places, strict=True))
+    logits = suffix.backbone.logits(hidden[owners, slots]).float()  # the head runs once a position
+    triples = [(k, at[k, position], token) for k, i in enumerate(active) for position, token in targets[i]]
+    owner, place, tokens = (torch.tensor(column, device=device) for column in zip(*triples, strict=True))
     losses = F.cross_entropy(logits[place], tokens, reduction="none")
     counts = torch.bincount(owner, minlength=len(active))
     return losses.new_zeros(len(active)).index_add(0, owner, losses) / counts

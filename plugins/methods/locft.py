@@ -85,13 +85,14 @@ class LocalizedFineTuning(MaskedFineTuning):
 
 def _backward(backbone: Backbone, layer: int, delta: torch.Tensor, batch: Sequence[TrainingText]) -> float:
     """Adds the gradient of a mini-batch's mean loss to that of the one delta, in as many passes as memory takes."""
-    module = backbone.module(backbone.layout.down(layer))
+    path = backbone.layout.down(layer)
+    module = backbone.module(path)
     total = 0.0
     lengths = [len(text.ids) for text in batch]
     most = tokens_for_backward(backbone, layer)
     for group in group_by_length(lengths, backbone.saturating_tokens, most_tokens=most):
         texts = [batch[i] for i in group]
-        suffix = SuffixForward(backbone, layer, [text.ids for text in texts])
+        suffix = SuffixForward(backbone, layer, [text.ids for text in texts], changed=path)
         targets = [text.targets for text in texts]
         losses = text_losses(suffix, module, [delta] * len(texts), targets, range(len(texts)))
         loss = losses.sum() / len(batch)

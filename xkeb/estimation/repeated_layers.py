@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import torch
@@ -60,6 +60,7 @@ class LayerCosts:
             yield
 
     def _repeating(self, meter: Meter, original: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(original)  # its signature says what an argument is called
         def forward(layer: nn.Module, *args: Any, **kwargs: Any) -> Any:
             key = _key(layer, args, kwargs)
             if key is None:

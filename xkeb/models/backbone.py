@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import functools
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from xkeb.models import tokenization
 from xkeb.models.alignment import Alignment, find_alignment
 from xkeb.models.batching import saturating_tokens
 from xkeb.models.head import check_family, decode_hidden
+from xkeb.models.last_layer import is_plain, pick, run_only_at, tried_early
 from xkeb.models.layout import Layout
 from xkeb.models.memory import activation_budget
 from xkeb.models.onednn import use_onednn
@@ -71,6 +73,8 @@ class Backbone:
         """Tokens that fill a forward pass: see `xkeb.models.batching`."""
         self.alignment = Alignment()
         """What its passes may be given; `prepare` finds it out."""
+        self.ends_early = True
+        """Whether its last layer gives the same states when only some are asked for; `prepare` finds it out."""
         self.intervention: object | None = None
         """What every question is answered under; see `xkeb.models.interventions.Intervention.installed`."""
         self.prompt: PromptStyle = "plain"
@@ -87,7 +91,9 @@ class Backbone:
         use_onednn(self.model)
         keep_token_axis(self.model, self.layout)
         check_family(self.model, self.layout)
-        self.alignment = find_alignment(self.hidden, self.new_cache, self.device)
+        with tried_early(self.last_layer) as same:
+            self.alignment = find_alignment(self.hidden, self.new_cache, self.device)
+        self.ends_early = bool(same) and all(same)
         return self
 
     def asked_in(self, prompt: PromptStyle) -> Backbone:
@@ -131,6 +137,11 @@ class Backbone:
     def module(self, path: str) -> nn.Module:
         """The module at a path of `layout`."""
         return self.model.get_submodule(path)
+
+    @property
+    def last_layer(self) -> nn.Module:
+        """The decoder layer that stands highest."""
+        return self.module(self.layout.layer(self.n_layers - 1))
 
     def parameter(self, name: str) -> nn.Parameter:
         """The parameter of that name, as in ``model.named_parameters()``."""
@@ -250,6 +261,25 @@ class Backbone:
         )
         hidden: torch.Tensor = output.last_hidden_state
         return hidden.to(self.device)  # of a model on several devices, from the last one
+
+    def hidden_at(
+        self, ids: torch.Tensor, columns: torch.Tensor, past: Cache | None = None, **kwargs: Any
+    ) -> torch.Tensor:
+        """Final hidden states, after the last norm, at some positions. The last layer makes keys and values of all, and
+        runs whole only where the family, or what is hooked into it, needs that.
+
+        Args:
+            ids: [B, T], as for `hidden`.
+            columns: [B, n] the positions in each row; with n = 0, `past` is extended and nothing else.
+
+        Returns:
+            [B, n, hidden_size]
+        """
+        layer = self.last_layer
+        early = self.ends_early and columns.shape[1] < ids.shape[1] and is_plain(layer)
+        with run_only_at(layer, columns) if early else nullcontext():
+            hidden = self.hidden(ids, past, **kwargs)
+        return pick(hidden, columns)
 
     def new_cache(self) -> DynamicCache:
         """Empty keys and values."""

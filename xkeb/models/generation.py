@@ -97,8 +97,10 @@ class Generations(Passes[list[int]]):
             self.select(alive)
             whole = bool(mask.all())  # without padding, as one at a time: causal attention needs no mask
             kept_states = cache if continues else None
-            hidden = backbone.hidden(ids, kept_states, attention_mask=None if whole else mask, position_ids=positions)
-            tokens = backbone.logits(hidden[:, -1]).argmax(-1)  # (B,)
+            seen = None if whole else mask
+            last = torch.full_like(ids[:, :1], ids.shape[1] - 1)
+            hidden = backbone.hidden_at(ids, last, kept_states, attention_mask=seen, position_ids=positions)
+            tokens = backbone.logits(hidden[:, 0]).argmax(-1)  # (B,)
             for i, token in zip(alive, tokens.tolist(), strict=True):
                 said[i].append(token)
             kept = [row for row, i in enumerate(alive) if not ended(said[i])]

@@ -13,7 +13,7 @@ import torch
 from transformers import DynamicCache
 
 from xkeb.models.backbone import Backbone
-from xkeb.models.batching import group_by_length
+from xkeb.models.batching import group_by_length, pad
 from xkeb.models.interventions import Intervention
 from xkeb.models.oom import OutOfMemory, OutOfMemoryError, attempt
 
@@ -92,7 +92,8 @@ class Passes(ABC, Generic[T]):
         if prefix:
             past = self.backbone.new_cache()
             self.select(asked[:1])
-            self.backbone.hidden(torch.tensor([self.rows[asked[0]].ids[:prefix]], device=self.backbone.device), past)
+            ids = torch.tensor([self.rows[asked[0]].ids[:prefix]], device=self.backbone.device)
+            self.backbone.hidden_at(ids, ids[:, :0], past)
         for batch in self._batches(asked, prefix):
             answers.update(self._halving(batch, prefix, past))
         return answers
@@ -121,6 +122,18 @@ class Passes(ABC, Generic[T]):
             while group:
                 batch, group = group[: self.batch_size], group[self.batch_size :]
                 yield [members[i] for i in batch]
+
+    def states(self, batch: Sequence[int], prefix: int, past: DynamicCache | None) -> dict[int, torch.Tensor]:
+        """Final hidden states of a batch's rows where the next token is predicted: [positions, hidden_size]."""
+        rows = [self.rows[i] for i in batch]
+        ids = pad([row.ids[prefix:] for row in rows], self.backbone.pad_id, self.backbone.device)
+        most = max(len(row.positions) for row in rows)
+        columns = [[*row.positions, *[row.positions[-1]] * (most - len(row.positions))] for row in rows]
+        at = torch.tensor(columns, device=ids.device) - prefix  # (B, n)
+        cache = self.repeated(past, len(batch))
+        self.select(batch)
+        hidden = self.backbone.hidden_at(ids, at, cache)  # (B, n, D)
+        return {i: states[: len(row.positions)] for i, row, states in zip(batch, rows, hidden, strict=True)}
 
     def repeated(self, past: DynamicCache | None, times: int) -> DynamicCache | None:
         """A copy for so many rows."""

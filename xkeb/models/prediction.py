@@ -12,7 +12,6 @@ import torch
 from transformers import DynamicCache
 
 from xkeb.models.backbone import Backbone
-from xkeb.models.batching import pad
 from xkeb.models.interventions import Delegate, Intervention, installed_intervention
 from xkeb.models.passes import Passes, TokenRow
 from xkeb.types import Prediction, Query
@@ -162,12 +161,6 @@ class _Predictions(Passes[list[int]]):
         return []
 
     def _pass(self, batch: Sequence[int], prefix: int, past: DynamicCache | None) -> dict[int, list[int]]:
-        backbone, rows = self.backbone, self.rows
-        cache = self.repeated(past, len(batch))
-        ids = pad([rows[i].ids[prefix:] for i in batch], backbone.pad_id, backbone.device)
-        self.select(batch)
-        hidden = backbone.hidden(ids, cache)  # (B, T, D)
-        where = [(row, position - prefix) for row, i in enumerate(batch) for position in rows[i].positions]
-        at_rows, at_positions = (torch.tensor(axis, device=hidden.device) for axis in zip(*where, strict=True))
-        predicted = iter(backbone.logits(hidden[at_rows, at_positions]).argmax(-1).tolist())
-        return {i: [next(predicted) for _ in rows[i].positions] for i in batch}
+        states = self.states(batch, prefix, past)
+        predicted = iter(self.backbone.logits(torch.cat(list(states.values()))).argmax(-1).tolist())
+        return {i: [next(predicted) for _ in self.rows[i].positions] for i in batch}

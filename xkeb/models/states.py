@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from transformers import DynamicCache
 
 from xkeb.models.backbone import Backbone
-from xkeb.models.batching import pad
 from xkeb.models.interventions import Intervention, installed_intervention
 from xkeb.models.passes import Passes, TokenRow
 from xkeb.models.prediction import TEACHER_FORCING, context_of, predict, shares
@@ -77,9 +76,4 @@ class _States(Passes[torch.Tensor]):
         return torch.empty(0, self.backbone.layout.hidden_size, dtype=self.backbone.dtype, device=self.backbone.device)
 
     def _pass(self, batch: Sequence[int], prefix: int, past: DynamicCache | None) -> dict[int, torch.Tensor]:
-        cache = self.repeated(past, len(batch))
-        ids = pad([self.rows[i].ids[prefix:] for i in batch], self.backbone.pad_id, self.backbone.device)
-        self.select(batch)
-        hidden = self.backbone.hidden(ids, cache)  # (B, T, D)
-        at = [[position - prefix for position in self.rows[i].positions] for i in batch]
-        return {i: hidden[row, at[row]] for row, i in enumerate(batch)}
+        return self.states(batch, prefix, past)

@@ -8,7 +8,9 @@ computed once and kept.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +18,9 @@ from transformers import DynamicCache
 
 from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
+from xkeb.models.batching import group_by_length
+from xkeb.models.last_layer import is_plain, pick, states_at
+from xkeb.models.replay import Replay
 
 
 class _Prefix:
@@ -68,13 +73,21 @@ class SuffixForward:
 
     @torch.no_grad()
     def __init__(
-        self, backbone: Backbone, layer: int, rows: Sequence[Sequence[int]], sites: Sequence[int] | None = None
+        self,
+        backbone: Backbone,
+        layer: int,
+        rows: Sequence[Sequence[int]],
+        sites: Sequence[int] | None = None,
+        *,
+        changed: str | None = None,
     ) -> None:
         """
         Args:
             rows: ids of each text.
             sites: the position in each text from which on it is computed again; texts are aligned so that these stand
                 in one column, the first of the suffix, where the family allows it (`sites`). None recomputes every position.
+            changed: path of the module of layer `layer`, or of that layer itself, whose output is all that hooks change. What
+                the layer makes up to there is kept as well. None: hooks may change whatever they like.
         """
         self.backbone = backbone
         self.layer = layer
@@ -82,12 +95,17 @@ class SuffixForward:
         aligned = backbone.alignment.pads_left
         start = max(sites) if aligned else 0
         ids, mask = self._fill(rows, [start - site if aligned else 0 for site in sites])
-        past = self._past(ids[:, :start], mask[:, :start]) if start else None
+        past = self._past(ids[:, :start], mask[:, :start], sites) if start else None
         self.sites = torch.tensor([0] * len(rows) if aligned else list(sites), device=backbone.device)
         """[B] The column of the suffix in which each row's site stands: the first, but where what stands before can't be
         kept."""
         self.mask = mask[:, start:].bool()
         """[B, S] True where the suffix has a token."""
+        self.changed: tuple[torch.Tensor, torch.Tensor] | None = None
+        """What enters and what leaves the module `changed` at each row's site: [B, d_in], [B, d_out]."""
+        self.replay = (
+            Replay(backbone.module(backbone.layout.layer(layer)), backbone.module(changed)) if changed else None
+        )
         self._capture(ids, mask, start, past)
 
     def _fill(self, rows: Sequence[Sequence[int]], shifts: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -100,12 +118,35 @@ class SuffixForward:
             mask[i, shift : shift + len(row)] = 1
         return ids.to(self.backbone.device), mask.to(self.backbone.device)
 
-    def _past(self, ids: torch.Tensor, mask: torch.Tensor) -> DynamicCache:
-        """Keys and values of the tokens before the suffix, [B, start]."""
-        past = self.backbone.new_cache()
-        positions = (mask.cumsum(-1) - 1).clamp_min(0)
-        self.backbone.hidden(ids, past, attention_mask=mask, position_ids=positions)
-        return past
+    def _past(self, ids: torch.Tensor, mask: torch.Tensor, sites: Sequence[int]) -> DynamicCache:
+        """Keys and values of the tokens before the suffix, [B, start]. Texts of similar length share a pass."""
+        backbone, start = self.backbone, ids.shape[1]
+        groups = group_by_length(sites, backbone.saturating_tokens, most_tokens=ids.numel())
+        layers: list[list[tuple[torch.Tensor, torch.Tensor]]] = []  # of each group, [b, heads, start, d]
+        for group in groups if len(groups) > 1 else []:
+            first = [start - sites[i] for i in group]
+            longest = max(1, start - min(first))
+            columns = torch.arange(longest, device=ids.device) + torch.tensor(first, device=ids.device).unsqueeze(1)
+            own = ids[torch.tensor(group, device=ids.device)].gather(1, columns.clamp_max(start - 1))  # (b, longest)
+            past = backbone.new_cache()
+            if longest:
+                backbone.hidden_at(own, own[:, :0], past)
+            if any(layer.keys is None or layer.keys.shape[-2] != longest for layer in past.layers):
+                layers.clear()  # it keeps only a window, which ends in another column of each row
+                break
+            # What stands in columns before a row's first is masked.
+            source = torch.arange(start, device=ids.device) - torch.tensor(first, device=ids.device).unsqueeze(1)
+            layers.append([_laid(layer, source.clamp_min(0)) for layer in past.layers])
+        whole = backbone.new_cache()
+        if layers:
+            order = torch.tensor([i for group in groups for i in group], device=ids.device).argsort()
+            for index, parts in enumerate(zip(*layers, strict=True)):
+                keys, values = (torch.cat(part)[order.to(part[0].device)] for part in zip(*parts, strict=True))
+                whole.update(keys, values, index)
+        else:
+            positions = (mask.cumsum(-1) - 1).clamp_min(0)
+            backbone.hidden_at(ids, ids[:, :0], whole, attention_mask=mask, position_ids=positions)
+        return whole
 
     def _capture(self, ids: torch.Tensor, mask: torch.Tensor, start: int, past: DynamicCache | None) -> None:
         backbone, layout = self.backbone, self.backbone.layout
@@ -127,8 +168,13 @@ class SuffixForward:
 
         indices = range(self.layer, backbone.n_layers)
         handles = [backbone.module(layout.layer(i)).register_forward_pre_hook(keep, with_kwargs=True) for i in indices]
+        if self.replay:
+            handles.append(self.replay.upto.register_forward_hook(self._keep_changed))
         try:
-            self.base = backbone.hidden(ids[:, start:], past, attention_mask=mask, position_ids=positions[:, start:])
+            with self.replay.recorded() if self.replay else nullcontext():
+                self.base = backbone.hidden(
+                    ids[:, start:], past, attention_mask=mask, position_ids=positions[:, start:]
+                )
         finally:
             for handle in handles:
                 handle.remove()
@@ -145,29 +191,62 @@ class SuffixForward:
             raise RequestError(sentence)
         self.entering, self.calls = entering[0], calls
         """`base`: [B, S, D] final hidden states of the model as it is; `entering`: [B, S, D] what enters the layer."""
-        again = self.run()
-        if not torch.allclose(
-            again[self.mask], self.base[self.mask], rtol=1e-2, atol=1e-2 * float(self.base.abs().max())
-        ):
+        if self.replay:
+            self.replay.check(self.mask.shape)
+        row = int(self.mask.sum(-1).argmax())  # the longest stands for all: what is asked is a question of the family
+        own = self.mask[row]
+        again = self.run(torch.tensor([row], device=own.device))[0]
+        if not torch.allclose(again[own], self.base[row][own], rtol=1e-2, atol=1e-2 * float(self.base.abs().max())):
             raise RequestError(sentence)
+        if self.replay:
+            self.replay.check(self.mask.shape)
 
-    def run(self, rows: torch.Tensor | None = None) -> torch.Tensor:
+    def _keep_changed(self, _: Any, inputs: tuple[torch.Tensor, ...], output: Any) -> None:
+        states = (inputs[0], output[0] if isinstance(output, tuple | list) else output)
+        everyone = torch.arange(len(self.sites), device=self.sites.device)
+        at_sites = (state[everyone.to(state.device), self.sites.to(state.device)] for state in states)
+        entering, leaving = (state.to(self.backbone.device) for state in at_sites)
+        self.changed = entering, leaving
+
+    def run(self, rows: torch.Tensor | None = None, columns: torch.Tensor | None = None) -> torch.Tensor:
         """Final hidden states, after the last norm, of all rows or of those at the rising indices `rows`: [b, S, D].
 
         Hooks on modules of these layers see the same rows in the same order.
+
+        Args:
+            columns: [b, n] the columns of the suffix in each of these rows that are asked for: [b, n, D]. The last layer makes
+                no others, where it can do without (`Backbone.hidden_at`).
         """
-        layout = self.backbone.layout
+        layout, top = self.backbone.layout, self.backbone.n_layers - 1
         size = len(self.entering)
         if rows is not None and len(rows) == size:
             rows = None  # all of them: nothing to pick
-        hidden = _take(self.entering, rows, size)
-        for index, call in zip(range(self.layer, self.backbone.n_layers), self.calls, strict=True):
-            args = tuple(_take(value, rows, size) for value in call.args)
-            kwargs = {name: _take(value, rows, size) for name, value in call.kwargs.items()}
-            output = self.backbone.module(layout.layer(index))(hidden, *args, **kwargs)
-            hidden = output[0] if isinstance(output, tuple | list) else output
+        take = partial(_take, rows=rows, size=size)
+        hidden: torch.Tensor = take(self.entering)
+        for index, call in zip(range(self.layer, top + 1), self.calls, strict=True):
+            layer = self.backbone.module(layout.layer(index))
+            args = (hidden, *map(take, call.args))
+            kwargs = {name: take(value) for name, value in call.kwargs.items()}
+            asked = columns if index == top else None
+            states = None
+            if asked is not None and self.backbone.ends_early and is_plain(layer):
+                states = states_at(layer.forward, asked, args, kwargs)
+            if states is None:
+                with self.replay.answering(take) if self.replay and index == self.layer else nullcontext():
+                    output = layer(*args, **kwargs)
+                states = output[0] if isinstance(output, tuple | list) else output
+                states = states if asked is None else pick(states, asked)
+            hidden = states
         last: torch.Tensor = hidden if layout.norm is None else self.backbone.module(layout.norm)(hidden)
         return last.to(self.backbone.device)  # of a model on several devices, from the last one
+
+
+def _laid(layer: Any, source: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """A layer's keys and values, [b, heads, T, d], with column ``source[r, c]`` of row r in column c."""
+    source = source.to(layer.keys.device)
+    rows = torch.arange(len(source), device=source.device).unsqueeze(1)
+    keys, values = (state.transpose(1, 2)[rows, source].transpose(1, 2) for state in (layer.keys, layer.values))
+    return keys, values
 
 
 def _take(value: Any, rows: torch.Tensor | None, size: int) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from xkeb.editing.editor import known
 from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
 from xkeb.models.batching import group_by_length
@@ -132,6 +133,15 @@ def _optimize_group(
     return [search.key_value(i, delta.detach(), losses[i]) for i, delta in enumerate(deltas)]
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Rows that share a pass."""
+
+    rows: torch.Tensor
+    """Their indices among all, rising."""
+    suffix: SuffixForward
+
+
 class _Search:
     """The texts of a batch of edits, with what doesn't change while their values are optimised.
 
@@ -168,14 +178,14 @@ class _Search:
         self.owner = torch.tensor(owners, device=device)  # (rows,) which edit a row belongs to
         self.first = torch.tensor([owners.index(i) for i in range(len(edits))], device=device)
         self.module = backbone.module(module)
-        self.suffix = SuffixForward(backbone, layer, self.ids, self.sites)
-        self.columns = self.suffix.sites  # (rows,) where the sites stand in the suffix
-        self.keys, self.values = self._at_site()
+        self.parts = [self._part(rows, layer, module) for rows in self._rows_together()]
+        order = torch.cat([part.rows for part in self.parts]).argsort()
+        entering, leaving = zip(*(known(part.suffix.changed) for part in self.parts), strict=True)
+        self.keys, self.values = torch.cat(entering)[order], torch.cat(leaving)[order]  # (rows, d_in), (rows, d_out)
         self.old = self.values[self.first].float()  # (n, d_out) in the bare prompt
         with torch.no_grad():
-            drift = torch.tensor(self.drift, device=device)
-            ends = self.suffix.base[drift, self.columns[drift]]
-            self.reference = backbone.logits(ends).float().log_softmax(-1)  # (n, vocabulary)
+            ends = torch.cat([part.suffix.base[torch.arange(len(part.rows)), part.suffix.sites] for part in self.parts])
+            self.reference = backbone.logits(ends[order][self.drift]).float().log_softmax(-1)  # (n, vocabulary)
 
     def _add_prompt(self, edit: Edit, prefix: str) -> None:
         encoded = self.backbone.encode(edit.prompt, edit.target, edit.language, context=prefix)
@@ -191,21 +201,22 @@ class _Search:
         self.ids.append(self.backbone.encode(essence.prompt).ids[: site + 1])  # nothing after it is looked at
         self.sites.append(site)
 
-    @torch.no_grad()
-    def _at_site(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Input and output of the module at each row's site: [rows, d_in], [rows, d_out]."""
-        states: list[torch.Tensor] = []
+    def _rows_together(self) -> list[list[int]]:
+        """The rows of each pass: all in one, or, where that saves more than a pass costs, those in which only the subject's
+        last token runs by themselves."""
+        aligned = self.backbone.alignment.pads_left
+        lengths = [len(ids) - (site if aligned else 0) for ids, site in zip(self.ids, self.sites, strict=True)]
+        longest = max(lengths)
+        padding = sum(longest - lengths[row] for row in self.drift)
+        if padding < self.backbone.saturating_tokens / 4:
+            return [list(range(len(self.ids)))]
+        apart = set(self.drift)
+        return [[row for row in range(len(self.ids)) if row not in apart], self.drift]
 
-        def keep(_: Any, inputs: tuple[torch.Tensor, ...], output: Any) -> None:
-            hidden = output[0] if isinstance(output, tuple | list) else output
-            states.extend(_at(state, self.columns).to(self.backbone.device) for state in (inputs[0], hidden))
-
-        handle = self.module.register_forward_hook(keep)
-        try:
-            self.suffix.run()
-        finally:
-            handle.remove()
-        return states[0], states[1]
+    def _part(self, rows: Sequence[int], layer: int, module: str) -> _Part:
+        ids, sites = [self.ids[row] for row in rows], [self.sites[row] for row in rows]
+        suffix = SuffixForward(self.backbone, layer, ids, sites, changed=module)
+        return _Part(torch.tensor(rows, device=self.backbone.device), suffix)
 
     def loss(self, deltas: torch.Tensor, active: Sequence[int]) -> torch.Tensor:
         """Total loss of each active edit: mean negative log-likelihood of its target over the prefixes, the drift of the
@@ -218,37 +229,64 @@ class _Search:
             [len(active)]
         """
         slot = {i: k for k, i in enumerate(active)}
-        rows = [row for row, i in enumerate(self.owner.tolist()) if i in slot]
-        hidden = self._changed(deltas, rows)  # (b, S, D)
-        device = hidden.device
-        place = {row: k for k, row in enumerate(rows)}
-        targets = [(place[row], after, token) for row, after, token in self.targets if row in place]
-        at_rows, after, tokens = (torch.tensor(column, device=device) for column in zip(*targets, strict=True))
-        drift_rows = torch.tensor([place[self.drift[i]] for i in active], device=device)
-        columns = self.columns[torch.tensor(rows, device=device)]
+        owners: list[int] = self.owner.tolist()
+        targets = [(row, after, token) for row, after, token in self.targets if owners[row] in slot]
+        asked = [*((row, after) for row, after, _ in targets), *((self.drift[i], 0) for i in active)]
         # One pass of the head, the costly part of a small model, for all that is looked at.
-        looked_at = [hidden[at_rows, columns[at_rows] + after], hidden[drift_rows, columns[drift_rows]]]
-        logits = self.backbone.logits(torch.cat(looked_at)).float()
+        logits = self.backbone.logits(self._changed(deltas, asked)).float()
+        tokens = torch.tensor([token for _, _, token in targets], device=logits.device)
         nll = F.cross_entropy(logits[: len(targets)], tokens, reduction="none")
         drifted = logits[len(targets) :].log_softmax(-1)
 
-        slots = torch.tensor([slot[int(self.owner[rows[row]])] for row, _, _ in targets], device=device)
+        slots = torch.tensor([slot[owners[row]] for row, _, _ in targets], device=logits.device)
         counts = torch.bincount(slots, minlength=len(active))
         mean_nll = nll.new_zeros(len(active)).index_add(0, slots, nll) / counts
-        now = torch.tensor(active, device=device)
+        now = torch.tensor(active, device=logits.device)
         # KL(edited || untouched), in this order: kl_div takes the reference distribution second.
         kl = F.kl_div(self.reference[now], drifted, log_target=True, reduction="none").sum(-1)
         norms = deltas[now].norm(dim=-1) / self.old[now].norm(dim=-1) ** 2
         return mean_nll + self.options.kl_factor * kl + self.options.weight_decay * norms
 
-    def _changed(self, deltas: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
-        """Final hidden states of the given rows, each with its edit's delta added at its site."""
-        chosen = torch.tensor(rows, device=deltas.device)
+    def _changed(self, deltas: torch.Tensor, asked: Sequence[tuple[int, int]]) -> torch.Tensor:
+        """Final hidden states where they are asked for, with each edit's delta added at its site: [len(asked), hidden_size].
+
+        Args:
+            asked: (row, position after its site) of each, no two alike.
+        """
+        by_row: dict[int, list[int]] = {}
+        for row, after in asked:
+            by_row.setdefault(row, []).append(after)
+        places: dict[tuple[int, int], int] = {}
+        states: list[torch.Tensor] = []
+        for part in self.parts:
+            members = [k for k, row in enumerate(part.rows.tolist()) if row in by_row]
+            if not members:
+                continue
+            wanted = [by_row[int(part.rows[k])] for k in members]
+            most = max(map(len, wanted))
+            after = torch.tensor([own + own[-1:] * (most - len(own)) for own in wanted], device=deltas.device)
+            chosen = torch.tensor(members, device=deltas.device)
+            hidden = self._changed_in(part, deltas, chosen, after)  # (b, n, D)
+            for k, own in zip(members, wanted, strict=True):
+                for position in own:
+                    places[int(part.rows[k]), position] = len(places)
+            owners, slots = zip(*((k, slot) for k, own in enumerate(wanted) for slot in range(len(own))), strict=True)
+            states.append(hidden[list(owners), list(slots)])
+        return torch.cat(states)[[places[one] for one in asked]]
+
+    def _changed_in(self, part: _Part, deltas: torch.Tensor, chosen: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+        """Of some rows of one pass: [b, n, hidden_size].
+
+        Args:
+            chosen: [b] which of the part's rows.
+            after: [b, n] positions after their sites.
+        """
+        sites = part.suffix.sites[chosen]
 
         def add(_: Any, inputs: tuple[torch.Tensor, ...], output: Any) -> Any:
             hidden = output[0] if isinstance(output, tuple | list) else output
-            added = deltas[self.owner[chosen]].to(hidden)
-            columns = self.columns[chosen].to(hidden.device)
+            added = deltas[self.owner[part.rows[chosen]]].to(hidden)
+            columns = sites.to(hidden.device)
             if not columns.any():  # the usual case, without a copy for the way back
                 changed = torch.cat([hidden[:, :1] + added.unsqueeze(1), hidden[:, 1:]], 1)
             else:
@@ -258,7 +296,7 @@ class _Search:
 
         handle = self.module.register_forward_hook(add)
         try:
-            return self.suffix.run(chosen)
+            return part.suffix.run(chosen, sites.unsqueeze(1) + after)
         finally:
             handle.remove()
 
@@ -274,8 +312,3 @@ class _Search:
             self.old[i] + delta,
             tuple(losses),
         )
-
-
-def _at(state: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    """[B, T, d] in one column of each row: [B, d]."""
-    return state[torch.arange(len(state), device=state.device), columns.to(state.device)]
