@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-WASTE = 1 / 8
+WASTE = 1 / 16
 """Largest share of a pass that is padding, once it is large enough to be worth a pass of its own."""
 
 SATURATING_ON_CPU = 128
