@@ -131,8 +131,9 @@ class SuffixForward:
             past = backbone.new_cache()
             if longest:
                 backbone.hidden_at(own, own[:, :0], past)
-            if any(layer.keys is None or layer.keys.shape[-2] != longest for layer in past.layers):
-                layers.clear()  # it keeps only a window, which ends in another column of each row
+            kept = [getattr(layer, "keys", None) for layer in past.layers]
+            if any(keys is None or keys.shape[-2] != longest for keys in kept):
+                layers.clear()  # it keeps a state, or only a window, which ends in another column of each row
                 break
             # What stands in columns before a row's first is masked.
             source = torch.arange(start, device=ids.device) - torch.tensor(first, device=ids.device).unsqueeze(1)

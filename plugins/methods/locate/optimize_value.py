@@ -264,9 +264,9 @@ class _Search:
                 continue
             wanted = [by_row[int(part.rows[k])] for k in members]
             most = max(map(len, wanted))
-            after = torch.tensor([own + own[-1:] * (most - len(own)) for own in wanted], device=deltas.device)
+            columns = torch.tensor([own + own[-1:] * (most - len(own)) for own in wanted], device=deltas.device)
             chosen = torch.tensor(members, device=deltas.device)
-            hidden = self._changed_in(part, deltas, chosen, after)  # (b, n, D)
+            hidden = self._changed_in(part, deltas, chosen, columns)  # (b, n, D)
             for k, own in zip(members, wanted, strict=True):
                 for position in own:
                     places[int(part.rows[k]), position] = len(places)
