@@ -140,7 +140,7 @@ class _WithTheOneBefore(nn.Module):
 def test_a_family_whose_last_layer_mixes_tokens_in_other_ways_takes_the_whole_way(llama: Backbone) -> None:
     model = copy.deepcopy(llama.model)
     layer = model.get_submodule(llama.layout.layer(llama.n_layers - 1))
-    layer.mlp = _WithTheOneBefore(layer.mlp)
+    layer.mlp = _WithTheOneBefore(layer.get_submodule("mlp"))
     other = Backbone("other", llama.model, llama.tokenizer, "0" * 64)
     other.model = model
     other.prepare()

@@ -93,7 +93,7 @@ with replacing_folder(Path(sys.argv[1])) as folder:
 
 
 def test_what_a_killed_process_left_is_removed_by_the_next_and_what_one_is_at_work_on_is_not(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", KILLED, tmp_path / "site"]
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "site")]
     other = tmp_path / ".site2.1-a.part"
     other.mkdir()
     with (
