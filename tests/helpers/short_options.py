@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from xkeb.editing.editor import editor_class
 from xkeb.registry.manager import get_plugins
 
 ONE_PREFIX = {"steps": 3, "context_templates": ("In short. ",)}
@@ -28,6 +29,8 @@ SHORT: dict[str, dict[str, Any]] = {
     "xmem": {"steps": 4, "batch_size": 8, "validate_every": 2},
 }
 """Few steps, for methods that train networks or sample, and for EasyEdit's code, which takes its time."""
+WITHOUT_MORE = [name for name in get_plugins().methods if not editor_class(name).required_options]
+"""Methods that need nothing that isn't here, as the bridges to a checkout of EasyEdit do."""
 PAPER = [name for name in get_plugins().methods if getattr(get_plugins().methods.get(name), "in_paper", False)]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from short_options import PAPER, short_options
+from short_options import PAPER, WITHOUT_MORE, short_options
 
 import xkeb
 from xkeb.editing.editor import load_editor, prepare, supported_cases
@@ -22,7 +22,7 @@ from xkeb.types import Case
 from xkeb_plugins.metrics.overlap import f1
 
 
-@pytest.fixture(scope="module", params=list(get_plugins().methods))
+@pytest.fixture(scope="module", params=WITHOUT_MORE)
 def method(request: pytest.FixtureRequest) -> str:
     return request.param
 
