@@ -129,8 +129,7 @@ class SuffixForward:
             columns = torch.arange(longest, device=ids.device) + torch.tensor(first, device=ids.device).unsqueeze(1)
             own = ids[torch.tensor(group, device=ids.device)].gather(1, columns.clamp_max(start - 1))  # (b, longest)
             past = backbone.new_cache()
-            if longest:
-                backbone.hidden_at(own, own[:, :0], past)
+            backbone.hidden_at(own, own[:, :0], past)
             kept = [getattr(layer, "keys", None) for layer in past.layers]
             if any(keys is None or keys.shape[-2] != longest for keys in kept):
                 layers.clear()  # it keeps a state, or only a window, which ends in another column of each row
