@@ -271,6 +271,7 @@ def with_space(case: Case) -> Case:
 @click.option("--tasks", default="bizsre_en2zh,bizsre_zh2en", show_default=True)
 @click.option("--methods", default="ft,rome,memit,kn,ike", show_default=True, help=f"Of {', '.join(COMPARISONS)}.")
 @click.option("--limit", default=5, show_default=True, help="Records of each language.")
+@click.option("--records", help="In the place of the first ones: their numbers from 1 on, with commas.")
 @click.option(
     "--tokens",
     type=click.Choice(["easyeditor", "xkeb"]),
@@ -288,6 +289,7 @@ def main(
     tasks: str,
     methods: str,
     limit: int,
+    records: str | None,
     tokens: str | None,
     easyeditor: Path | None,
     spaced: bool,
@@ -310,7 +312,8 @@ def main(
         options: dict[str, Any] = {"steps": steps} if stepwise else {}
         for name in tasks.split(","):
             task = xkeb.load_task(name, data_dir=data_dir)
-            cases, training = list(task)[:limit], list(task.training.cases)[:train_size]
+            every, training = list(task), list(task.training.cases)[:train_size]
+            cases = [every[int(number) - 1] for number in records.split(",")] if records else every[:limit]
             if spaced or comparison is demonstrations:
                 cases, training = [list(map(with_space, some)) for some in (cases, training)]
             click.echo(f"{method}, {task.pair.source} ({model}, {dtype})")
