@@ -80,3 +80,7 @@ def _compare_suffix(backbone: Backbone) -> None:
         column = int(suffix.sites[i])
         apart = (alone[site:] - again[i, column : column + len(row) - site]).abs().max() / alone.abs().max()
         assert apart < CLOSE, f"row {i} is {apart:.0e} from the text alone"
+    some = torch.tensor([2, 0])
+    seen = suffix.mask[some]
+    apart = (suffix.run(some)[seen] - again[some][seen]).abs().max() / again[suffix.mask].abs().max()
+    assert apart < CLOSE, f"some rows are {apart:.0e} from those of all"

@@ -91,6 +91,8 @@ class SuffixForward:
         """
         self.backbone = backbone
         self.layer = layer
+        heads = getattr(backbone.model.config.get_text_config(), "num_attention_heads", None)
+        self.heads: int | None = heads if isinstance(heads, int) else None  # some families have other numbers by layer
         sites = [0] * len(rows) if sites is None else sites
         aligned = backbone.alignment.pads_left
         start = max(sites) if aligned else 0
@@ -221,7 +223,7 @@ class SuffixForward:
         size = len(self.entering)
         if rows is not None and len(rows) == size:
             rows = None  # all of them: nothing to pick
-        take = partial(_take, rows=rows, size=size)
+        take = partial(_take, rows=rows, size=size, heads=self.heads)
         hidden: torch.Tensor = take(self.entering)
         for index, call in zip(range(self.layer, top + 1), self.calls, strict=True):
             layer = self.backbone.module(layout.layer(index))
@@ -249,14 +251,19 @@ def _laid(layer: Any, source: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]
     return keys, values
 
 
-def _take(value: Any, rows: torch.Tensor | None, size: int) -> Any:
-    """The given rows of whatever has one entry a row; everything else as it is."""
+def _take(value: Any, rows: torch.Tensor | None, size: int, heads: int | None) -> Any:
+    """The given rows of whatever has one entry a row, or (BLOOM's slopes) one a row and head; everything else as it is."""
     if rows is None:
         return value
     if isinstance(value, torch.Tensor):
-        return value[rows.to(value.device)] if value.ndim > 1 and value.shape[0] == size else value
+        own = rows.to(value.device)
+        if value.ndim > 1 and value.shape[0] == size:
+            return value[own]
+        if heads is not None and value.ndim == 3 and value.shape[0] == size * heads:
+            return value.unflatten(0, (size, heads))[own].flatten(0, 1)
+        return value
     if isinstance(value, tuple | list):
-        return type(value)(_take(item, rows, size) for item in value)
+        return type(value)(_take(item, rows, size, heads) for item in value)
     if isinstance(value, _Prefix):
         return _Prefix(value.layers, rows)
     return value
