@@ -34,7 +34,7 @@ def completions(line: str) -> set[str]:
             {"bizsre_mini,bizsre_mini_en2zh", "bizsre_mini,bizsre_mini_zh2en"},
         ),
         ("xkeb train --methods ro", {"rome"}),
-        ("xkeb edit --method me", {"memit", "mend"}),
+        ("xkeb edit --method me", {"memit", "memoir", "mend"}),
         ("xkeb run --methods rome,rom", set()),
         ("xkeb nosuch --x", set()),
     ],
