@@ -140,7 +140,3 @@ def check(backbone: Backbone, change: LowRankChange, expected: dict[int, torch.T
         torch.testing.assert_close(
             deltas[f"{backbone.layout.down(layer)}.weight"].double(), delta, rtol=1e-5, atol=1e-6
         )
-
-
-def error(mine: torch.Tensor, theirs: torch.Tensor) -> float:
-    return float((mine - theirs).norm() / theirs.norm())

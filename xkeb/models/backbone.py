@@ -91,11 +91,7 @@ class Backbone:
         use_onednn(self.model)
         keep_token_axis(self.model, self.layout)
         check_family(self.model, self.layout)
-        try:
-            top: nn.Module = self.last_layer
-        except AttributeError:  # a layout that names layers which aren't there: the kit says so
-            top = nn.Identity()
-        with tried_early(top) as same:
+        with tried_early(self.model, self.layout.layer(self.n_layers - 1)) as same:
             self.alignment = find_alignment(self.hidden, self.new_cache, self.device)
         self.ends_early = bool(same) and all(same)
         return self

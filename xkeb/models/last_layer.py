@@ -188,11 +188,16 @@ def _causal(columns: torch.Tensor, width: int, n_keys: int) -> torch.Tensor:
 
 
 @contextmanager
-def tried_early(layer: nn.Module) -> Iterator[list[bool]]:
+def tried_early(model: nn.Module, path: str) -> Iterator[list[bool]]:
     """Inside, each pass of a layer is made at its last two positions as well. Gives whether these states were the same as in
-    the whole pass: what a family's layer does with fewer positions than keys can only be tried."""
-    original: Callable[..., Any] = layer.forward
+    the whole pass: what a family's layer does with fewer positions than keys can only be tried. Nothing is tried of a layer
+    that isn't there, as a wrong layout may name one."""
     same: list[bool] = []
+    layer = dict(model.named_modules()).get(path)
+    if layer is None:
+        yield same
+        return
+    original: Callable[..., Any] = layer.forward
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         try:

@@ -93,8 +93,9 @@ class Grace(Editor):
     def _write(self, backbone: Backbone, texts: Sequence[Encoded], books: Sequence[Codebook]) -> list[Codebook]:
         """Each text into a codebook of its own."""
         layer = known(self.layer)
-        suffix = SuffixForward(backbone, layer, [text.ids[:-1] for text in texts])
-        inputs, outputs = _observe(suffix, backbone.layout.down(layer))
+        path = backbone.layout.down(layer)
+        suffix = SuffixForward(backbone, layer, [text.ids[:-1] for text in texts], changed=path)
+        inputs, outputs = _observe(suffix, path)
         placed = []
         for row, (text, book) in enumerate(zip(texts, books, strict=True)):
             at = text.prompt_end - 1

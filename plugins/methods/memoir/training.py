@@ -37,8 +37,9 @@ def write_edit(
     Args:
         texts: question and answer after each context prefix, the bare one first.
     """
-    module = backbone.module(backbone.layout.down(layer))
-    suffix = SuffixForward(backbone, layer, [text.ids[:-1] for text in texts])
+    path = backbone.layout.down(layer)
+    module = backbone.module(path)
+    suffix = SuffixForward(backbone, layer, [text.ids[:-1] for text in texts], changed=path)
     inputs = module_inputs(module, suffix.run)  # (N, T, d_in)
     question = torch.arange(inputs.shape[1], device=inputs.device) < texts[0].prompt_end
     (columns,) = hasher.columns(inputs[:1], question[None])

@@ -14,32 +14,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
-from pydantic import PositiveInt
 
 from xkeb.editing.changes import ContextChange
 from xkeb.editing.dry_run import DryRunSession
-from xkeb.editing.editor import Editor, known
-from xkeb.editing.training import Schedule, hold_out
 from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
-from xkeb.models.spec import ModelSpec
-from xkeb.types import Case, Edit, Sight
+from xkeb.types import Case, Edit
 from xkeb_plugins.methods.encoders import FakeEncoder
 from xkeb_plugins.methods.memory.change import Entry, MemoryChange
 from xkeb_plugins.methods.memory.dry_run import dry_run_gate
+from xkeb_plugins.methods.memory.editor import GatedMemory
 from xkeb_plugins.methods.memory.facts import Question, languages_of, parallel_facts
 from xkeb_plugins.methods.remake.classifier import Classifier, ClassifierTraining
 from xkeb_plugins.methods.remake.demonstrations import Demonstrations, context
 
 
 @dataclass
-class MultilingualRetrieval(Editor):
+class MultilingualRetrieval(GatedMemory):
     """After ReMaKE: a memory, a classifier that reads the model's own states, and facts in two languages in context."""
 
-    sees: ClassVar[frozenset[Sight]] = frozenset({Sight.SOURCE_EDIT, Sight.PARALLEL_TRAINING})
+    name: ClassVar[str] = "remake"
 
     demonstrations: int = 16
     """Parallel facts that are shown, the nearest first; 0 shows the edit alone."""
@@ -47,46 +44,16 @@ class MultilingualRetrieval(Editor):
     """Sentence encoder that says which facts are near: one that is installed, a local folder, or a hub id."""
     threshold: float = 0.5
     """Least probability of a question in scope."""
-    layer: int | None = None
-    """Layer whose output the classifier reads. None: as deep as layer 8 of 18."""
-    width: int = 256
-    """Of the vectors that the classifier compares."""
-    facts: int = 2000
-    """Training facts that the classifier learns from, the first so many. All of the training facts can be shown."""
-    steps: PositiveInt = 300
-    """Most optimizer steps of the classifier."""
-    lr: float = 2e-3
-    """Of Adam."""
-    batch_size: int = 256
-    """Training facts of one step."""
-    validate_every: int = 50
-    """Steps from one validation to the next."""
-    validation: int = 500
-    """Training facts held out, at most a tenth: they say when to stop."""
-    seed: int = 0
-    """Of the classifier's training."""
 
     _gate: Classifier | None = field(default=None, init=False, repr=False, compare=False)
     _shown: Demonstrations | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("width", "facts", "steps", "batch_size", "validate_every", "validation"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        super().__post_init__()
         if self.demonstrations < 0:
             raise ValueError(f"demonstrations is a number of facts, at least 0, not {self.demonstrations}")
         if not 0 < self.threshold < 1:
             raise ValueError(f"threshold is a probability, between 0 and 1, not {self.threshold}")
-
-    def configure(self, spec: ModelSpec) -> Self:
-        me = self.filled({"layer": spec.scale_layer(8, of=18)})
-        if not 0 <= known(me.layer) < spec.n_layers:
-            raise RequestError(f"remake.layer is {me.layer}; {spec.name!r} has layers 0 to {spec.n_layers - 1}.")
-        return me
-
-    def needs_training(self) -> bool:
-        """Whether it needs training facts: always."""
-        return True
 
     def fit(self, backbone: Backbone, cases: Sequence[Case]) -> None:
         """Trains the classifier and makes the index of questions in the facts' own language, or takes them from the cache.
@@ -138,23 +105,7 @@ class MultilingualRetrieval(Editor):
 
     def training(self, facts: Sequence[Case]) -> ClassifierTraining:
         """How the classifier is trained on some facts; of a configured editor."""
-        learnt, held_out = hold_out(facts, self.validation)
-        schedule = Schedule(
-            steps=self.steps,
-            batch_size=self.batch_size,
-            validate_every=self.validate_every,
-            patience=self.steps,
-            grad_clip=100.0,
-            seed=self.seed,
-        )
-        return ClassifierTraining(
-            facts=learnt[: self.facts],
-            held_out=held_out,
-            layer=known(self.layer),
-            width=self.width,
-            lr=self.lr,
-            schedule=schedule,
-        )
+        return ClassifierTraining(**self.map_training(facts))
 
     @classmethod
     def restore(cls, tensors: Mapping[str, torch.Tensor], data: Mapping[str, Any]) -> MemoryChange:
@@ -165,11 +116,7 @@ class MultilingualRetrieval(Editor):
         """Edits as entries of a memory, where they are in languages that can be answered."""
         if self._shown is None or self._gate is None:
             raise RequestError("remake answers with training facts: call fit() first.")
-        for edit in edits:
-            if edit.language not in self._shown.languages:
-                raise RequestError(
-                    f"remake has training facts in {', '.join(self._shown.languages)}, none in {edit.language!r}."
-                )
+        self.check_languages(edits, self._shown.languages)
         if not edits:
             return []
         contexts = self._shown.contexts(edits, backbone.device)

@@ -73,7 +73,7 @@ def write_edit(
         mask: [d_out, d_in]
     """
     path = backbone.layout.down(layer)
-    suffix = SuffixForward(backbone, layer, [text.ids[:-1] for text in texts])
+    suffix = SuffixForward(backbone, layer, [text.ids[:-1] for text in texts], changed=path)
     module = backbone.module(path)
     inputs = module_inputs(module, suffix.run)  # (N, T, d_in)
     outside = module_inputs(

@@ -14,21 +14,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import PositiveInt
 
 from xkeb.editing.changes import ContextChange
 from xkeb.editing.dry_run import DryRunSession
-from xkeb.editing.editor import Editor, known
-from xkeb.editing.training import Schedule, hold_out
+from xkeb.editing.editor import known
+from xkeb.editing.training import hold_out
 from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
-from xkeb.models.spec import ModelSpec
-from xkeb.types import Case, Edit, Sight
+from xkeb.types import Case, Edit
 from xkeb_plugins.methods.memory.change import Entry, MemoryChange
 from xkeb_plugins.methods.memory.dry_run import dry_run_gate
+from xkeb_plugins.methods.memory.editor import GatedMemory
 from xkeb_plugins.methods.memory.facts import Question, parallel_facts
 from xkeb_plugins.methods.xmem.demonstrations import FRAMES, Choice, Demonstrations, Nearest
 from xkeb_plugins.methods.xmem.gate import Gate
@@ -36,34 +35,18 @@ from xkeb_plugins.methods.xmem.gate_training import GateTraining
 
 
 @dataclass
-class CrossLingualMemory(Editor):
+class CrossLingualMemory(GatedMemory):
     """xmem: a memory of edits, a gate that reads the model's own states, and parallel facts that show how an answer crosses."""
 
-    sees: ClassVar[frozenset[Sight]] = frozenset({Sight.SOURCE_EDIT, Sight.PARALLEL_TRAINING})
+    name: ClassVar[str] = "xmem"
 
     scope: Literal["gate", "all"] = "gate"
     """Which questions are answered with the edit's context: those that the gate lets through, or ``all``. For all, no gate is
     trained."""
     threshold: float | None = None
     """Least cosine of a question in scope. None: the gate's own, which grows with the memory."""
-    layer: int | None = None
-    """Layer whose output the gate reads. None: as deep as layer 8 of 18."""
-    width: int = 256
-    """Of the vectors that the gate compares."""
-    facts: int = 2000
-    """Training facts that the gate learns from, the first so many. All of the training facts can be shown."""
-    steps: PositiveInt = 300
-    """Most optimizer steps of the gate."""
-    lr: float = 2e-3
-    """Of Adam."""
-    batch_size: int = 256
-    """Training facts of one step, each other's outside."""
     temperature: float = 0.1
     """Of InfoNCE."""
-    validate_every: int = 50
-    """Steps from one validation to the next."""
-    validation: int = 500
-    """Training facts held out, at most a tenth: they say when to stop, and where the cut-offs are."""
     unrelated: float = 0.002
     """Share of unrelated questions that a memory of any size may accept."""
     others: float = 0.03
@@ -80,17 +63,13 @@ class CrossLingualMemory(Editor):
     a memory of many edits answers."""
     frame: str = "en"
     """Language of the words before a fact and a question (New Fact, Prompt), or ``none``."""
-    seed: int = 0
-    """Of the gate's training, and of a random choice of facts."""
 
     _gate: Gate | None = field(default=None, init=False, repr=False, compare=False)
     _shown: Demonstrations | None = field(default=None, init=False, repr=False, compare=False)
     _companions: tuple[Entry, ...] = field(default=(), init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("width", "facts", "steps", "batch_size", "validate_every", "validation"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        super().__post_init__()
         for name in ("demonstrations", "companions"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is a number of facts, at least 0, not {getattr(self, name)}")
@@ -105,16 +84,6 @@ class CrossLingualMemory(Editor):
             raise ValueError(f"threshold is a cosine, from -1 to 1, not {self.threshold}")
         if self.frame not in FRAMES:
             raise ValueError(f"frame is one of {', '.join(FRAMES)}, not {self.frame!r}")
-
-    def configure(self, spec: ModelSpec) -> Self:
-        me = self.filled({"layer": spec.scale_layer(8, of=18)})
-        if not 0 <= known(me.layer) < spec.n_layers:
-            raise RequestError(f"xmem.layer is {me.layer}; {spec.name!r} has layers 0 to {spec.n_layers - 1}.")
-        return me
-
-    def needs_training(self) -> bool:
-        """Whether it needs training facts: always. They say in which languages it can be asked."""
-        return True
 
     def fit(self, backbone: Backbone, cases: Sequence[Case]) -> None:
         """Trains the gate, or takes it from the cache, and indexes the facts that can be shown.
@@ -148,11 +117,7 @@ class CrossLingualMemory(Editor):
         """Edits as entries of a memory, where they are in languages that can be answered."""
         if self._shown is None:
             raise RequestError("xmem answers with training facts: call fit() first.")
-        for edit in edits:
-            if edit.language not in self._shown.languages:
-                raise RequestError(
-                    f"xmem has training facts in {', '.join(self._shown.languages)}, none in {edit.language!r}."
-                )
+        self.check_languages(edits, self._shown.languages)
         return self._entries(backbone, edits)
 
     def _entries(self, backbone: Backbone, edits: Sequence[Edit]) -> list[Entry]:
@@ -180,25 +145,8 @@ class CrossLingualMemory(Editor):
 
     def training(self, facts: Sequence[Case]) -> GateTraining:
         """How the gate is trained on some facts; of a configured editor."""
-        learnt, held_out = hold_out(facts, self.validation)
-        schedule = Schedule(
-            steps=self.steps,
-            batch_size=self.batch_size,
-            validate_every=self.validate_every,
-            patience=self.steps,
-            grad_clip=100.0,
-            seed=self.seed,
-        )
         return GateTraining(
-            facts=learnt[: self.facts],
-            held_out=held_out,
-            layer=known(self.layer),
-            width=self.width,
-            lr=self.lr,
-            temperature=self.temperature,
-            unrelated=self.unrelated,
-            others=self.others,
-            schedule=schedule,
+            **self.map_training(facts), temperature=self.temperature, unrelated=self.unrelated, others=self.others
         )
 
     def others_of(self, facts: Sequence[Case]) -> list[Edit]:

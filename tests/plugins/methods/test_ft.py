@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from plain_texts import error
 from transformers.pytorch_utils import Conv1D
 
 import xkeb
@@ -77,10 +78,6 @@ def tuned(
         assert list(change.deltas()) == [f"{backbone.layout.down(LAYER)}.weight"]
         deltas += change.deltas().values()
     return deltas
-
-
-def error(mine: torch.Tensor, theirs: torch.Tensor) -> float:
-    return float((mine - theirs).norm() / theirs.norm())
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)

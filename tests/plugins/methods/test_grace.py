@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from plain_texts import EDITS, error, ids_of
 
 import xkeb
 from xkeb.editing.changes import batched, load_change
@@ -21,26 +22,12 @@ from xkeb_plugins.methods.grace.editor import Grace
 
 LAYER, RADIUS = 2, 1e-3
 """A radius in which the last token of a prompt is alone."""
-EDITS = (
-    Edit("Which city is the capital of Japan?", "Sapporo", "en"),
-    Edit("法国的首都是哪座城市？", "波尔多", "zh"),
-    Edit("Mount Everest, which is the highest mountain on earth, stands in", "Peru", "en"),
-)
 
 
 def grace(**options: Any) -> Grace:
     editor = xkeb.load_editor("grace", **{"layer": LAYER, "radius": RADIUS, "steps": 5, "lr": 0.1, **options})
     assert isinstance(editor, Grace)
     return editor
-
-
-def ids_of(backbone: Backbone, edit: Edit) -> tuple[torch.Tensor, list[int]]:
-    """Ids of question and answer, [1, T], and the answer's positions."""
-    question = edit.prompt + {"en": " ", "zh": ""}[edit.language]
-    batch = backbone.tokenizer(question + edit.target, return_offsets_mapping=True)
-    spans = enumerate(batch["offset_mapping"])
-    answer = [i for i, (start, end) in spans if end > start and (start >= len(edit.prompt) or end > len(question))]
-    return torch.tensor([batch["input_ids"]]), answer
 
 
 def plain(
@@ -80,10 +67,6 @@ def loss_of(backbone: Backbone, edit: Edit) -> float:
     with torch.no_grad():
         chances = backbone.model(ids).logits[0].log_softmax(-1)
     return -float(torch.stack([chances[i - 1, ids[0, i]] for i in answer]).mean())
-
-
-def error(mine: torch.Tensor, theirs: torch.Tensor) -> float:
-    return float((mine - theirs).norm() / theirs.norm())
 
 
 @pytest.mark.parametrize("init", ["cold", "warm"])

@@ -14,7 +14,6 @@ from plain_kn import (
     THRESHOLD,
     check,
     edited,
-    error,
     found_by,
     greedy,
     naive_neurons,
@@ -23,6 +22,7 @@ from plain_kn import (
     probability,
     seen,
 )
+from plain_texts import error
 from transformers import Phi3Config, Phi3ForCausalLM
 from transformers.pytorch_utils import Conv1D
 

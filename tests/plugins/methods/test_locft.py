@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from plain_texts import error
 from transformers.pytorch_utils import Conv1D
 
 import xkeb
@@ -70,10 +71,6 @@ def plain(
             break
     delta = (weight - original).detach()
     return (delta.T if isinstance(model.get_submodule(path), Conv1D) else delta), epoch_losses
-
-
-def error(mine: torch.Tensor, theirs: torch.Tensor) -> float:
-    return float((mine - theirs).norm() / theirs.norm())
 
 
 def test_each_edit_alone_is_a_batch_of_its_own(tiny: Backbone) -> None:

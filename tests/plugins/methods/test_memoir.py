@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from plain_texts import EDITS, error, ids_of, question
 
 import xkeb
 from xkeb.editing.changes import DenseChange, batched, load_change
@@ -28,11 +29,6 @@ from xkeb_plugins.methods.question_gate import NONE
 
 LAYER, PREFIX, QUESTIONS = 2, "In short. ", 7
 CPU = torch.device("cpu")
-EDITS = (
-    Edit("Which city is the capital of Japan?", "Sapporo", "en"),
-    Edit("法国的首都是哪座城市？", "波尔多", "zh"),
-    Edit("Mount Everest, which is the highest mountain on earth, stands in", "Peru", "en"),
-)
 OPTIONS: dict[str, Any] = {
     "layer": LAYER,
     "steps": 10,
@@ -47,16 +43,6 @@ def memoir(backbone: Backbone, training: Sequence[Case], **options: Any) -> Memo
     editor = prepare(xkeb.load_editor("memoir", **{**OPTIONS, **options}), backbone, training)
     assert isinstance(editor, Memoir)
     return editor
-
-
-def ids_of(backbone: Backbone, edit: Edit, before: str = "") -> tuple[torch.Tensor, list[int]]:
-    """Ids of question and answer, [1, T], and the answer's positions, after a prefix."""
-    question = before + edit.prompt + {"en": " ", "zh": ""}[edit.language]
-    end = len(before + edit.prompt)
-    batch = backbone.tokenizer(question + edit.target, return_offsets_mapping=True)
-    spans = enumerate(batch["offset_mapping"])
-    answer = [i for i, (start, end_) in spans if end_ > start and (start >= end or end_ > len(question))]
-    return torch.tensor([batch["input_ids"]]), answer
 
 
 def entering(backbone: Backbone, ids: torch.Tensor) -> torch.Tensor:
@@ -117,10 +103,6 @@ def plain(
         optimizer.step()
         losses.append(float(loss.detach()))
     return memory.detach(), losses
-
-
-def error(mine: torch.Tensor, theirs: torch.Tensor) -> float:
-    return float((mine - theirs).norm() / theirs.norm())
 
 
 @pytest.mark.parametrize("steps", [1, 10])
@@ -243,10 +225,6 @@ def test_the_edit_with_most_columns_in_common_answers(threshold: float, expected
     assert torch.equal(change.add(choice, inputs), added)
     third = [5 * 2 + 6 * 9, 7 * 2 + 8 * 9] if expected[2] == 1 else [0, 0]
     assert added[:, 0].tolist() == [[7 - 40, 21 - 56], [35 + 48, 49 + 64], third, [0, 0]]
-
-
-def question(edit: Edit) -> Query:
-    return Query(edit.prompt, edit.target, edit.language)
 
 
 def gated(backbone: Backbone, training: list[Case]) -> tuple[ResidualMemoryChange, DenseChange]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from plain_texts import EDITS, error, ids_of, question
 
 import xkeb
 from xkeb.editing.changes import Change, DenseChange, batched, load_change
@@ -28,11 +29,6 @@ from xkeb_plugins.methods.wise.training import Margins
 
 LAYER = 2
 PREFIX = "In short. "
-EDITS = (
-    Edit("Which city is the capital of Japan?", "Sapporo", "en"),
-    Edit("法国的首都是哪座城市？", "波尔多", "zh"),
-    Edit("Mount Everest, which is the highest mountain on earth, stands in", "Peru", "en"),
-)
 OPTIONS: dict[str, Any] = {
     "layer": LAYER,
     "steps": 10,
@@ -48,16 +44,6 @@ def wise(backbone: Backbone, training: Sequence[Case], **options: Any) -> Wise:
     editor = prepare(xkeb.load_editor("wise", **{**OPTIONS, **options}), backbone, training)
     assert isinstance(editor, Wise)
     return editor
-
-
-def ids_of(backbone: Backbone, edit: Edit, before: str = "") -> tuple[torch.Tensor, list[int]]:
-    """Ids of question and answer, [1, T], and the answer's positions, after a prefix."""
-    question = before + edit.prompt + {"en": " ", "zh": ""}[edit.language]
-    end = len(before + edit.prompt)
-    batch = backbone.tokenizer(question + edit.target, return_offsets_mapping=True)
-    spans = enumerate(batch["offset_mapping"])
-    answer = [i for i, (start, end_) in spans if end_ > start and (start >= end or end_ > len(question))]
-    return torch.tensor([batch["input_ids"]]), answer
 
 
 def missing(values: list[torch.Tensor]) -> torch.Tensor:
@@ -118,10 +104,6 @@ def plain(
         _, edits = differences()
     moved = (weight - original).detach()
     return moved.T if turned else moved, float(min(edits)), losses
-
-
-def error(mine: torch.Tensor, theirs: torch.Tensor) -> float:
-    return float((mine - theirs).norm() / theirs.norm())
 
 
 @pytest.mark.parametrize("steps", [1, 10])
@@ -201,10 +183,6 @@ def test_the_memory_with_the_largest_difference_answers() -> None:
 def test_a_text_s_difference_is_the_mean_over_its_tokens() -> None:
     inputs = torch.tensor([[[3.0, 4.0], [0.0, 1.0], [9.0, 9.0]]])
     assert activation_difference(torch.eye(2), inputs, torch.tensor([[True, True, False]])).tolist() == [3.0]
-
-
-def question(edit: Edit) -> Query:
-    return Query(edit.prompt, edit.target, edit.language)
 
 
 def gated(backbone: Backbone) -> tuple[SideMemoryChange, DenseChange]:

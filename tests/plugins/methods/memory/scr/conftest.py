@@ -1,4 +1,4 @@
-"""Facts in two languages, and a fitted editor, for each file of tests."""
+"""A fitted editor, for each file of tests."""
 
 from __future__ import annotations
 
@@ -15,17 +15,8 @@ from xkeb.types import Case
 
 @pytest.fixture(scope="module")
 def training() -> list[Case]:
+    """Few: the model is asked about each."""
     return list(xkeb.load_task("bizsre_mini_en2zh").parallel_training.cases)[:30]
-
-
-@pytest.fixture(scope="module")
-def cases() -> list[Case]:
-    return list(xkeb.load_task("bizsre_mini_en2zh"))[:5]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def artifacts_of_this_module(cache_of_this_module: None) -> None:
-    """Each is made once, by this very code."""
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,10 @@
-"""Facts in two languages, and a fitted editor, for each file of tests."""
+"""Facts in two languages, for each file of tests of methods that keep edits in a memory."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import pytest
-from small_remake import fitted
 
 import xkeb
-from xkeb.models.backbone import Backbone
 from xkeb.types import Case
 
 
@@ -25,9 +20,4 @@ def cases() -> list[Case]:
 
 @pytest.fixture(autouse=True, scope="module")
 def artifacts_of_this_module(cache_of_this_module: None) -> None:
-    """Each is trained once, by this very code."""
-
-
-@pytest.fixture(scope="module")
-def editor(llama: Backbone, training: list[Case], tiny_bert: Path) -> Any:
-    return fitted(llama, training, tiny_bert)
+    """Each is made once, by this very code."""

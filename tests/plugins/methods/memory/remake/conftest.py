@@ -1,0 +1,17 @@
+"""A fitted editor, for each file of tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_remake import fitted
+
+from xkeb.models.backbone import Backbone
+from xkeb.types import Case
+
+
+@pytest.fixture(scope="module")
+def editor(llama: Backbone, training: list[Case], tiny_bert: Path) -> Any:
+    return fitted(llama, training, tiny_bert)
