@@ -137,8 +137,10 @@ def _optimize_group(
 class _Part:
     """Rows that share a pass."""
 
-    rows: torch.Tensor
+    rows: Sequence[int]
     """Their indices among all, rising."""
+    owner: torch.Tensor
+    """[rows] which edit each belongs to."""
     suffix: SuffixForward
 
 
@@ -166,20 +168,20 @@ class _Search:
         """(row, position after the site, target id) of every prediction that counts."""
         self.drift: list[int] = []
         """Row of each edit's "{subject} is a"."""
-        owners: list[int] = []
+        self.owners: list[int] = []
+        """Which edit each row belongs to."""
         for i, edit in enumerate(edits):
             for prefix in prefixes:
                 self._add_prompt(edit, prefix)
-                owners.append(i)
+                self.owners.append(i)
             self.drift.append(len(self.ids))
             self._add_drift(edit)
-            owners.append(i)
+            self.owners.append(i)
         device = backbone.device
-        self.owner = torch.tensor(owners, device=device)  # (rows,) which edit a row belongs to
-        self.first = torch.tensor([owners.index(i) for i in range(len(edits))], device=device)
+        self.first = torch.tensor([self.owners.index(i) for i in range(len(edits))], device=device)
         self.module = backbone.module(module)
         self.parts = [self._part(rows, layer, module) for rows in self._rows_together()]
-        order = torch.cat([part.rows for part in self.parts]).argsort()
+        order = torch.tensor([row for part in self.parts for row in part.rows], device=device).argsort()
         entering, leaving = zip(*(known(part.suffix.changed) for part in self.parts), strict=True)
         self.keys, self.values = torch.cat(entering)[order], torch.cat(leaving)[order]  # (rows, d_in), (rows, d_out)
         self.old = self.values[self.first].float()  # (n, d_out) in the bare prompt
@@ -216,7 +218,7 @@ class _Search:
     def _part(self, rows: Sequence[int], layer: int, module: str) -> _Part:
         ids, sites = [self.ids[row] for row in rows], [self.sites[row] for row in rows]
         suffix = SuffixForward(self.backbone, layer, ids, sites, changed=module)
-        return _Part(torch.tensor(rows, device=self.backbone.device), suffix)
+        return _Part(rows, torch.tensor([self.owners[row] for row in rows], device=self.backbone.device), suffix)
 
     def loss(self, deltas: torch.Tensor, active: Sequence[int]) -> torch.Tensor:
         """Total loss of each active edit: mean negative log-likelihood of its target over the prefixes, the drift of the
@@ -229,8 +231,7 @@ class _Search:
             [len(active)]
         """
         slot = {i: k for k, i in enumerate(active)}
-        owners: list[int] = self.owner.tolist()
-        targets = [(row, after, token) for row, after, token in self.targets if owners[row] in slot]
+        targets = [(row, after, token) for row, after, token in self.targets if self.owners[row] in slot]
         asked = [*((row, after) for row, after, _ in targets), *((self.drift[i], 0) for i in active)]
         # One pass of the head, the costly part of a small model, for all that is looked at.
         logits = self.backbone.logits(self._changed(deltas, asked)).float()
@@ -238,7 +239,7 @@ class _Search:
         nll = F.cross_entropy(logits[: len(targets)], tokens, reduction="none")
         drifted = logits[len(targets) :].log_softmax(-1)
 
-        slots = torch.tensor([slot[owners[row]] for row, _, _ in targets], device=logits.device)
+        slots = torch.tensor([slot[self.owners[row]] for row, _, _ in targets], device=logits.device)
         counts = torch.bincount(slots, minlength=len(active))
         mean_nll = nll.new_zeros(len(active)).index_add(0, slots, nll) / counts
         now = torch.tensor(active, device=logits.device)
@@ -259,19 +260,19 @@ class _Search:
         places: dict[tuple[int, int], int] = {}
         states: list[torch.Tensor] = []
         for part in self.parts:
-            members = [k for k, row in enumerate(part.rows.tolist()) if row in by_row]
+            members = [k for k, row in enumerate(part.rows) if row in by_row]
             if not members:
                 continue
-            wanted = [by_row[int(part.rows[k])] for k in members]
+            wanted = [by_row[part.rows[k]] for k in members]
             most = max(map(len, wanted))
             columns = torch.tensor([own + own[-1:] * (most - len(own)) for own in wanted], device=deltas.device)
             chosen = torch.tensor(members, device=deltas.device)
             hidden = self._changed_in(part, deltas, chosen, columns)  # (b, n, D)
             for k, own in zip(members, wanted, strict=True):
                 for position in own:
-                    places[int(part.rows[k]), position] = len(places)
-            owners, slots = zip(*((k, slot) for k, own in enumerate(wanted) for slot in range(len(own))), strict=True)
-            states.append(hidden[list(owners), list(slots)])
+                    places[part.rows[k], position] = len(places)
+            at, slots = zip(*((k, slot) for k, own in enumerate(wanted) for slot in range(len(own))), strict=True)
+            states.append(hidden[list(at), list(slots)])
         return torch.cat(states)[[places[one] for one in asked]]
 
     def _changed_in(self, part: _Part, deltas: torch.Tensor, chosen: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
@@ -285,7 +286,7 @@ class _Search:
 
         def add(_: Any, inputs: tuple[torch.Tensor, ...], output: Any) -> Any:
             hidden = output[0] if isinstance(output, tuple | list) else output
-            added = deltas[self.owner[part.rows[chosen]]].to(hidden)
+            added = deltas[part.owner[chosen]].to(hidden)
             columns = sites.to(hidden.device)
             if not columns.any():  # the usual case, without a copy for the way back
                 changed = torch.cat([hidden[:, :1] + added.unsqueeze(1), hidden[:, 1:]], 1)
@@ -302,7 +303,7 @@ class _Search:
 
     def key_value(self, i: int, delta: torch.Tensor, losses: Sequence[float]) -> KeyValue:
         """The key and the value of edit `i`."""
-        own = [row for row, owner in enumerate(self.owner.tolist()) if owner == i and row != self.drift[i]]
+        own = [row for row, owner in enumerate(self.owners) if owner == i and row != self.drift[i]]
         bare = int(self.first[i])
         return KeyValue(
             self.keys[own].float().mean(0),
