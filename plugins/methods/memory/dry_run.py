@@ -22,7 +22,7 @@ def dry_run_gate(session: DryRunSession, training: MapTraining, edits: Sequence[
     backbone = session.backbone
     with session.phase("fit"):
         texts = list(dict.fromkeys(question.text for question in training.questions()))
-        longest = sorted(texts, key=len, reverse=True)[:READ]
+        longest = sorted(texts, key=lambda text: len(text.encode()), reverse=True)[:READ]  # bytes are nearer to tokens
         with session.times(len(texts) / len(longest)):
             mean_states(backbone, training.layer, longest)
         matrix = torch.empty(len(texts), backbone.layout.hidden_size, device=backbone.device)
