@@ -18,6 +18,7 @@ import xkeb
 from xkeb.editing.changes import Change, LowRankChange
 from xkeb.editing.dry_run import DryRunSession
 from xkeb.editing.editor import Editor, load_editor
+from xkeb.estimation import fake_tensors
 from xkeb.estimation.dry_run import DryRun, guess_tokenizer
 from xkeb.estimation.estimator import Cost, Estimator
 from xkeb.estimation.meter import Meter, Work
@@ -137,6 +138,22 @@ def test_the_peak_is_what_a_run_measures(
         assert together[phase] == pytest.approx(real[phase], rel=0.15), phase
     assert cost.peak == pytest.approx(max(real.values()), rel=0.15)
     assert cost.weights + cost.learned + cost.changes + cost.activations == cost.peak
+
+
+@pytest.mark.parametrize(("method", "family"), [("ft", "gemma3"), ("mend", "gpt2"), ("ultraedit", "llama")])
+def test_shapes_are_those_that_torch_s_own_mode_finds(
+    method: str,
+    family: str,
+    tiny_folders: dict[str, Path],
+    chosen: dict[str, dict[str, Any]],
+    tmp_path: Path,
+    fresh_cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job, _ = planned(method, chosen[method], tiny_folders[family], tmp_path / "out")
+    told = estimated(job)
+    monkeypatch.setattr(fake_tensors, "has_shape_kernel", lambda func: False)
+    assert estimated(job) == told
 
 
 def test_the_work_is_what_a_run_does(tiny_folders: dict[str, Path], tmp_path: Path) -> None:

@@ -42,9 +42,12 @@ class Workload:
     """Of those that are edited together, likewise."""
 
     @classmethod
-    def of(cls, backbone: Backbone, cases: Sequence[Case], batch: int | None, device: torch.device) -> Workload:
-        """The heaviest of the groups in which a run on that device takes its cases."""
-        sizes = {case.id: _size(backbone, case) for case in cases}
+    def of(cls, cases: Sequence[Case], sizes: Mapping[str, int], batch: int | None, device: torch.device) -> Workload:
+        """The heaviest of the groups in which a run on that device takes its cases.
+
+        Args:
+            sizes: of each case by its id.
+        """
 
         def heaviest(groups: Iterator[Sequence[Case]]) -> Sequence[Case]:
             return max(groups, key=lambda group: sum(sizes[case.id] for case in group))
@@ -148,7 +151,8 @@ class Estimator:
         weights = session.meter.live
         with session.open():
             possible = supported_cases(me, session.backbone, cases)
-            before = Workload.of(session.backbone, cases, batch, self.device)
+            sizes = {case.id: _size(session.backbone, case) for case in cases}
+            before = Workload.of(cases, sizes, batch, self.device)
             with session.phase("before"):
                 for protocol in self.protocols:
                     predict_before(session.backbone, before.before, protocol)
@@ -158,7 +162,7 @@ class Estimator:
             if not possible:
                 unknown = "it refuses every case"
             else:
-                load = Workload.of(session.backbone, possible, batch, self.device)
+                load = Workload.of(possible, sizes, batch, self.device)
                 try:
                     learned, changes = _dry_run(session, me, load.batch, self.protocols)
                 except RequestError as error:

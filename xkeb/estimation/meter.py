@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import weakref
 from collections import defaultdict
@@ -13,7 +14,6 @@ from typing import Any
 import torch
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from xkeb.models.onednn import PRODUCT
@@ -33,6 +33,25 @@ FLOPS = {
 if PRODUCT is not None:
     FLOPS[PRODUCT] = _of_linear
 """Of an operation: how many there are, from the shapes of what it is given."""
+
+
+@functools.cache
+def is_composite(func: OpOverload) -> bool:
+    """Whether an operation is made of others, on every device."""
+    return bool(func.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd))
+
+
+def tensors_in(*values: Any) -> list[torch.Tensor]:
+    """The tensors among what an operation is given, or gives: they stand alone, in lists and by name."""
+    found: list[torch.Tensor] = []
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            found.append(value)
+        elif isinstance(value, list | tuple):
+            found += tensors_in(*value)
+        elif isinstance(value, dict):
+            found += tensors_in(*value.values())
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,20 +190,22 @@ class Meter(TorchDispatchMode):
     ) -> Any:
         kwargs = dict(kwargs or {})
         if func is torch.ops.prim.device.default:
-            return self.call(func, args, kwargs)
-        if func._overloadpacket not in FLOPS:
+            return self.place(*args)
+        if func._overloadpacket not in FLOPS and is_composite(func):
             with self:  # in parts, so that what it makes on the way is seen
-                parts = func.decompose(*args, **kwargs)
-            if parts is not NotImplemented:
-                return parts
+                return func.decompose(*args, **kwargs)
         out = self.call(func, args, kwargs)
-        tensors = [leaf for leaf in tree_leaves((out, args, kwargs)) if isinstance(leaf, torch.Tensor)]
+        tensors = tensors_in(out, args, kwargs)
         self.hold(tensors)  # what goes in may have come from a file
         if not func.is_view:
             counted = FLOPS.get(func._overloadpacket)
             flops = counted(*args, **kwargs, out_val=out) if counted else 0
             self.work += Work(flops, 0 if flops else sum(tensor.nbytes for tensor in tensors), 1)
         return out
+
+    def place(self, tensor: torch.Tensor) -> torch.device:
+        """The device that a tensor is on."""
+        return torch.ops.prim.device.default(tensor)
 
     def call(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Does the operation."""

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+from transformers import DynamicCache
 
 from xkeb.estimation.meter import Interval, Meter, Work
 from xkeb.utils.attributes import replaced_attribute
@@ -26,7 +27,7 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 FLOAT = 4
 """Bytes of a number."""
 INDEX = "layer_idx"
-"""What tells a layer from the others, and makes no difference without a cache of keys and values."""
+"""What tells a layer from the others. It makes no difference but for where keys and values are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class LayerCost:
     """Bytes that are held for the way back, beside inputs and outputs."""
     back: Interval | None = None
     """The way back; None where no gradient passes."""
+    kept: tuple[tuple[torch.Size, torch.dtype], ...] = ()
+    """The keys and the values that it added to a cache."""
 
 
 class LayerCosts:
@@ -73,14 +76,18 @@ class LayerCosts:
                 if (cost := self.known[key]) is None:
                     return original(layer, *args, **kwargs)
                 if cost.back is None:
-                    return tree_unflatten(_outputs(meter, cost), cost.spec)
+                    cache = next((leaf for leaf in leaves if isinstance(leaf, DynamicCache)), None)
+                    return tree_unflatten(_outputs(meter, cost, cache, _index(layer)), cost.spec)
                 given = [leaves[i] for i in wanted]
                 return tree_unflatten(list(_Repeated.apply(meter, cost, *given)), cost.spec)
-            with meter.interval() as interval:
+            with _added(leaves) as added, meter.interval() as interval:
                 out = original(layer, *args, **kwargs)
-            cost = self.known[key] = _cost(out, interval)
-            if cost is not None and interval.kept != sum(leaf.nbytes for leaf in tree_flatten(out)[0]):
-                self.known[key] = None  # it left more than what it returned
+            cost = _cost(out, interval)
+            if cost is not None and interval.kept != sum(leaf.nbytes for leaf in tree_flatten(out)[0]) + added.nbytes:
+                cost = None  # it left more than what it returned, and what it kept
+            if cost is not None and added.calls:
+                cost = replace(cost, kept=added.calls[0]) if len(added.calls) == 1 else None
+            self.known[key] = cost
             return out
 
         return forward
@@ -97,7 +104,9 @@ def _key(layer: nn.Module, args: Any, kwargs: Any) -> Key | None:
             parts.append(leaf)
         elif (signature := getattr(leaf, "signature", None)) is not None:  # keys and values that a pass leaves alone
             parts.append(signature)
-        else:  # a cache, say, which a pass changes
+        elif isinstance(leaf, DynamicCache) and not torch.is_grad_enabled():
+            parts.append(_state(leaf, _index(layer)))
+        else:
             return None
     for path, module in layer.named_modules():
         hooked = path and any(getattr(module, kind) for kind in HOOKS)
@@ -112,6 +121,56 @@ def _key(layer: nn.Module, args: Any, kwargs: Any) -> Key | None:
         told = {name: value for name, value in vars(module).items() if isinstance(value, PLAIN) and name != INDEX}
         parts.append((path, type(module), tuple(sorted(told.items(), key=lambda item: item[0]))))
     return tuple(parts)
+
+
+def _index(layer: nn.Module) -> int:
+    """The place of a layer in a cache of keys and values."""
+    found = [getattr(module, INDEX) for module in layer.modules() if hasattr(module, INDEX)]
+    return int(found[0]) if found else -1
+
+
+def _state(cache: DynamicCache, index: int) -> Key:
+    """All that a layer's pass depends on of the keys and values that are there."""
+    told: list[Any] = []
+    for name, value in sorted(vars(cache.layers[index]).items()) if 0 <= index < len(cache.layers) else ():
+        told.append((name, (value.shape, value.stride(), value.dtype) if isinstance(value, torch.Tensor) else value))
+    return (type(cache), index < len(cache.layers), *told)
+
+
+class _Added:
+    """What a pass adds to the caches that it is given."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[tuple[torch.Size, torch.dtype], ...]] = []
+        """Of each time, the keys and the values."""
+        self.nbytes = 0
+        """By which the caches grew."""
+
+
+@contextmanager
+def _added(leaves: Sequence[Any]) -> Iterator[_Added]:
+    added = _Added()
+    caches = [leaf for leaf in leaves if isinstance(leaf, DynamicCache)]
+
+    def update(
+        original: Callable[..., Any], keys: torch.Tensor, values: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> Any:
+        added.calls.append(((keys.shape, keys.dtype), (values.shape, values.dtype)))
+        return original(keys, values, *args, **kwargs)
+
+    before = sum(map(_held, caches))
+    with ExitStack() as stack:
+        for cache in caches:
+            stack.enter_context(replaced_attribute(cache, "update", partial(update, cache.update)))
+        yield added
+    added.nbytes = sum(map(_held, caches)) - before
+
+
+def _held(cache: DynamicCache) -> int:
+    """Bytes of the keys and values."""
+    tensors = [value for layer in cache.layers for value in vars(layer).values() if isinstance(value, torch.Tensor)]
+    storages = [one.untyped_storage() for one in tensors]
+    return sum({storage._cdata: storage.nbytes() for storage in storages}.values())
 
 
 def _cost(out: Any, interval: Interval) -> LayerCost | None:
@@ -148,8 +207,12 @@ def _there_and_back(
         return replace(cost, saved=saved, back=back)
 
 
-def _outputs(meter: Meter, cost: LayerCost) -> list[torch.Tensor]:
+def _outputs(meter: Meter, cost: LayerCost, cache: DynamicCache | None = None, index: int = -1) -> list[torch.Tensor]:
     with meter.uncounted(cost.work, cost.peak):
+        if cache is not None and cost.kept:
+            keys, values = (torch.empty(shape, dtype=dtype) for shape, dtype in cost.kept)
+            cache.update(keys, values, index)
+            del keys, values
         return [torch.empty(shape, dtype=dtype) for shape, dtype in cost.outputs]
 
 
