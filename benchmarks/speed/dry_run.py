@@ -4,7 +4,7 @@ found by a dry run on tensors without memory (`xkeb.estimation.estimator`). Neit
 Of the heaviest batch of the run, with every step that a method may make. Where a model's tokenizer isn't at hand, neither are
 its token counts: they are guessed.
 
-    python benchmarks/speed/dry_run.py --data-dir DIR [--models A,B] [--methods ft,rome] [--device cuda] [--method-args ..]
+    python benchmarks/speed/dry_run.py --data-dir DIR [--task T --include-path DIR] [--models A,B] [--methods ft,rome] [--device D]
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ def row(cost: Cost, speed: float) -> list[str]:
 @click.option("--models", default="chinese-llama-2-7b,baichuan2-7b", show_default=True)
 @click.option("--methods", default="ft,serac,ike,mend,kn,rome,memit", show_default=True)
 @click.option("--task", default="bizsre_en2zh", show_default=True)
+@click.option("--include-path", multiple=True, type=click.Path(path_type=Path), help="More task folders.")
 @click.option("--batch-size", default=8, show_default=True)
 @click.option("--data-dir", type=Path)
 @click.option("--device", default="cuda", show_default=True, help="Whose memory counts, and how texts are grouped.")
@@ -57,6 +58,7 @@ def main(
     models: str,
     methods: str,
     task: str,
+    include_path: tuple[Path, ...],
     batch_size: int,
     data_dir: Path | None,
     device: str,
@@ -69,6 +71,7 @@ def main(
     click.echo(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
     config = RunConfig(
         tasks=[task],
+        include=include_path,
         models=models.split(","),
         methods=methods.split(","),
         method_args=parse_options(method_args, "--method-args"),

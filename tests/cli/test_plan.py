@@ -44,6 +44,18 @@ def test_a_plan_says_what_it_leaves_out(run: Xkeb) -> None:
     assert "Not estimated: a sequence or batch of edits; the figures are of single edits." in said
 
 
+def test_tasks_that_ask_in_more_languages_have_a_row_of_their_own(run: Xkeb, tmp_path: Path) -> None:
+    """A case costs more there."""
+    alone = "task: alone\nversion: 1\ndataset: bizsre_mini\nsource: en\ntargets: []\n"
+    (tmp_path / "alone.yaml").write_text(alone, encoding="utf-8")
+    done = run("--plan", include_path=str(tmp_path), tasks="bizsre_mini,alone")
+    assert done.status == 0, done.err
+    assert "Languages" in done.out
+    rows = lines_of(done.out, "llama", "ft")
+    assert [row[2:5] for row in rows] == [["2", "2", "2"], ["1", "1", "1"]]  # languages, tasks, cases
+    assert "Languages" not in run("--plan", tasks="bizsre_mini").out
+
+
 @pytest.mark.parametrize("there", [False, True], ids=["no folder", "a folder"])
 def test_a_plan_writes_nothing(
     run: Xkeb, fresh_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool

@@ -69,22 +69,27 @@ def _show_models(jobs: Sequence[Job], dtype: torch.dtype, out: Console) -> int:
 def _show_jobs(
     jobs: Sequence[Job], config: RunConfig, dtype: torch.dtype, device: torch.device, out: Console
 ) -> list[str]:
-    """A row for the tasks of a model and method. What could not be estimated, and why."""
+    """A row for the tasks of a model and method that ask in as many languages, one of which is estimated. What could not be
+    estimated, and why."""
     speed = measure_speed(device, dtype)
-    columns = ["Model", "Method", "Tasks", "Cases", "Learns from", "Peak memory", "A case", "Learning", "All cases"]
-    plan = make_table(f"Jobs: {len(jobs)}", columns, out, right=[columns[3], *columns[5:]])
+    numbers = {_n_languages(job) for job in jobs}
+    several = ["Languages"] if len(numbers) > 1 else []
+    costly = ["Peak memory", "A case", "Learning", "All cases"]
+    columns = ["Model", "Method", *several, "Tasks", "Cases", "Learns from", *costly]
+    plan = make_table(f"Jobs: {len(jobs)}", columns, out, right=["Cases", *costly])
     plan.columns[0].no_wrap = plan.columns[1].no_wrap = True  # names; heads and costs have spaces to break at
     unknown: dict[str, None] = {}
-    pairs: dict[tuple[str, str], list[Job]] = {}
+    alike: dict[tuple[str, str, int], list[Job]] = {}
     for job in jobs:
-        pairs.setdefault((job.model, job.method), []).append(job)
+        alike.setdefault((job.model, job.method, _n_languages(job)), []).append(job)
     costs = LayerCosts()
-    for number, ((model, method), members) in enumerate(pairs.items(), 1):
+    for number, ((model, method, languages), members) in enumerate(alike.items(), 1):
         n_cases = sum(len(job.cases) for job in members)
         facts = max((len(_training(job)) for job in members if job.needs_training), default=0)
-        row = [model, method, str(len(members)), str(n_cases or "?"), f"{facts} facts" if facts else ""]
+        row = [model, method, *([str(languages)] if several else []), str(len(members)), str(n_cases or "?")]
+        row.append(f"{facts} facts" if facts else "")
         heaviest = max(members, key=lambda job: len(job.cases))
-        with out.status(Text(plain(f"Estimating {number} of {len(pairs)}: {method} on {model}"))):
+        with out.status(Text(plain(f"Estimating {number} of {len(alike)}: {method} on {model}"))):
             cost = _cost(heaviest, config, dtype, device, costs)
         if cost is not None and cost.unknown is None:
             a_case, learning = cost.seconds(speed), cost.seconds(speed, ["fit"])
@@ -96,6 +101,11 @@ def _show_jobs(
     out.print(plan)
     out.print()
     return list(unknown)
+
+
+def _n_languages(job: Job) -> int:
+    """In which a job's cases are asked."""
+    return len(job.task.pair.languages)
 
 
 def _not_counted(jobs: Sequence[Job]) -> list[str]:
