@@ -4,7 +4,7 @@ found by a dry run on tensors without memory (`xkeb.estimation.estimator`). Neit
 Of the heaviest batch of the run, with every step that a method may make. Where a model's tokenizer isn't at hand, neither are
 its token counts: they are guessed.
 
-    python benchmarks/speed/dry_run.py --data-dir DIR [--task T --include-path DIR] [--models A,B] [--methods ft,rome] [--device D]
+    python benchmarks/speed/dry_run.py --data-dir DIR [--task T --include-path DIR] [--models A,B] [--methods ft,rome]
 """
 
 from __future__ import annotations

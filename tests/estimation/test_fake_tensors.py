@@ -39,6 +39,35 @@ def test_what_is_looked_at_and_is_not_there() -> None:
         assert int(torch.linalg.cholesky_ex(numbers[:3])[1]) == 0
 
 
+def test_another_precision_and_another_device_are_those_asked_for() -> None:
+    with FakeTensors():
+        numbers = torch.randn(4, 3).to("cpu", torch.bfloat16)
+        again = numbers.to(torch.randn(2, 3))
+        moved = numbers.to("meta")
+    assert [(one.dtype, one.device.type) for one in (numbers, again, moved)] == [
+        (torch.bfloat16, "cpu"),
+        (torch.float32, "cpu"),
+        (torch.bfloat16, "meta"),
+    ]
+
+
+def test_the_same_shapes_give_the_same_again_in_memory_of_their_own() -> None:
+    with FakeTensors() as meter:
+        numbers, whole = torch.randn(4, 3), torch.randn(4, 3)
+        before = meter.live
+        first = numbers * 2
+        second = numbers * 2
+        assert meter.live == before + 2 * 4 * 3 * 4
+        assert (numbers * 2.0 + whole).shape == (4, 3)
+        assert (torch.ones(4, 1) * numbers.T[:, :1].T).shape == (4, 3)  # other strides, other sizes
+        assert first.T.contiguous().stride() == (4, 1) and second.T.stride() == (1, 3)
+        part = first[1:]  # a view holds the whole, and nothing more
+        del first, second
+        assert meter.live == before + 4 * 3 * 4
+        del part
+        assert meter.live == before
+
+
 def test_masks_select_as_many_as_they_do_in_a_run() -> None:
     with FakeTensors():
         numbers = torch.randn(4, 3)

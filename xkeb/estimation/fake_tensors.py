@@ -86,9 +86,11 @@ class FakeTensors(Meter):
         """What comes out of an operation on fake tensors. Most have a kernel that works out the shape, and the same shapes
         come again and again: `FakeTensorMode` takes several times as long to find both out."""
         tensors = tensors_in(args, kwargs)
-        if not tensors or not has_shape_kernel(func) or not all(_is_usual(tensor) for tensor in tensors):
+        elsewhere = kwargs.get("device", HOST) not in (None, HOST)
+        if not tensors or elsewhere or not has_shape_kernel(func) or not all(_is_usual(tensor) for tensor in tensors):
             with self.fake:
                 return func(*args, **kwargs)
+        kwargs.pop("device", None)  # to such a kernel, all is on the meta device
         key = (func, _told(args), _told(tuple(kwargs.items()))) if makes_anew(func) else None
         if key in self._made:
             return self._wrapped(_empty(self._made[key]))
