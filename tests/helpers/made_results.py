@@ -9,7 +9,8 @@ from typing import Any
 
 from sealed_lines import sealed_text
 
-from xkeb.results.result import SCHEMA_VERSION
+from xkeb.results.group import comparable_group
+from xkeb.results.result import SCHEMA_VERSION, Result
 from xkeb.results.settings import HEADLINES
 from xkeb.tasks.asked import RELEASED
 
@@ -173,6 +174,32 @@ def answered(n: int, right: Container[int], cell: Cell = ("generality", "zh"), s
     return cases
 
 
+def grouped(made: Json) -> Json:
+    """With the group that it is comparable in."""
+    return made | {"comparable_group": comparable_group(Result.model_validate(made))}
+
+
+def crossed(source: str, transfers: dict[str, float], method: str = "rome") -> Json:
+    """A result of several targets."""
+    first, *_ = transfers
+    made = result(f"mzsre_{source}2all", source, first, "gemma3-270m", method)
+    made["task"] = {key: value for key, value in made["task"].items() if key != "target"} | {"targets": list(transfers)}
+    for scores in (made["scores"], made["scores_before"]):
+        for name in ("generality", "locality", "portability"):
+            scores[name] = dict.fromkeys((source, *transfers), scores[name][source])
+    records = {}
+    for code, value in transfers.items():
+        record = {
+            "gain": value / 2,
+            "gain_source": 50.0,
+            "transfer": value,
+            "ci95": None,
+            "both": score(max(0, value / 4)),
+        }
+        records[code] = {"f1": record, "em": record}
+    return grouped(made | {"crossing": {"all": records}})
+
+
 def put(folder: Path, made: Json, cases: Sequence[Json] | None = None) -> Path:
     """Writes both files; cases are made where none are given."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -180,6 +207,16 @@ def put(folder: Path, made: Json, cases: Sequence[Json] | None = None) -> Path:
     source, target = made["task"]["source"], made["task"]["target"]
     lines = [case(i, source=source, target=target) for i in range(len(made["case_ids"]))] if cases is None else cases
     (folder / "cases.jsonl").write_text(sealed_text(lines), encoding="utf-8")
+    return folder
+
+
+def put_several(folder: Path, *made: Json) -> Path:
+    """Each in a folder of its own; a task may have several targets."""
+    for i, one in enumerate(made):
+        target = one["task"].setdefault("target", None)  # what `put` makes lines with
+        put(folder / str(i), {**one, "task": {**one["task"], "target": target or one["task"]["targets"][0]}})
+        text = Result.model_validate({**one, "task": {k: v for k, v in one["task"].items() if v is not None}})
+        text.save(folder / str(i))
     return folder
 
 

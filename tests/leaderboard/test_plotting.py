@@ -11,40 +11,13 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from command_line import Xkeb
-from made_results import case, put, result, score
+from made_results import case, crossed, grouped, put, put_several, result, score
 
 from xkeb.errors import RequestError
 from xkeb.leaderboard.plotting import Picture, plot
-from xkeb.results.group import comparable_group
-from xkeb.results.result import Result
 
 pytest_plugins = ("command_line",)
 Json = dict[str, Any]
-
-
-def grouped(made: Json) -> Json:
-    return made | {"comparable_group": comparable_group(Result.model_validate(made))}
-
-
-def crossed(source: str, transfers: dict[str, float], method: str = "rome") -> Json:
-    """A result of several targets."""
-    first, *_ = transfers
-    made = result(f"mzsre_{source}2all", source, first, "gemma3-270m", method)
-    made["task"] = {key: value for key, value in made["task"].items() if key != "target"} | {"targets": list(transfers)}
-    for scores in (made["scores"], made["scores_before"]):
-        for name in ("generality", "locality", "portability"):
-            scores[name] = dict.fromkeys((source, *transfers), scores[name][source])
-    records = {}
-    for code, value in transfers.items():
-        record = {
-            "gain": value / 2,
-            "gain_source": 50.0,
-            "transfer": value,
-            "ci95": None,
-            "both": score(max(0, value / 4)),
-        }
-        records[code] = {"f1": record, "em": record}
-    return grouped(made | {"crossing": {"all": records}})
 
 
 def kept(method: str, curve: dict[int, float], **changes: Any) -> Json:
@@ -56,15 +29,6 @@ def kept(method: str, curve: dict[int, float], **changes: Any) -> Json:
         for edits, mean in curve.items()
     }
     return grouped(made)
-
-
-def write(folder: Path, *made: Json) -> Path:
-    for i, one in enumerate(made):
-        target = one["task"].setdefault("target", None)  # what `put` makes lines with
-        put(folder / str(i), {**one, "task": {**one["task"], "target": target or one["task"]["targets"][0]}})
-        text = Result.model_validate({**one, "task": {k: v for k, v in one["task"].items() if v is not None}})
-        text.save(folder / str(i))
-    return folder
 
 
 def rows(picture: Picture) -> list[list[str]]:
@@ -79,7 +43,7 @@ def texts(picture: Picture) -> list[str]:
 
 
 def test_a_matrix_for_each_method_and_measure(tmp_path: Path) -> None:
-    results = write(
+    results = put_several(
         tmp_path / "results",
         crossed("en", {"de": 80.0, "th": 20.0}),
         crossed("de", {"en": 60.0, "th": -10.0}),
@@ -95,7 +59,7 @@ def test_a_matrix_for_each_method_and_measure(tmp_path: Path) -> None:
 
 
 def test_methods_that_were_asked_the_same_share_a_matrix_of_one_source(tmp_path: Path) -> None:
-    results = write(
+    results = put_several(
         tmp_path / "results",
         crossed("en", {"de": 80.0, "th": 20.0}),
         crossed("en", {"de": 8.0, "th": 4.0}, "ft"),
@@ -109,7 +73,7 @@ def test_methods_that_were_asked_the_same_share_a_matrix_of_one_source(tmp_path:
 
 
 def test_families_and_scripts_have_a_line_each_the_highest_first(tmp_path: Path) -> None:
-    results = write(tmp_path / "results", crossed("en", {"de": 80.0, "nl": 60.0, "th": 20.0, "xx": 10.0}))
+    results = put_several(tmp_path / "results", crossed("en", {"de": 80.0, "nl": 60.0, "th": 20.0, "xx": 10.0}))
     (drawn,) = plot("families", [results], tmp_path / "out")
     assert rows(drawn)[1:] == [
         ["rome", "de", "Germanic", "Latin", "80.0"], ["rome", "nl", "Germanic", "Latin", "60.0"],
@@ -120,7 +84,7 @@ def test_families_and_scripts_have_a_line_each_the_highest_first(tmp_path: Path)
 
 
 def test_retention_is_a_curve_with_intervals_for_each_method(tmp_path: Path) -> None:
-    results = write(
+    results = put_several(
         tmp_path / "results", kept("rome", {1: 100.0, 10: 60.0, 100: 20.0}), kept("ft", {1: 90.0, 10: 5.0, 100: 5.0})
     )
     (drawn,) = plot("retention", [results], tmp_path / "out")
@@ -163,16 +127,16 @@ def test_a_gap_is_of_the_cases_that_were_asked_in_both_ways(tmp_path: Path) -> N
 
 
 def test_what_is_not_comparable_is_refused_in_one_sentence(xkeb_cli: Xkeb, tmp_path: Path) -> None:
-    results = write(tmp_path / "results", grouped(result()), grouped(result(method="ft", prompt="qa")))
+    results = put_several(tmp_path / "results", grouped(result()), grouped(result(method="ft", prompt="qa")))
     done = xkeb_cli("plot", "balance", results, "--output", tmp_path / "out")
     assert done.status == 2
     assert done.err.count("\n") == 1
     assert "can't stand in one picture, since they differ in prompt (plain and qa)" in done.err
     assert not (tmp_path / "out").exists()
-    other = write(tmp_path / "other", grouped(result()), grouped(result(method="ft", case_ids=["7"])))
+    other = put_several(tmp_path / "other", grouped(result()), grouped(result(method="ft", case_ids=["7"])))
     with pytest.raises(RequestError, match=r"differ in cases \(4 and 1, few of them the same\)"):
         plot("balance", [other], tmp_path / "out")
-    third = write(tmp_path / "third", kept("rome", {1: 9.0}), kept("ft", {1: 9.0}, prompt="qa"))
+    third = put_several(tmp_path / "third", kept("rome", {1: 9.0}), kept("ft", {1: 9.0}, prompt="qa"))
     with pytest.raises(RequestError, match="prompt"):
         plot("retention", [third], tmp_path / "out")
 
@@ -190,7 +154,7 @@ def test_what_is_not_comparable_is_refused_in_one_sentence(xkeb_cli: Xkeb, tmp_p
     ],
 )
 def test_a_wrong_request_is_one_sentence(xkeb_cli: Xkeb, tmp_path: Path, arguments: list[str], sentence: str) -> None:
-    results = write(tmp_path / "results", grouped(result()))
+    results = put_several(tmp_path / "results", grouped(result()))
     kind, *options = arguments
     done = xkeb_cli("plot", kind, results, *options, "--output", tmp_path / "out")
     assert done.status == 2
@@ -200,7 +164,7 @@ def test_a_wrong_request_is_one_sentence(xkeb_cli: Xkeb, tmp_path: Path, argumen
 def test_a_file_for_a_paper_needs_nothing_of_a_browser(tmp_path: Path) -> None:
     pytest.importorskip("cairosvg")
     low = {("locality", "zh"): score(10.0)}
-    results = write(tmp_path / "results", grouped(result()), grouped(result(method="ft", f1=low)))
+    results = put_several(tmp_path / "results", grouped(result()), grouped(result(method="ft", f1=low)))
     (drawn,) = plot("balance", [results], tmp_path / "out", formats=["svg", "png"], scale=2.0)
     svg = next(file for file in drawn.files if file.suffix == ".svg")
     text = svg.read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from made_results import put, released_rules, result, score
+from made_results import crossed, put, put_several, released_rules, result, score
 from site_pages import Page, records, result_pages
 
 from xkeb.leaderboard.rows.entries import find_results
@@ -144,3 +144,12 @@ def test_a_second_turn_stands_on_the_page(tmp_path: Path) -> None:
     (row,) = [row for row in Page(page).rows if "31.4" in " ".join(row)]
     assert row[:6] == ["reliability", "en", "50.0", "31.4 31.4 to 31.4", "25.0", "–"]
     assert row[6].startswith("1 of 4 ")
+
+
+def test_a_table_of_many_languages_says_in_which_one_was_edited(tmp_path: Path) -> None:
+    put_several(tmp_path / "results", crossed("en", {"de": 9.0, "zh": 3.0}))
+    put(tmp_path / "results" / "pair", result())
+    build_site([tmp_path / "results"], tmp_path / "site", with_published=False)
+    text = Page(tmp_path / "site" / "rows.html").text
+    assert "edits in en, asked in 3 languages" in text
+    assert "edits in en, asked in both languages" in text
