@@ -25,6 +25,7 @@ from xkeb_plugins.methods.locate.covariance import (
     corpus_texts,
     key_covariance,
 )
+from xkeb_plugins.methods.locate.dry_run import dry_run_moments
 from xkeb_plugins.methods.locate.optimize_value import KeyValue, ValueOptions, optimize_values
 from xkeb_plugins.methods.locate.placeholders import placeholder_prefixes
 from xkeb_plugins.methods.locate.reachability import why_unreachable
@@ -116,10 +117,11 @@ class Rome(Editor):
         me = self.configure(session.backbone.spec)
         if me.context_templates is None:
             me.context_templates = placeholder_prefixes(session.backbone, known(me.contexts))
-        me.mom2_corpus, me.mom2_sha256 = "task", None  # texts of other lengths go into batches of the same size
+        me.mom2_corpus, me.mom2_sha256 = "task", None
         if me.mom2_adjustment:
             with session.phase("fit"):
-                me.fit(session.backbone, session.longest())
+                facts = dry_run_moments(session, [known(me.layer)], self.mom2_corpus, self.mom2_samples)
+                me.fit(session.backbone, facts)
 
         def edit(steps: int) -> list[LowRankChange]:
             me.steps = steps

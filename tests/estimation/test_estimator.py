@@ -171,6 +171,32 @@ def test_the_work_is_what_a_run_does(tiny_folders: dict[str, Path], tmp_path: Pa
     assert cost.works["before"].flops * 8 == pytest.approx(meter.works["before"].flops, rel=0.01)
 
 
+def test_the_work_of_second_moments_is_that_of_all_their_texts(
+    tiny_folders: dict[str, Path], tmp_path: Path, fresh_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a part of them, the longest: a few facts stand for forty."""
+    monkeypatch.setattr(DryRun, "longest", lambda session, n=5: sorted(session.training, key=lambda case: case.id)[:n])
+    job, config = planned("memit", OPTIONS["memit"], tiny_folders["llama"], tmp_path / "out")
+    told = estimated(job).works["fit"].flops
+    real = measured(job, config).works["fit"].flops
+    assert told == pytest.approx(real, rel=0.15)  # by characters, which aren't tokens
+
+
+@pytest.mark.parametrize("method", ["rome", "memit"])
+def test_second_moments_over_wikipedia_are_told_without_it(
+    method: str, tiny_folders: dict[str, Path], tmp_path: Path, fresh_cache: Path
+) -> None:
+    options = {"steps": 2, "mom2_corpus": "wikipedia"} | ({"mom2_adjustment": True} if method == "rome" else {})
+    costs = []
+    for samples in (1000, 2000):
+        more = {**options, "mom2_samples": samples}
+        job, _ = planned(method, more, tiny_folders["llama"], tmp_path / str(samples))
+        costs.append(estimated(job))
+    assert [cost.unknown for cost in costs] == [None, None]
+    assert costs[1].works["fit"].flops == pytest.approx(2 * costs[0].works["fit"].flops, rel=0.01)
+    assert costs[0].works["edit"].flops == pytest.approx(costs[1].works["edit"].flops)
+
+
 @pytest.mark.parametrize(
     ("method", "family"),
     [("ft", "llama"), ("ft", "gemma3"), ("ft", "gpt2"), ("ike", "llama"), ("ike-published", "gpt2")],

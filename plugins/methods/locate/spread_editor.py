@@ -28,6 +28,7 @@ from xkeb_plugins.methods.locate.covariance import (
     corpus_texts,
     key_covariance,
 )
+from xkeb_plugins.methods.locate.dry_run import dry_run_moments
 from xkeb_plugins.methods.locate.optimize_value import KeyValue, ValueOptions, optimize_values
 from xkeb_plugins.methods.locate.placeholders import placeholder_prefixes
 from xkeb_plugins.methods.locate.reachability import why_unreachable
@@ -131,12 +132,12 @@ class SpreadEditor(Editor):
         return me._write(backbone, edits, me._find(backbone, edits), [[i] for i in range(len(edits))])
 
     def dry_run(self, session: DryRunSession, edits: Sequence[Edit]) -> list[LowRankChange]:
-        # Texts of other lengths than the task's questions go into batches of the same size.
         me = dataclasses.replace(self, mom2_corpus="task", mom2_sha256=None).configure(session.backbone.spec)
         if me.context_templates is None:
             me.context_templates = placeholder_prefixes(session.backbone, known(me.contexts))
         with session.phase("fit"):
-            me.fit(session.backbone, session.longest())
+            facts = dry_run_moments(session, known(me.layers), self.mom2_corpus, self.mom2_samples)
+            me.fit(session.backbone, facts)
         session.retained.append(me)
 
         def edit(steps: int) -> list[LowRankChange]:
