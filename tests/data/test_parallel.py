@@ -17,7 +17,7 @@ from xkeb.data.parallel import ParallelRecords
 from xkeb.data.records import read_records
 from xkeb.errors import RequestError
 from xkeb.registry.manager import get_plugins
-from xkeb.types import Edit, LanguagePair, Probe, Skipped, Texts
+from xkeb.types import Direction, Edit, LanguagePair, Probe, Skipped, Texts
 from xkeb.utils.hashing import digest_file
 
 Record = dict[str, Any]
@@ -292,6 +292,18 @@ def test_the_hashes_of_registered_files_are_told_where_all_are_stated() -> None:
     pivoted = ParallelRecords("tiny", ("en", "de", "ru"), "{}.json", downloads=files, pivot="en")
     assert pivoted.registered_hashes(LanguagePair("en", "de")) == {"a" * 64}
     assert pivoted.registered_hashes(LanguagePair("de", "ru")) == frozenset()
+
+
+def test_the_same_files_have_one_hash_whichever_language_is_edited(root: Path) -> None:
+    """So that results of several sources stand in one matrix."""
+    for code in ("de", "ru"):
+        write(root, [{"en": RECORD["en"], code: record("en", src=f"{code}?")["en"]}], f"{code}.json")
+    data = ParallelRecords("tiny", ("en", "de", "ru"), "{}.json", pivot="en")
+    sources = ("en", "de", "ru")
+    splits = [data.test(Direction(code, tuple(other for other in sources if other != code)), root) for code in sources]
+    assert [len(split.cases) for split in splits] == [1, 1, 1]
+    assert len({split.sha256 for split in splits}) == 1
+    assert splits[0].sha256 != data.test(LanguagePair("en", "de"), root).sha256
 
 
 def test_a_pair_in_another_language_is_refused(root: Path) -> None:

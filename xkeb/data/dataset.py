@@ -167,5 +167,6 @@ class Dataset(ABC):
 
 
 def joint_hash(hashes: Sequence[str]) -> str:
-    """One hash for the files of a direction: the file's own where there is one, else that of the hashes in order."""
-    return hashes[0] if len(hashes) == 1 else digest_texts(hashes)
+    """One hash for the files of a direction: the file's own where there is one, else that of all hashes, whichever language
+    comes first."""
+    return hashes[0] if len(hashes) == 1 else digest_texts(sorted(hashes))
