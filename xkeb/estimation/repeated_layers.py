@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from xkeb.estimation.meter import Interval, Meter, Work
 from xkeb.utils.attributes import replaced_attribute
@@ -105,7 +106,9 @@ def _key(layer: nn.Module, args: Any, kwargs: Any) -> Key | None:
         elif (signature := getattr(leaf, "signature", None)) is not None:  # keys and values that a pass leaves alone
             parts.append(signature)
         elif isinstance(leaf, DynamicCache) and not torch.is_grad_enabled():
-            parts.append(_state(leaf, _index(layer)))
+            if (state := _state(leaf, _index(layer))) is None:
+                return None
+            parts.append(state)
         else:
             return None
     for path, module in layer.named_modules():
@@ -124,17 +127,20 @@ def _key(layer: nn.Module, args: Any, kwargs: Any) -> Key | None:
 
 
 def _index(layer: nn.Module) -> int:
-    """The place of a layer in a cache of keys and values."""
-    found = [getattr(module, INDEX) for module in layer.modules() if hasattr(module, INDEX)]
-    return int(found[0]) if found else -1
+    """The place of a layer in a cache of keys and values; -1 where it says none."""
+    found = {getattr(module, INDEX) for module in layer.modules() if hasattr(module, INDEX)}
+    return int(found.pop()) if len(found) == 1 else -1
 
 
-def _state(cache: DynamicCache, index: int) -> Key:
-    """All that a layer's pass depends on of the keys and values that are there."""
-    told: list[Any] = []
-    for name, value in sorted(vars(cache.layers[index]).items()) if 0 <= index < len(cache.layers) else ():
+def _state(cache: DynamicCache, index: int) -> Key | None:
+    """All that a layer's pass depends on of the keys and values that are there; None of a cache that may hold something else,
+    such as a recurrent state."""
+    if not 0 <= index < len(cache.layers) or type(cache.layers[index]) not in (DynamicLayer, DynamicSlidingWindowLayer):
+        return None
+    told: list[Any] = [type(cache.layers[index])]
+    for name, value in sorted(vars(cache.layers[index]).items()):
         told.append((name, (value.shape, value.stride(), value.dtype) if isinstance(value, torch.Tensor) else value))
-    return (type(cache), index < len(cache.layers), *told)
+    return tuple(told)
 
 
 class _Added:

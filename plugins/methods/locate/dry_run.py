@@ -26,6 +26,6 @@ def dry_run_moments(session: DryRunSession, layers: Sequence[int], corpus: str, 
         characters = samples * CHARACTERS
     else:
         characters = sum(map(len, corpus_texts(corpus, session.training or session.batch, samples, ())))
-    with session.times(characters / max(1, sum(map(len, texts)))):
+    with session.times(characters / sum(map(len, texts))):
         key_covariance(session.backbone, layers, texts)
     return facts
