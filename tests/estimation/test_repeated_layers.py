@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from xkeb.editing.editor import load_editor
 from xkeb.estimation.estimator import Estimator
-from xkeb.estimation.repeated_layers import LayerCosts
+from xkeb.estimation.repeated_layers import LayerCosts, _state
 from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.planning import plan_run
 
@@ -46,3 +48,15 @@ def test_nothing_is_lost(
     assert repeated.unknown is None
     assert repeated == again == whole
     assert passes > 0
+
+
+def test_a_cache_that_may_hold_something_else_is_passed_each_time() -> None:
+    class Recurrent(DynamicLayer):
+        """With a state beside keys and values."""
+
+    cache = DynamicCache()
+    assert _state(cache, 0) is None  # no layer yet
+    cache.layers = [DynamicLayer(), Recurrent()]
+    assert _state(cache, 0) is not None
+    assert _state(cache, 1) is None
+    assert _state(cache, -1) is None
