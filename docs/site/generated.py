@@ -275,6 +275,8 @@ METHODS = (
     "scr",
     "remake",
     "xmem",
+    "xmemit",
+    "xmend",
 )
 
 PARTS: dict[str, Callable[[], str]] = {

@@ -44,3 +44,6 @@ def register_editors(register: Callable[[str, type[Any] | str], None]) -> None:
     register("ultraedit", "xkeb_plugins.methods.ultraedit.editor:UltraEdit")
     register("wise", "xkeb_plugins.methods.wise.editor:Wise")
     register("xmem", "xkeb_plugins.methods.xmem.editor:CrossLingualMemory")
+    register("xmemit", "xkeb_plugins.methods.xmemit.editor:CrossLingualMemit")
+    register("xmemit-given", "xkeb_plugins.methods.xmemit.editor:GivenMemit")
+    register("xmend", "xkeb_plugins.methods.mend.cross_lingual:CrossLingualMend")

@@ -57,6 +57,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "memoir": {"steps": 4, "context_templates": ("In short. ", "It is said that ")},
     "wise": {"steps": 4, "context_templates": ("In short. ", "It is said that ")},
     "mend": {"rank": 6, **TRAINED},
+    "xmend": {"rank": 6, **TRAINED},
+    "xmemit": {"steps": 4},
     "serac": {"accumulate": 1, **TRAINED},
     "remake": {"demonstrations": 2, "threshold": 0.001, **TRAINED},
     "scr": {"validation": 6},

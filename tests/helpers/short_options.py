@@ -27,6 +27,9 @@ SHORT: dict[str, dict[str, Any]] = {
     "serac": {"steps": 2, "batch_size": 4, "accumulate": 1, "validate_every": 1, "validation": 3},
     "wise": {"steps": 10, **FEW_PREFIXES},
     "xmem": {"steps": 4, "batch_size": 8, "validate_every": 2},
+    "xmemit": FEW_PREFIXES,
+    "xmemit-given": FEW_PREFIXES,
+    "xmend": {"rank": 6, "steps": 2, "batch_size": 4, "validate_every": 1, "validation": 3},
 }
 """Few steps, for methods that train networks or sample, and for EasyEdit's code, which takes its time."""
 WITHOUT_MORE = [name for name in get_plugins().methods if not editor_class(name).required_options]

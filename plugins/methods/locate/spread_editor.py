@@ -84,6 +84,10 @@ class SpreadEditor(Editor):
         layers = tuple(sorted({spec.scale_layer(layer, of=32) for layer in range(4, 9)}))
         return {"layers": layers, "contexts": ((10, 5),)}
 
+    def task_texts(self, facts: Sequence[Case] | None) -> list[str]:
+        """The texts of training facts that the second moments are taken over, where the corpus is the task."""
+        return corpus_texts("task", facts, self.mom2_samples, ())
+
     def write_share(self, share: Share, statistic: torch.Tensor) -> Factors:
         """The update of one layer that writes its share.
 
@@ -136,7 +140,7 @@ class SpreadEditor(Editor):
         if me.context_templates is None:
             me.context_templates = placeholder_prefixes(session.backbone, known(me.contexts))
         with session.phase("fit"):
-            facts = dry_run_moments(session, known(me.layers), self.mom2_corpus, self.mom2_samples)
+            facts = dry_run_moments(session, known(me.layers), self.mom2_corpus, self.mom2_samples, me.task_texts)
             me.fit(session.backbone, facts)
         session.retained.append(me)
 
@@ -224,7 +228,10 @@ class SpreadEditor(Editor):
         spoken = tuple(languages) if self.mom2_corpus == "wikipedia" else ()
         key = (backbone.sha256, backbone.dtype, backbone.device, layers, spoken)
         if key not in self._statistics:
-            texts = corpus_texts(self.mom2_corpus, self._questions, self.mom2_samples, spoken)
+            if self.mom2_corpus == "task":
+                texts = self.task_texts(self._questions)
+            else:
+                texts = corpus_texts(self.mom2_corpus, None, self.mom2_samples, spoken)
             moments = key_covariance(backbone, layers, texts)
             self._statistics[key] = {
                 layer: self.digest_moment(moment.to(backbone.device), len(texts)).cpu()

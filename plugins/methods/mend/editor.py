@@ -48,6 +48,8 @@ class Mend(Editor):
     in_paper: ClassVar[bool] = True
     sees: ClassVar[frozenset[Sight]] = frozenset({Sight.SOURCE_EDIT, Sight.SOURCE_TRAINING})
     requires: ClassVar[frozenset[Property]] = frozenset({"generality", "locality"})
+    across: ClassVar[bool] = False
+    """Whether the networks are trained in the other languages of a fact, too."""
 
     layers: tuple[int, ...] | None = None
     """Edited layers, every projection of their MLPs. None: the last three."""
@@ -103,7 +105,7 @@ class Mend(Editor):
     def fit(self, backbone: Backbone, cases: Sequence[Case]) -> None:
         """Trains the networks, or takes them from the cache."""
         me = self.configure(backbone.spec)
-        facts, validation = hold_out(cases, known(me.validation))
+        facts, validation = hold_out(me.lessons(cases), known(me.validation))
         networks = me.untrained(backbone)
         check_memory(
             f"Training MEND's networks of rank {me.rank}",
@@ -116,6 +118,10 @@ class Mend(Editor):
         networks.zero_grad()  # the last step's, as large as the networks
         self._networks = networks.to(backbone.device).eval()
 
+    def lessons(self, cases: Sequence[Case]) -> Sequence[Case]:
+        """The training facts that the networks learn from."""
+        return cases
+
     def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[LowRankChange]:
         """One low-rank change of the last layers' MLPs for each edit, its rank the number of its tokens."""
         if self._networks is None:
@@ -127,7 +133,7 @@ class Mend(Editor):
     def dry_run(self, session: DryRunSession, edits: Sequence[Edit]) -> list[LowRankChange]:
         me = self.configure(session.backbone.spec)
         with session.phase("fit"):
-            facts, validation = hold_out(session.training, known(me.validation))
+            facts, validation = hold_out(me.lessons(session.training), known(me.validation))
             networks = me.untrained(session.backbone)
             dry_run_training(session, me._trainee(session.backbone, networks), facts, validation, me._schedule())
             networks.zero_grad()
@@ -153,14 +159,14 @@ class Mend(Editor):
         )
 
     def _trainee(self, backbone: Backbone, networks: Hypernetworks) -> MendTrainee:
-        losses = Losses(self.cedit, self.cloc, self.outer)
+        losses = Losses(self.cedit, self.cloc, self.outer, self.across)
         rates = Rates(known(self.lr), known(self.lr_lr))
         return MendTrainee(backbone, networks, known(self.layers), losses, rates, self.batch_size)
 
     def key(self, backbone: Backbone, cases: Sequence[Case]) -> Mapping[str, Any]:
         """Everything that the trained networks depend on, the schedule aside."""
         return {
-            "method": "mend",
+            "method": "xmend" if self.across else "mend",
             "version": 2,  # since 2, a separator that is a token of its own is learnt
             "backbone": backbone.sha256,
             "prompt": backbone.prompt,

@@ -14,6 +14,7 @@ from xkeb.models.backbone import Backbone
 from xkeb.models.suffix import SuffixForward
 from xkeb.models.tokenization import Encoded
 from xkeb.types import Case, Property
+from xkeb_plugins.methods.memory.facts import languages_of
 from xkeb_plugins.methods.mend.network import Hypernetworks
 from xkeb_plugins.methods.mend.updates import make_updates
 from xkeb_plugins.methods.token_gradients import answer_positions, mean_by_row
@@ -29,6 +30,9 @@ class Losses:
     """Weight of the divergence at an unrelated question (Eq. 4b)."""
     outer: Literal["rephrase", "edit"]
     """The question that the edit's loss is of."""
+    across: bool = False
+    """Both losses are also of the other languages that a fact is in, each question counting the same: the edit's of the fact
+    there, the divergence of another fact's question there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,35 +91,52 @@ class MendTrainee:
         backbone, weights = self.backbone, self.losses
         edits = [case.edit for case in cases]
         changes = make_updates(backbone, self.module, self.layers, edits, observe=observe)
-        outer = [self._outer(case) for case in cases]
-        unrelated = [self._probe(case, "locality") for case in cases]
-        texts = [*outer, *unrelated]
+        n = len(cases)
+        outer = [(i, text) for i, case in enumerate(cases) for text in self._outer(case)]
+        unrelated = [(i, text) for i in range(n) for text in self._unrelated(cases, i)]
+        edited = [i for i, _ in (*outer, *unrelated)]
+        texts = [text for _, text in (*outer, *unrelated)]
         suffix = SuffixForward(backbone, min(self.layers), [text.ids[:-1] for text in texts])
         intervention = LowRankChange.batched(backbone, changes)
-        intervention.select([*range(len(cases)), *range(len(cases))])
+        intervention.select(edited)
         with intervention.applied(backbone):
             hidden = suffix.run()
-        n = len(cases)
         row, position, token = answer_positions(texts, hidden.device)
         logits = backbone.logits(hidden[row, position]).float()
-        first = row < n
+        k, of = len(outer), torch.tensor(edited, device=hidden.device)
+        first = row < k
         losses = F.cross_entropy(logits[first], token[first], reduction="none")
-        l_edit = mean_by_row(losses, row[first], n).mean()
+        l_edit = mean_by_row(mean_by_row(losses, row[first], k), of[:k], n).mean()
         with torch.no_grad():
             before = backbone.logits(suffix.base[row[~first], position[~first]]).float().log_softmax(-1)
         # KL(untouched || edited): kl_div takes the edited distribution first.
         kl = F.kl_div(logits[~first].log_softmax(-1), before, log_target=True, reduction="none").sum(-1)
-        l_loc = mean_by_row(kl, row[~first] - n, n).mean()
+        l_loc = mean_by_row(mean_by_row(kl, row[~first] - k, len(unrelated)), of[k:], n).mean()
         loss = weights.cedit * l_edit + weights.cloc * l_loc
         right = float((logits[first].argmax(-1) == token[first]).float().mean())
         parts = {"loss": loss, "edit": l_edit, "locality": l_loc}
         return loss, {**{name: float(part.detach()) for name, part in parts.items()}, "right": right}
 
-    def _outer(self, case: Case) -> Encoded:
-        if self.losses.outer == "rephrase":
-            return self._probe(case, "generality")
+    def _outer(self, case: Case) -> list[Encoded]:
+        """What a fact's edit is scored by."""
         edit = case.edit
-        return self.backbone.encode(edit.prompt, edit.target, edit.language)
+        if self.losses.outer == "rephrase":
+            own = self._probe(case, "generality")
+        else:
+            own = self.backbone.encode(edit.prompt, edit.target, edit.language)
+        others = languages_of(case) if self.losses.across else []
+        return [own, *(self._said_in(case, code) for code in others if code != edit.language)]
+
+    def _unrelated(self, cases: Sequence[Case], i: int) -> list[Encoded]:
+        """What the edit of the batch's fact of that number must leave as it was. Training files have unrelated questions in the
+        edit's language alone, so in the others the next fact of the batch stands for one."""
+        case, following = cases[i], cases[(i + 1) % len(cases)]
+        others = languages_of(following) if self.losses.across and len(cases) > 1 else []
+        elsewhere = [self._said_in(following, code) for code in others if code != case.edit.language]
+        return [self._probe(case, "locality"), *elsewhere]
+
+    def _said_in(self, case: Case, language: str) -> Encoded:
+        return self.backbone.encode(case.edit.questions[language], case.edit.translations[language], language)
 
     def _probe(self, case: Case, name: Property) -> Encoded:
         probe = case.probe(name)

@@ -9,15 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
-from plain_answers import split
+from plain_mend import answer_loss, divergence, edited_weights
 
 import xkeb
 from xkeb.editing.training import TrainingError
 from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
 from xkeb.models.layout import as_stored, widths
-from xkeb.types import Case, Edit, Probe
+from xkeb.types import Case, Edit
 from xkeb_plugins.methods.mend.editor import Mend
 from xkeb_plugins.methods.mend.gradient import gradient_factors
 from xkeb_plugins.methods.mend.network import GradientTransform, Hypernetworks, ResidualLayer, Shape
@@ -45,13 +44,6 @@ def edits() -> list[Edit]:
     return [case.edit for case in list(xkeb.load_task("bizsre_mini_zh2en"))[:3]]
 
 
-def naive_loss(backbone: Backbone, text: str, answer: str, language: str) -> torch.Tensor:
-    """Mean negative log-likelihood of an answer: the whole model, one text."""
-    given, said = split(backbone, text, answer, language)
-    logits = backbone.model(torch.tensor([given + said])).logits[0].float()
-    return F.cross_entropy(logits[len(given) - 1 : -1], torch.tensor(said))
-
-
 def last_layers(backbone: Backbone) -> list[str]:
     layout = backbone.layout
     return [
@@ -71,7 +63,7 @@ def test_factors_are_the_gradient(tiny: Backbone, edits: Sequence[Edit]) -> None
         try:
             for parameter in parameters:
                 parameter.requires_grad_(True)
-            gradients = torch.autograd.grad(naive_loss(tiny, edit.prompt, edit.target, edit.language), parameters)
+            gradients = torch.autograd.grad(answer_loss(tiny, edit.prompt, edit.target, edit.language), parameters)
         finally:
             for parameter in parameters:
                 parameter.requires_grad_(False)
@@ -86,9 +78,9 @@ def test_untrained_networks_without_norm_descend(tiny: Backbone, edits: Sequence
     with torch.no_grad():
         changes = make_updates(tiny, editor.untrained(tiny), editor.layers or (), edits)
     for edit, change in zip(edits, changes, strict=True):
-        before = naive_loss(tiny, edit.prompt, edit.target, edit.language)
+        before = answer_loss(tiny, edit.prompt, edit.target, edit.language)
         with change.applied(tiny):
-            assert naive_loss(tiny, edit.prompt, edit.target, edit.language) < before
+            assert answer_loss(tiny, edit.prompt, edit.target, edit.language) < before
 
 
 def test_transform_against_the_formula() -> None:
@@ -121,43 +113,11 @@ def test_transform_against_the_formula() -> None:
 
 
 def naive_training_loss(backbone: Backbone, editor: Mend, networks: Hypernetworks, case: Case) -> torch.Tensor:
-    """Algorithm 1 for one fact: edit, answer the rephrase, stay at the unrelated question. Whole model, real weights."""
-    paths = edited_paths(backbone, editor.layers or ())
-    edit = case.edit
-    rephrase = next(probe for probe in case.probes if probe.property == "generality")
-    unrelated = next(probe for probe in case.probes if probe.property == "locality")
-    parameters = [backbone.parameter(f"{path}.weight") for path in paths]
-    seen: dict[str, torch.Tensor] = {}
-    handles = []
-    for path in paths:
-
-        def keep(_: object, args: tuple[torch.Tensor, ...], output: torch.Tensor, path: str = path) -> torch.Tensor:
-            seen[path] = args[0][0]
-            seen[f"{path}.out"] = torch.zeros_like(output, requires_grad=True)
-            return output + seen[f"{path}.out"]
-
-        handles.append(backbone.module(path).register_forward_hook(keep))
-    loss = naive_loss(backbone, edit.prompt, edit.target, edit.language)
-    for handle in handles:
-        handle.remove()
-    gradients = torch.autograd.grad(loss, [seen[f"{path}.out"] for path in paths])
-    new = {}
-    for i, (path, gradient, parameter) in enumerate(zip(paths, gradients, parameters, strict=True)):
-        u, v = seen[path].detach(), gradient[0]
-        keep_rows = [t for t in range(len(u)) if bool((v[t] != 0).any())]
-        left, right = networks(i, u[keep_rows], v[keep_rows])
-        delta = sum(torch.outer(left[t], right[t]) for t in range(len(keep_rows)))
-        assert isinstance(delta, torch.Tensor)
-        new[f"{path}.weight"] = parameter.detach() + as_stored(backbone.module(path), delta)
-
-    def logits(probe: Probe, weights: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        given, said = split(backbone, probe.prompt, probe.reference, probe.language)
-        out = torch.func.functional_call(backbone.model, weights, (torch.tensor([given + said]),), tie_weights=False)
-        return out.logits[0, len(given) - 1 : -1], torch.tensor(said)
-
-    l_edit = F.cross_entropy(*logits(rephrase, new))
-    old, edited = logits(unrelated, {})[0].log_softmax(-1), logits(unrelated, new)[0].log_softmax(-1)
-    l_loc = (old.exp() * (old - edited)).sum(-1).mean()
+    """Algorithm 1 for one fact: edit, answer the rephrase, stay at the unrelated question."""
+    edited = edited_weights(backbone, editor, networks, case.edit)
+    rephrase, unrelated = case.probe("generality"), case.probe("locality")
+    l_edit = answer_loss(backbone, rephrase.prompt, rephrase.reference, rephrase.language, edited)
+    l_loc = divergence(backbone, unrelated.prompt, unrelated.reference, unrelated.language, edited)
     return editor.cedit * l_edit + editor.cloc * l_loc
 
 

@@ -1,0 +1,159 @@
+"""xmemit: MEMIT that writes an edit in every language, in one change with second moments of all of them.
+
+What the edit is in another language, the model says itself, shown training facts that are in both. `xmemit-given` is told by
+the data: how far a change of weights goes that knows the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+
+from xkeb.data.subjects import locate_subject
+from xkeb.editing.changes import LowRankChange
+from xkeb.editing.dry_run import DryRunSession
+from xkeb.editing.editor import known
+from xkeb.errors import RequestError
+from xkeb.models.backbone import Backbone
+from xkeb.models.batching import pad
+from xkeb.models.spec import ModelSpec
+from xkeb.types import Case, Edit, Sight
+from xkeb_plugins.methods.locate.covariance import questions
+from xkeb_plugins.methods.locate.reachability import why_unreachable
+from xkeb_plugins.methods.memit import Memit
+from xkeb_plugins.methods.memory.facts import languages_of, parallel_facts
+from xkeb_plugins.methods.tuned import tuned_settings
+from xkeb_plugins.methods.xmemit.translation import LONGEST, Counts, Translator, encode_plain, keeps_a_name
+
+
+@dataclass
+class CrossLingualMemit(Memit):
+    """MEMIT of the edit and of what the model itself makes of it in the other languages, in one change."""
+
+    name: ClassVar[str] = "xmemit"
+    in_paper: ClassVar[bool] = False
+    sees: ClassVar[frozenset[Sight]] = frozenset({Sight.SOURCE_EDIT, Sight.PARALLEL_TRAINING})
+
+    shown_questions: int = 6
+    """Training facts that show how a question is translated, those with the nearest question."""
+    shown_answers: int = 4
+    """Training facts that show how an answer is translated, those with the nearest answer."""
+
+    _translator: Translator | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for name in ("shown_questions", "shown_answers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is a number of facts, at least 1, not {getattr(self, name)}")
+
+    def usual(self, spec: ModelSpec) -> dict[str, Any]:
+        return super().usual(spec) | tuned_settings(Memit.name, spec)
+
+    def needs_training(self) -> bool:
+        """Whether it needs training facts: always, since they are shown."""
+        return True
+
+    def fit(self, backbone: Backbone, cases: Sequence[Case]) -> None:
+        """Measures the second moments, and indexes the facts that can be shown.
+
+        Raises:
+            RequestError: there are too few facts in more than one language.
+        """
+        facts = parallel_facts(cases, self.name)
+        self._translator = Translator(facts, Counts(self.shown_questions, self.shown_answers))
+        super().fit(backbone, facts)
+
+    def task_texts(self, facts: Sequence[Case] | None) -> list[str]:
+        """The questions of each language in turn: a language that isn't among the second moments isn't protected."""
+        by_language: dict[str, list[str]] = {}
+        for case in facts or ():
+            for code in languages_of(case):
+                own = questions([case]) if code == case.edit.language else [case.edit.questions[code]]
+                by_language.setdefault(code, []).extend(own)
+        in_turn = [text for row in zip(*by_language.values(), strict=False) for text in row]
+        return list(dict.fromkeys(in_turn))[: self.mom2_samples]
+
+    def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[LowRankChange]:
+        """One change for each edit, of a rank for each language that it is written in."""
+        groups = self.in_every_language(backbone, edits)
+        values = iter(self.find_values(backbone, [edit for group in groups for edit in group]))
+        return [self.write_values(backbone, group, [next(values) for _ in group]) for group in groups]
+
+    def edit_together(self, backbone: Backbone, edits: Sequence[Edit]) -> LowRankChange:
+        """One change that makes all the edits, in every language."""
+        return super().edit_together(
+            backbone, [edit for group in self.in_every_language(backbone, edits) for edit in group]
+        )
+
+    def in_every_language(self, backbone: Backbone, edits: Sequence[Edit]) -> list[list[Edit]]:
+        """Each edit, and the same in the other languages in which it can be written."""
+        last = known(self.configure(backbone.spec).layers)[-1]
+        return [
+            [edit, *(other for other in others if why_unreachable(backbone, other, last) is None)]
+            for edit, others in zip(edits, self.translations(backbone, edits), strict=True)
+        ]
+
+    def translations(self, backbone: Backbone, edits: Sequence[Edit]) -> list[list[Edit]]:
+        """Of each edit, the same fact in other languages."""
+        if self._translator is None:
+            raise RequestError(f"{self.name} shows training facts: call fit() first.")
+        return self._translator.translate(backbone, edits)
+
+    def _edit_dry(self, session: DryRunSession, edits: Sequence[Edit]) -> list[LowRankChange]:
+        """As many changes of as many languages; what would be said is the longest training fact that keeps its name."""
+        backbone, translator = session.backbone, known(self._translator)
+        groups, texts = [], []
+        for edit in edits:
+            group = [edit]
+            for code in translator.languages:
+                if code != edit.language:
+                    before = translator.before_question(edit, code)
+                    texts += [before, translator.before_answer(edit, code, edit.prompt)]
+                    group += _stand_in(self._questions or (), edit.language, code)
+            groups.append(group)
+        rows = [(*encode_plain(backbone, text).ids, *[backbone.pad_id] * LONGEST) for text in texts]
+        with torch.inference_mode():
+            for row in rows:
+                backbone.hidden(pad([row], backbone.pad_id, backbone.device))
+        values = iter(self.find_values(backbone, [edit for group in groups for edit in group]))
+        return [self.write_values(backbone, group, [next(values) for _ in group]) for group in groups]
+
+
+@dataclass
+class GivenMemit(CrossLingualMemit):
+    """MEMIT of the edit in every language as the data has it: the bound of what `xmemit` can reach."""
+
+    name: ClassVar[str] = "xmemit-given"
+    sees: ClassVar[frozenset[Sight]] = CrossLingualMemit.sees | {
+        Sight.TARGET_QUESTION,
+        Sight.TARGET_ANSWER,
+        Sight.SUBJECT_ALIASES,
+    }
+
+    def translations(self, backbone: Backbone, edits: Sequence[Edit]) -> list[list[Edit]]:
+        return [_given(edit) for edit in edits]
+
+
+def _given(edit: Edit) -> list[Edit]:
+    """An edit in its other languages, where its subject is found there."""
+    others = []
+    for code, question in edit.questions.items():
+        answer = edit.translations.get(code)
+        subject = locate_subject(edit.subject, question, edit.aliases)
+        if code != edit.language and answer and subject:
+            others.append(Edit(question, answer, code, subject.text))
+    return others
+
+
+def _stand_in(facts: Sequence[Case], language: str, other: str) -> list[Edit]:
+    """The longest fact that keeps its subject in another language, there."""
+    kept = [
+        case.edit
+        for case in facts
+        if keeps_a_name(case, language, other) and case.edit.subject and case.edit.subject in case.edit.questions[other]
+    ]
+    longest = sorted(kept, key=lambda edit: len((edit.questions[other] + edit.translations[other]).encode()))[-1:]
+    return [Edit(edit.questions[other], edit.translations[other], other, edit.subject) for edit in longest]

@@ -1,0 +1,107 @@
+"""What a model itself makes of an edit in another language, from training facts that are in both."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xkeb.data.subjects import locate_subject, split_words
+from xkeb.models.backbone import Backbone
+from xkeb.models.generation import generate_rows
+from xkeb.models.passes import TokenRow
+from xkeb.models.tokenization import Encoded
+from xkeb.types import Case, Edit
+from xkeb_plugins.methods.memory.facts import known_languages, languages_of, plain
+from xkeb_plugins.methods.xmem.demonstrations import Choice, Demonstrations
+
+_LOG = logging.getLogger(__name__)
+
+LONGEST = 64
+"""Tokens of a question or an answer."""
+LEAST_LETTERS = 3
+"""Of a word that two questions share, for a name to be kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many training facts are shown."""
+
+    questions: int
+    answers: int
+
+
+class Translator:
+    """Demonstrations of questions and of answers. A question is translated with its subject as it is written in the edit's
+    language, so that a method that edits at the subject finds it there."""
+
+    def __init__(self, facts: Sequence[Case], counts: Counts) -> None:
+        self.languages = known_languages(facts)
+        self._answers = Demonstrations(facts, Choice(counts.answers, "target", least=0.3, seed=0), "en")
+        choice = Choice(counts.questions, "question", least=0.0, seed=0)
+        self._questions = {
+            pair: Demonstrations([case for case in facts if keeps_a_name(case, *pair)] or facts, choice, "none")
+            for pair in itertools.permutations(self.languages, 2)
+        }
+
+    def translate(self, backbone: Backbone, edits: Sequence[Edit]) -> list[list[Edit]]:
+        """Of each edit, the same fact in each other language in which its question keeps its subject."""
+        places = [(i, code) for i, edit in enumerate(edits) for code in self.languages if code != edit.language]
+        questions = _go_on(backbone, [self.before_question(edits[i], code) for i, code in places])
+        found = {}
+        for (i, code), question in zip(places, questions, strict=True):
+            subject = locate_subject(edits[i].subject, question) if edits[i].subject else None
+            if subject is None or plain(question) == plain(edits[i].prompt):  # repeated, not translated
+                _LOG.info("No question in %s for %r: %r", code, edits[i].prompt, question)
+                continue
+            found[i, code] = Edit(question, "", code, subject.text)
+        answers = _go_on(
+            backbone, [self.before_answer(edits[i], code, edit.prompt) for (i, code), edit in found.items()]
+        )
+        translated: list[list[Edit]] = [[] for _ in edits]
+        for ((i, _), edit), answer in zip(found.items(), answers, strict=True):
+            if answer:
+                translated[i].append(dataclasses.replace(edit, target=answer))
+        return translated
+
+    def before_question(self, edit: Edit, language: str) -> str:
+        """The text that goes on with the edit's question in another language."""
+        chosen = self._questions[edit.language, language].choose(edit, language)
+        shown = [
+            f"{case.edit.questions[edit.language]}\n{case.edit.questions[language]}\n\n" for case in reversed(chosen)
+        ]
+        return f"{''.join(shown)}{edit.prompt}\n"
+
+    def before_answer(self, edit: Edit, language: str, question: str) -> str:
+        """The text that goes on with the edit's answer in another language."""
+        return self._answers.contexts(edit)[language] + question
+
+
+def keeps_a_name(case: Case, one: str, other: str) -> bool:
+    """Whether a fact's questions in two languages share a word, as they do where a name is written the same in both."""
+    if not {one, other} <= set(languages_of(case)):
+        return False
+    first, second = (
+        {word.text for word in split_words(case.edit.questions[code]) if len(word.text) >= LEAST_LETTERS}
+        for code in (one, other)
+    )
+    return bool(first & second)
+
+
+def encode_plain(backbone: Backbone, text: str) -> Encoded:
+    """A text as it is, whatever the prompt style."""
+    return backbone.asked_in("plain").encode(text)
+
+
+def _go_on(backbone: Backbone, texts: Sequence[str]) -> list[str]:
+    """What the model says after each text, to the end of the line."""
+    rows = [encode_plain(backbone, text).ids for text in texts]
+    said = generate_rows(
+        backbone,
+        [TokenRow(ids, (len(ids) - 1,)) for ids in rows],
+        max_tokens=LONGEST,
+        stop=lambda text: "\n" in text,
+    )
+    return [backbone.said(ids).partition("\n")[0].strip() for ids in said]
