@@ -38,14 +38,15 @@ from xkeb_plugins.methods.memit import Memit
 
 FAMILIES = ("llama", "gemma3", "gpt2")
 TRAINED: dict[str, Any] = {"steps": 2, "batch_size": 4, "validate_every": 1, "validation": 3}
+PREFIXED: dict[str, Any] = {"steps": 4, "contexts": ((6, 3),)}
 OPTIONS: dict[str, dict[str, Any]] = {
     "ft": {},
-    "rome": {"steps": 4},
-    "r-rome": {"steps": 4, "mom2_adjustment": True},
-    "memit": {"steps": 4, "mom2_corpus": "task"},
-    "emmet": {"steps": 4},
-    "alphaedit": {"steps": 4},
-    "langedit": {"steps": 4},
+    "rome": PREFIXED,
+    "r-rome": {**PREFIXED, "mom2_adjustment": True},
+    "memit": {**PREFIXED, "mom2_corpus": "task"},
+    "emmet": PREFIXED,
+    "alphaedit": PREFIXED,
+    "langedit": PREFIXED,
     "ultraedit": {"warmup": 20},
     "ft-l": {"steps": 4},
     "grace": {"steps": 4},
@@ -58,7 +59,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "wise": {"steps": 4, "context_templates": ("In short. ", "It is said that ")},
     "mend": {"rank": 6, **TRAINED},
     "xmend": {"rank": 6, **TRAINED},
-    "xmemit": {"steps": 4},
+    "xmemit-given": PREFIXED,
     "serac": {"accumulate": 1, **TRAINED},
     "remake": {"demonstrations": 2, "threshold": 0.001, **TRAINED},
     "scr": {"validation": 6},
@@ -185,6 +186,18 @@ def test_the_work_of_second_moments_is_that_of_all_their_texts(
     told = estimated(job).works["fit"].flops
     real = measured(job, config).works["fit"].flops
     assert told == pytest.approx(real, rel=0.15)  # by characters, which aren't tokens
+
+
+def test_what_a_model_would_translate_is_told(tiny_folders: dict[str, Path], tmp_path: Path, fresh_cache: Path) -> None:
+    """A model of random weights translates nothing, so a run of one doesn't show it: the longer a translation may be, the more."""
+    works = []
+    for tokens in (4, 40):
+        options = {**PREFIXED, "translated_tokens": tokens}
+        job, _ = planned("xmemit", options, tiny_folders["llama"], tmp_path / str(tokens))
+        cost = estimated(dataclasses.replace(job, cases=job.cases[:2]))
+        assert cost.unknown is None
+        works.append(cost.works["edit"].flops)
+    assert works[0] < works[1]
 
 
 @pytest.mark.parametrize("method", ["rome", "memit"])

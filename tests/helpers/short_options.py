@@ -27,7 +27,7 @@ SHORT: dict[str, dict[str, Any]] = {
     "serac": {"steps": 2, "batch_size": 4, "accumulate": 1, "validate_every": 1, "validation": 3},
     "wise": {"steps": 10, **FEW_PREFIXES},
     "xmem": {"steps": 4, "batch_size": 8, "validate_every": 2},
-    "xmemit": FEW_PREFIXES,
+    "xmemit": {"translated_tokens": 8, **FEW_PREFIXES},
     "xmemit-given": FEW_PREFIXES,
     "xmend": {"rank": 6, "steps": 2, "batch_size": 4, "validate_every": 1, "validation": 3},
 }

@@ -10,15 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import torch
-
 from xkeb.data.subjects import locate_subject
 from xkeb.editing.changes import LowRankChange
 from xkeb.editing.dry_run import DryRunSession
 from xkeb.editing.editor import known
 from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
-from xkeb.models.batching import pad
 from xkeb.models.spec import ModelSpec
 from xkeb.types import Case, Edit, Sight
 from xkeb_plugins.methods.locate.covariance import questions
@@ -26,7 +23,7 @@ from xkeb_plugins.methods.locate.reachability import why_unreachable
 from xkeb_plugins.methods.memit import Memit
 from xkeb_plugins.methods.memory.facts import languages_of, parallel_facts
 from xkeb_plugins.methods.tuned import tuned_settings
-from xkeb_plugins.methods.xmemit.translation import LONGEST, Counts, Translator, encode_plain, keeps_a_name
+from xkeb_plugins.methods.xmemit.translation import Recipe, Translator, keeps_a_name
 
 
 @dataclass
@@ -41,13 +38,15 @@ class CrossLingualMemit(Memit):
     """Training facts that show how a question is translated, those with the nearest question."""
     shown_answers: int = 4
     """Training facts that show how an answer is translated, those with the nearest answer."""
+    translated_tokens: int = 64
+    """Most tokens of a translated question, and of an answer."""
 
     _translator: Translator | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("shown_questions", "shown_answers"):
+        for name in ("shown_questions", "shown_answers", "translated_tokens"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} is a number of facts, at least 1, not {getattr(self, name)}")
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
 
     def usual(self, spec: ModelSpec) -> dict[str, Any]:
         return super().usual(spec) | tuned_settings(Memit.name, spec)
@@ -63,7 +62,7 @@ class CrossLingualMemit(Memit):
             RequestError: there are too few facts in more than one language.
         """
         facts = parallel_facts(cases, self.name)
-        self._translator = Translator(facts, Counts(self.shown_questions, self.shown_answers))
+        self._translator = Translator(facts, Recipe(self.shown_questions, self.shown_answers, self.translated_tokens))
         super().fit(backbone, facts)
 
     def task_texts(self, facts: Sequence[Case] | None) -> list[str]:
@@ -105,19 +104,12 @@ class CrossLingualMemit(Memit):
     def _edit_dry(self, session: DryRunSession, edits: Sequence[Edit]) -> list[LowRankChange]:
         """As many changes of as many languages; what would be said is the longest training fact that keeps its name."""
         backbone, translator = session.backbone, known(self._translator)
-        groups, texts = [], []
-        for edit in edits:
-            group = [edit]
-            for code in translator.languages:
-                if code != edit.language:
-                    before = translator.before_question(edit, code)
-                    texts += [before, translator.before_answer(edit, code, edit.prompt)]
-                    group += _stand_in(self._questions or (), edit.language, code)
-            groups.append(group)
-        rows = [(*encode_plain(backbone, text).ids, *[backbone.pad_id] * LONGEST) for text in texts]
-        with torch.inference_mode():
-            for row in rows:
-                backbone.hidden(pad([row], backbone.pad_id, backbone.device))
+        places = [(edit, code) for edit in edits for code in translator.languages if code != edit.language]
+        translator.go_on(backbone, [translator.before_question(edit, code) for edit, code in places])
+        translator.go_on(backbone, [translator.before_answer(edit, code, edit.prompt) for edit, code in places])
+        facts = self._questions or ()
+        others = {code: _stand_in(facts, edit.language, code) for edit, code in places}
+        groups = [[edit, *(other for one, code in places if one is edit for other in others[code])] for edit in edits]
         values = iter(self.find_values(backbone, [edit for group in groups for edit in group]))
         return [self.write_values(backbone, group, [next(values) for _ in group]) for group in groups]
 
@@ -135,6 +127,9 @@ class GivenMemit(CrossLingualMemit):
 
     def translations(self, backbone: Backbone, edits: Sequence[Edit]) -> list[list[Edit]]:
         return [_given(edit) for edit in edits]
+
+    def _edit_dry(self, session: DryRunSession, edits: Sequence[Edit]) -> list[LowRankChange]:
+        return self.edit(session.backbone, edits)
 
 
 def _given(edit: Edit) -> list[Edit]:

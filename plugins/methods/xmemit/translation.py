@@ -12,35 +12,34 @@ from xkeb.data.subjects import locate_subject, split_words
 from xkeb.models.backbone import Backbone
 from xkeb.models.generation import generate_rows
 from xkeb.models.passes import TokenRow
-from xkeb.models.tokenization import Encoded
 from xkeb.types import Case, Edit
 from xkeb_plugins.methods.memory.facts import known_languages, languages_of, plain
 from xkeb_plugins.methods.xmem.demonstrations import Choice, Demonstrations
 
 _LOG = logging.getLogger(__name__)
 
-LONGEST = 64
-"""Tokens of a question or an answer."""
 LEAST_LETTERS = 3
 """Of a word that two questions share, for a name to be kept."""
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
-    """How many training facts are shown."""
+class Recipe:
+    """How many training facts are shown, and how long a translation may be."""
 
     questions: int
     answers: int
+    tokens: int
+    """Most of a question, and of an answer."""
 
 
 class Translator:
     """Demonstrations of questions and of answers. A question is translated with its subject as it is written in the edit's
     language, so that a method that edits at the subject finds it there."""
 
-    def __init__(self, facts: Sequence[Case], counts: Counts) -> None:
-        self.languages = known_languages(facts)
-        self._answers = Demonstrations(facts, Choice(counts.answers, "target", least=0.3, seed=0), "en")
-        choice = Choice(counts.questions, "question", least=0.0, seed=0)
+    def __init__(self, facts: Sequence[Case], recipe: Recipe) -> None:
+        self.languages, self.recipe = known_languages(facts), recipe
+        self._answers = Demonstrations(facts, Choice(recipe.answers, "target", least=0.3, seed=0), "en")
+        choice = Choice(recipe.questions, "question", least=0.0, seed=0)
         self._questions = {
             pair: Demonstrations([case for case in facts if keeps_a_name(case, *pair)] or facts, choice, "none")
             for pair in itertools.permutations(self.languages, 2)
@@ -49,7 +48,7 @@ class Translator:
     def translate(self, backbone: Backbone, edits: Sequence[Edit]) -> list[list[Edit]]:
         """Of each edit, the same fact in each other language in which its question keeps its subject."""
         places = [(i, code) for i, edit in enumerate(edits) for code in self.languages if code != edit.language]
-        questions = _go_on(backbone, [self.before_question(edits[i], code) for i, code in places])
+        questions = self.go_on(backbone, [self.before_question(edits[i], code) for i, code in places])
         found = {}
         for (i, code), question in zip(places, questions, strict=True):
             subject = locate_subject(edits[i].subject, question) if edits[i].subject else None
@@ -57,7 +56,7 @@ class Translator:
                 _LOG.info("No question in %s for %r: %r", code, edits[i].prompt, question)
                 continue
             found[i, code] = Edit(question, "", code, subject.text)
-        answers = _go_on(
+        answers = self.go_on(
             backbone, [self.before_answer(edits[i], code, edit.prompt) for (i, code), edit in found.items()]
         )
         translated: list[list[Edit]] = [[] for _ in edits]
@@ -78,6 +77,18 @@ class Translator:
         """The text that goes on with the edit's answer in another language."""
         return self._answers.contexts(edit)[language] + question
 
+    def go_on(self, backbone: Backbone, texts: Sequence[str]) -> list[str]:
+        """What the model says after each text, to the end of the line."""
+        plain_backbone = backbone.asked_in("plain")  # the texts are as they are, whatever the prompt style
+        rows = [plain_backbone.encode(text).ids for text in texts]
+        said = generate_rows(
+            backbone,
+            [TokenRow(ids, (len(ids) - 1,)) for ids in rows],
+            max_tokens=self.recipe.tokens,
+            stop=lambda text: "\n" in text,
+        )
+        return [backbone.said(ids).partition("\n")[0].strip() for ids in said]
+
 
 def keeps_a_name(case: Case, one: str, other: str) -> bool:
     """Whether a fact's questions in two languages share a word, as they do where a name is written the same in both."""
@@ -88,20 +99,3 @@ def keeps_a_name(case: Case, one: str, other: str) -> bool:
         for code in (one, other)
     )
     return bool(first & second)
-
-
-def encode_plain(backbone: Backbone, text: str) -> Encoded:
-    """A text as it is, whatever the prompt style."""
-    return backbone.asked_in("plain").encode(text)
-
-
-def _go_on(backbone: Backbone, texts: Sequence[str]) -> list[str]:
-    """What the model says after each text, to the end of the line."""
-    rows = [encode_plain(backbone, text).ids for text in texts]
-    said = generate_rows(
-        backbone,
-        [TokenRow(ids, (len(ids) - 1,)) for ids in rows],
-        max_tokens=LONGEST,
-        stop=lambda text: "\n" in text,
-    )
-    return [backbone.said(ids).partition("\n")[0].strip() for ids in said]

@@ -17,10 +17,11 @@ from xkeb.models.backbone import Backbone
 from xkeb.types import Case, Edit
 from xkeb_plugins.methods.memit import Memit
 from xkeb_plugins.methods.xmemit.editor import CrossLingualMemit, GivenMemit
-from xkeb_plugins.methods.xmemit.translation import Counts, Translator, keeps_a_name
+from xkeb_plugins.methods.xmemit.translation import Recipe, Translator, keeps_a_name
 
 pytestmark = pytest.mark.usefixtures("cache_of_this_module")
 SHORT: dict[str, Any] = {"steps": 3, "context_templates": ("In short. ",)}
+TRANSLATED_BRIEFLY = {**SHORT, "translated_tokens": 8}
 EDIT = Edit(
     "Who is the father of Erik Lindbergh?", "Jon", "en", "Erik Lindbergh",
     translations={"en": "Jon", "zh": "乔恩"},
@@ -63,7 +64,7 @@ def test_a_name_is_kept_where_both_questions_share_a_word() -> None:
 
 
 def test_what_stands_before_a_translation() -> None:
-    translator = Translator([TRANSLATED, KEPT, KEPT_TOO], Counts(questions=2, answers=1))
+    translator = Translator([TRANSLATED, KEPT, KEPT_TOO], Recipe(questions=2, answers=1, tokens=8))
     assert translator.before_question(EDIT, "zh") == (
         "Where is Bonn Hall?\nBonn Hall在哪里？\n\n"
         "Who is the mother of Ann Lee?\nAnn Lee的母亲是谁？\n\n"
@@ -82,13 +83,13 @@ def test_the_embedded_model_translates(gemma: Backbone, facts: list[Case]) -> No
         Edit("What country is Shmavon Shmavonyan from?", "Yemen", "en", "Shmavon Shmavonyan"),
         Edit("What country is Shmavon Shmavonyan from?", "Yemen", "en"),
     ]
-    (translated, none) = Translator([*facts, *COUNTRIES], Counts(4, 4)).translate(gemma, edits)
+    (translated, none) = Translator([*facts, *COUNTRIES], Recipe(4, 4, 32)).translate(gemma, edits)
     (edit,) = translated
     assert none == []
     assert edit.language == "zh" and edit.subject == "Shmavon Shmavonyan"
     assert edit.subject in edit.prompt and edit.prompt.endswith("？") and "\n" not in edit.prompt + edit.target
     assert regex.fullmatch(r"\p{Han}+", edit.target)
-    assert Translator(REPEATED, Counts(4, 4)).translate(gemma, edits[:1]) == [[]]
+    assert Translator(REPEATED, Recipe(4, 4, 32)).translate(gemma, edits[:1]) == [[]]
 
 
 def test_second_moments_are_of_each_language_in_turn(facts: list[Case]) -> None:
@@ -139,7 +140,7 @@ def test_a_subject_that_is_not_found_leaves_the_language_out(llama: Backbone, fa
 
 
 def test_it_sees_nothing_of_the_edit_in_another_language(llama: Backbone, facts: list[Case]) -> None:
-    editor = prepare(load_editor("xmemit", **SHORT), llama, facts)
+    editor = prepare(load_editor("xmemit", **TRANSLATED_BRIEFLY), llama, facts)
     scrambled = dataclasses.replace(EDIT, translations={"zh": "胡说"}, questions={"zh": "什么？"}, aliases=("某人",))
     (first,), (second,) = make_changes(editor, llama, [EDIT]), make_changes(editor, llama, [scrambled])
     assert all(torch.equal(a, b) for a, b in zip(factors(first), factors(second), strict=True))
@@ -149,6 +150,6 @@ def test_what_is_wrong_is_said(llama: Backbone, facts: list[Case]) -> None:
     with pytest.raises(RequestError, match="xmemit shows training facts: call fit"):
         load_editor("xmemit").edit(llama, [EDIT])
     with pytest.raises(RequestError, match="at least 20, and 10 of 10 are"):
-        prepare(load_editor("xmemit", **SHORT), llama, facts[:10])
-    with pytest.raises(RequestError, match="shown_answers is a number of facts, at least 1, not 0"):
+        prepare(load_editor("xmemit", **TRANSLATED_BRIEFLY), llama, facts[:10])
+    with pytest.raises(RequestError, match="shown_answers must be at least 1, not 0"):
         load_editor("xmemit", shown_answers=0)
