@@ -189,7 +189,7 @@ def test_the_work_of_second_moments_is_that_of_all_their_texts(
 
 
 def test_what_a_model_would_translate_is_told(tiny_folders: dict[str, Path], tmp_path: Path, fresh_cache: Path) -> None:
-    """A model of random weights translates nothing, so a run of one doesn't show it: the longer a translation may be, the more."""
+    """A model of random weights translates nothing, so no run of one shows it. The longer a translation may be, the more."""
     works = []
     for tokens in (4, 40):
         options = {**PREFIXED, "translated_tokens": tokens}
