@@ -76,10 +76,11 @@ def test_a_matrix_has_a_cell_for_each_pair_the_fuller_the_further_from_zero() ->
     parts = re.findall(
         r'<rect x="(\d+)" y="(\d+)"[^>]* class="(s\d)" fill-opacity="([\d.]+)"', "".join(panel.drawing.parts)
     )
-    assert parts == [("94", "24", "s0", "0.7"), ("54", "50", "s1", "0.35"), ("134", "50", "s0", "0")]
+    assert parts == [("112", "42", "s0", "0.7"), ("72", "68", "s1", "0.35"), ("152", "68", "s0", "0")]
     assert (list(chart.heads), [list(row) for row in chart.rows]) == (
         ["edited in", "de", "en", "th"], [["de", "", "100.0", ""], ["en", "-50.0", "", "0.0"]],
     )  # fmt: skip
+    assert re.findall(r"(?<=>)(?:edited|asked) in(?=<)", "".join(panel.drawing.parts)) == ["asked in", "edited in"]
     assert "Least is -50, en to de, most 100, de to en." in chart.alt
 
 

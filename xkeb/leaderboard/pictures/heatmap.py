@@ -13,6 +13,8 @@ from xkeb.results.crossing import Matrix
 
 LEFT, TOP, MIDDLE = 54, 24, 4
 """Of the labels beside and above, in the picture's own units; and how far below its middle a line of text stands."""
+TITLE = 18
+"""For what rows and columns are, before the labels."""
 LARGE, SMALL = (40, 26), (17, 17)
 """Of a cell that shows its number, and of one that doesn't."""
 MOST_NUMBERS = 20
@@ -38,9 +40,11 @@ def heatmap(name: str, title: str, values: Matrix, of: str = "edited in") -> Cha
     targets = sorted({target for _, target in values})
     many = len(targets) > MOST_NUMBERS
     width, height = SMALL if many else LARGE
-    left = max(LEFT, LETTER * max(len(source[:LONGEST]) for source in sources) + 14)
-    top = TOP + 12 * many
+    labels = max(LEFT, LETTER * max(len(source[:LONGEST]) for source in sources) + 14)
+    left, top = TITLE + labels, TITLE + TOP + 12 * many
     drawing = Drawing(left + width * len(targets), top + height * len(sources))
+    drawing.text(left + width * len(targets) / 2, TITLE - 6, "asked in", "middle", "quiet")
+    drawing.turned(TITLE - 5, top + height * len(sources) / 2, of, "middle", "quiet")
     for i, code in enumerate(targets):
         across = left + width * i + width / 2
         if many:
@@ -48,7 +52,7 @@ def heatmap(name: str, title: str, values: Matrix, of: str = "edited in") -> Cha
         else:
             drawing.text(across, top - 8, code[:LONGEST], "middle")
     for row, source in enumerate(sources):
-        drawing.text(left / 2, top + height * (row + 0.5) + MIDDLE, source[:LONGEST], "middle")
+        drawing.text(TITLE + labels / 2, top + height * (row + 0.5) + MIDDLE, source[:LONGEST], "middle")
         for column, target in enumerate(targets):
             value = values.get((source, target))
             if value is None:  # a language is no target of its own

@@ -68,10 +68,10 @@ class Drawing:
         look = f' class="{role}"' if role else ""
         self.parts.append(f'<text x="{x:.4g}" y="{y:.4g}" text-anchor="{anchor}"{look}>{text_of(cut(content))}</text>')
 
-    def turned(self, x: float, y: float, content: object, anchor: str = "start") -> None:
+    def turned(self, x: float, y: float, content: object, anchor: str = "start", role: str = "") -> None:
         """A text that is read upwards."""
         self.parts.append(f'<g transform="translate({x:.5g} {y:.5g}) rotate(-90)">')
-        self.text(0, 0, content, anchor)
+        self.text(0, 0, content, anchor, role)
         self.parts.append("</g>")
 
     def line(self, start: tuple[float, float], end: tuple[float, float], role: str) -> None:
