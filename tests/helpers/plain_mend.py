@@ -68,3 +68,13 @@ def edited_weights(backbone: Backbone, editor: Mend, networks: Hypernetworks, ed
         assert isinstance(delta, torch.Tensor)
         new[f"{path}.weight"] = parameter.detach() + as_stored(backbone.module(path), delta)
     return new
+
+
+def random_networks(editor: Mend, backbone: Backbone) -> Hypernetworks:
+    """Untrained networks that do something: as training begins, they are the identity."""
+    networks = editor.untrained(backbone)
+    torch.manual_seed(0)
+    for name, parameter in networks.named_parameters():
+        if name != "step_sizes":
+            torch.nn.init.normal_(parameter, std=0.3)
+    return networks

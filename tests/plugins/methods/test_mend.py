@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from plain_mend import answer_loss, divergence, edited_weights
+from plain_mend import answer_loss, divergence, edited_weights, random_networks
 
 import xkeb
 from xkeb.editing.training import TrainingError
@@ -125,11 +125,7 @@ def naive_training_loss(backbone: Backbone, editor: Mend, networks: Hypernetwork
 def test_training_loss_and_its_gradient(tiny: Backbone, facts: list[Case], combine: bool) -> None:
     """A batch of row-by-row edits against one whole model after another, gradient with respect to the networks included."""
     editor = Mend(**SMALL, combine=combine, edit_lr=1e-2).configure(tiny.spec)
-    networks = editor.untrained(tiny)
-    torch.manual_seed(0)
-    for name, parameter in networks.named_parameters():
-        if name != "step_sizes":
-            torch.nn.init.normal_(parameter, std=0.3)
+    networks = random_networks(editor, tiny)
     trainee = editor._trainee(tiny, networks)
     trainee.validate(facts[:4])  # takes the statistics
     loss, _ = trainee._losses(facts[:4], observe=False)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from plain_mend import answer_loss, divergence, edited_weights
+from plain_mend import answer_loss, divergence, edited_weights, random_networks
 
 import xkeb
 from xkeb.editing.changes import LowRankChange
@@ -33,11 +33,7 @@ def facts() -> list[Case]:
 
 def test_the_loss_is_of_each_language_and_counts_them_the_same(tiny: Backbone, facts: list[Case]) -> None:
     editor = CrossLingualMend(**SMALL, edit_lr=1e-2).configure(tiny.spec)
-    networks = editor.untrained(tiny)
-    torch.manual_seed(0)
-    for name, parameter in networks.named_parameters():
-        if name != "step_sizes":
-            torch.nn.init.normal_(parameter, std=0.3)
+    networks = random_networks(editor, tiny)
     trainee = editor._trainee(tiny, networks)
     batch = facts[1:4]
     trainee.validate(batch)  # takes the statistics
