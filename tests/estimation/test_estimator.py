@@ -200,6 +200,17 @@ def test_what_a_model_would_translate_is_told(tiny_folders: dict[str, Path], tmp
     assert works[0] < works[1]
 
 
+def test_facts_in_one_language_are_told_to_be_too_few(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+    job, _ = planned("xmemit", PREFIXED, tiny_folders["llama"], tmp_path)
+    alone = [
+        dataclasses.replace(case, edit=dataclasses.replace(case.edit, questions={}, translations={}))
+        for case in job.training()
+    ]
+    assert job.skeleton is not None
+    cost = Estimator(job.skeleton).cost(load_editor("xmemit", **PREFIXED), job.cases[:2], alone)
+    assert cost.unknown and "it needs at least 20, and 0 of 40 are" in cost.unknown
+
+
 @pytest.mark.parametrize("method", ["rome", "memit"])
 def test_second_moments_over_wikipedia_are_told_without_it(
     method: str, tiny_folders: dict[str, Path], tmp_path: Path, fresh_cache: Path

@@ -77,9 +77,7 @@ class CrossLingualMemit(Memit):
 
     def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[LowRankChange]:
         """One change for each edit, of a rank for each language that it is written in."""
-        groups = self.in_every_language(backbone, edits)
-        values = iter(self.find_values(backbone, [edit for group in groups for edit in group]))
-        return [self.write_values(backbone, group, [next(values) for _ in group]) for group in groups]
+        return self._write_groups(backbone, self.in_every_language(backbone, edits))
 
     def edit_together(self, backbone: Backbone, edits: Sequence[Edit]) -> LowRankChange:
         """One change that makes all the edits, in every language."""
@@ -101,6 +99,15 @@ class CrossLingualMemit(Memit):
             raise RequestError(f"{self.name} shows training facts: call fit() first.")
         return self._translator.translate(backbone, edits)
 
+    def _write_groups(self, backbone: Backbone, groups: Sequence[Sequence[Edit]]) -> list[LowRankChange]:
+        """One change for each group, which makes all its edits."""
+        values = iter(self.find_values(backbone, [edit for group in groups for edit in group]))
+        return [self.write_values(backbone, group, [next(values) for _ in group]) for group in groups]
+
+    def dry_run(self, session: DryRunSession, edits: Sequence[Edit]) -> list[LowRankChange]:
+        session.training = parallel_facts(session.training, self.name)
+        return super().dry_run(session, edits)
+
     def _edit_dry(self, session: DryRunSession, edits: Sequence[Edit]) -> list[LowRankChange]:
         """As many changes of as many languages; what would be said is the longest training fact that keeps its name."""
         backbone, translator = session.backbone, known(self._translator)
@@ -110,8 +117,7 @@ class CrossLingualMemit(Memit):
         facts = self._questions or ()
         others = {code: _stand_in(facts, edit.language, code) for edit, code in places}
         groups = [[edit, *(other for one, code in places if one is edit for other in others[code])] for edit in edits]
-        values = iter(self.find_values(backbone, [edit for group in groups for edit in group]))
-        return [self.write_values(backbone, group, [next(values) for _ in group]) for group in groups]
+        return self._write_groups(backbone, groups)
 
 
 @dataclass
