@@ -174,6 +174,10 @@ FORGERIES: dict[str, tuple[Forgery, str]] = {
         set_in("probes.1.blank", True),
         "case '3': has a blank of true where generality is compared with ",
     ),
+    "echoes of the edit untold": (
+        set_result("blank.en.echoes", 7),
+        "blank.en.echoes is stated as 7, and is 0 by its cases.",
+    ),
     "blank answers untold": (set_result("blank", {}), "blank.en.n is stated as 0, and is 1 by its cases."),
     "another scorer": (set_result("scorer", "judge"), "scorer is 'judge', and 'f1+em' by its protocol."),
     "another group": (

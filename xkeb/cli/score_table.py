@@ -249,9 +249,9 @@ def _cell(measured: Mapping[str, Score], metrics: Sequence[str], separator: str 
 
 
 def _show_blank(group: Sequence[Result], out: Console, headlines: Sequence[str]) -> None:
-    """What locality leaves out, and what it would be with it."""
+    """What locality leaves out, what it would be with it, and how much of that is answered with the edit."""
     metrics = shown_metrics(group[0], headlines)
-    columns = ["Editing", "Method", "In", "Left out", "Locality", "With them"]
+    columns = ["Editing", "Method", "In", "Left out", "Locality", "With them", "Echoes"]
     rows = make_table("Locality: questions that the model answers with nothing", columns, out, right=columns[3:])
     for result in group:
         for language, blank in result.blank.items():
@@ -260,7 +260,7 @@ def _show_blank(group: Sequence[Result], out: Console, headlines: Sequence[str])
             names = [language_name(code) for code in (result.task.source, language)]
             rows.add_row(
                 names[0], result.method.name, names[1], f"{blank.n} of {whole}", _cell(counted, metrics),
-                _cell(blank.scores, metrics),
+                _cell(blank.scores, metrics), "-" if blank.echoes is None else str(blank.echoes),
             )  # fmt: skip
     if rows.row_count:
         out.print(rows)

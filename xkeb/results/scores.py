@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import (
-    Field,
-)
+from pydantic import Field
 
-from xkeb.results.fields import Name, Percent, Record
+from xkeb.results.fields import Count, Name, Percent, Record
 from xkeb.types import Property
 
 
@@ -37,6 +35,9 @@ class BlankRecord(Record):
     """How many there are."""
     scores: dict[Name, Score]
     """By metric, locality with them."""
+    echoes: Count | None = None
+    """How many of them the edited model answers with the edit's own answer; None in results that were made before this was
+    counted."""
 
 
 class CrossingRecord(Record):

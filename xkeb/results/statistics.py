@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Literal
 
 from xkeb.results.clusters import cluster_of
+from xkeb.results.echo import echoes_edit
 from xkeb.results.lines import REVERTED, CaseRecord, ProbeRecord
 from xkeb.results.scores import BlankRecord, Score, Scores
 from xkeb.results.slices import parts_of
@@ -69,12 +70,18 @@ def slice_scores(cases: Sequence[CaseRecord], key: Key = "scores") -> dict[str, 
 
 
 def blank_scores(cases: Sequence[CaseRecord]) -> dict[str, BlankRecord]:
-    """By language, how many questions can't measure locality, and what it would be with them."""
-    counts = Counter(probe.language for case in cases for probe in case.probes if probe.blank)
+    """By language, how many questions can't measure locality, what it would be with them, and how many of them get the edit's
+    own answer."""
+    blank = [(case, probe) for case in cases for probe in case.probes if probe.blank]
+    counts = Counter(probe.language for _, probe in blank)
     if not counts:
         return {}
+    echoes = Counter(probe.language for case, probe in blank if echoes_edit(case, probe))
     scores = mean_scores(cases, with_blank=True)["locality"]
-    return {language: BlankRecord(n=counts[language], scores=scores[language]) for language in sorted(counts)}
+    return {
+        language: BlankRecord(n=counts[language], scores=scores[language], echoes=echoes[language])
+        for language in sorted(counts)
+    }
 
 
 def score_of(sample: Sequence[float], labels: Sequence[Hashable] | None = None) -> Score:

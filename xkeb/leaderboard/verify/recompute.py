@@ -207,6 +207,9 @@ def _check_blank(result: Result, cases: Sequence[CaseRecord], tally: Tally, *, r
         if counts[0] != counts[1]:
             yield f"blank.{inline(language)}.n is stated as {counts[0]}, and is {counts[1]} by its cases"
         else:
+            said, told = stated[language].echoes, truth[language].echoes
+            if said is not None and said != told:
+                yield f"blank.{inline(language)}.echoes is stated as {said}, and is {told} by its cases"
             claim: Scores = {"locality": {language: stated[language].scores}}
             yield from check_table(
                 "blank", claim, {"locality": {language: truth[language].scores}}, tally, resampled=resampled
