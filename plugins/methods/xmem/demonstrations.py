@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -36,6 +37,9 @@ FRAMES: dict[str, tuple[str, str]] = {
 """The words before a fact and before a question, by language."""
 
 
+NONE: Mapping[str, str] = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """How demonstrations are chosen."""
@@ -65,22 +69,27 @@ class Demonstrations:
         self.languages = known_languages(facts)
         self._index = functools.cache(self._make_index)
 
-    def contexts(self, edit: Edit) -> dict[str, str]:
-        """What stands before a question about an edit, by the language of the question; that of the edit is one of ours."""
+    def contexts(self, edit: Edit, glosses: Mapping[str, str] = NONE) -> dict[str, str]:
+        """What stands before a question about an edit, by the language of the question; that of the edit is one of ours.
+
+        Args:
+            glosses: the edit's answer in other languages. With one, each fact shows its own answer in that language, too.
+        """
         order = self._order(edit)
-        return {code: self._context(edit, code, order) for code in self.languages}
+        return {code: self._context(edit, code, order, glosses.get(code)) for code in self.languages}
 
     def choose(self, edit: Edit, asked: str) -> list[Case]:
         """The facts that are shown before a question in language `asked`, the nearest first."""
         return self._chosen(edit, asked, self._order(edit))
 
-    def _context(self, edit: Edit, asked: str, order: Sequence[int]) -> str:
+    def _context(self, edit: Edit, asked: str, order: Sequence[int], gloss: str | None) -> str:
         before_fact, before_question = self.words
-        shown = [
-            f"{before_fact}{said_in(case, edit.language)}\n{before_question}{said_in(case, asked)}\n\n"
-            for case in reversed(self._chosen(edit, asked, order))
-        ]
-        return f"{''.join(shown)}{before_fact}{said(edit)}\n{before_question}"
+        shown = []
+        for case in reversed(self._chosen(edit, asked, order)):
+            own = case.edit.translations[asked] if gloss else None
+            fact = _glossed(said_in(case, edit.language), own)
+            shown.append(f"{before_fact}{fact}\n{before_question}{said_in(case, asked)}\n\n")
+        return f"{''.join(shown)}{before_fact}{_glossed(said(edit), gloss)}\n{before_question}"
 
     def _chosen(self, edit: Edit, asked: str, order: Sequence[int]) -> list[Case]:
         """The first facts that are in both languages. A fact that asks what the edit asks would show another answer to it, and
@@ -122,6 +131,11 @@ class Demonstrations:
         edits = [case.edit for case in self.facts]
         questions = TextIndex([edit.questions.get(language, "") for edit in edits])
         return questions, TextIndex([edit.translations.get(language, "") for edit in edits])
+
+
+def _glossed(fact: str, gloss: str | None) -> str:
+    """A fact whose answer stands at its end, and what that is in another language."""
+    return f"{fact} ({gloss})" if gloss else fact
 
 
 def _descending(first: Vector, then: Vector | None = None) -> list[int]:

@@ -32,6 +32,7 @@ from xkeb_plugins.methods.memory.facts import Question, parallel_facts
 from xkeb_plugins.methods.xmem.demonstrations import FRAMES, Choice, Demonstrations, Nearest
 from xkeb_plugins.methods.xmem.gate import Gate
 from xkeb_plugins.methods.xmem.gate_training import GateTraining
+from xkeb_plugins.methods.xmem.lexicon import Lexicon
 
 
 @dataclass
@@ -58,6 +59,10 @@ class CrossLingualMemory(GatedMemory):
     question alone; by the sum of both similarities; or any."""
     least: float = 0.3
     """Least similarity of an answer, for `nearest` by target."""
+    lexicon: int = 16
+    """Answers of training facts that show the model what the edit's answer is in another language, before it is stored: those
+    that are most similar, each in both. Not needed for an answer that is among them. 0: the edit's answer stands in its own
+    language alone."""
     companions: int = 0
     """Training facts in each memory beside the edit, as edits of their own that the gate did not learn from. For measuring what
     a memory of many edits answers."""
@@ -66,11 +71,12 @@ class CrossLingualMemory(GatedMemory):
 
     _gate: Gate | None = field(default=None, init=False, repr=False, compare=False)
     _shown: Demonstrations | None = field(default=None, init=False, repr=False, compare=False)
+    _lexicon: Lexicon | None = field(default=None, init=False, repr=False, compare=False)
     _companions: tuple[Entry, ...] = field(default=(), init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("demonstrations", "companions"):
+        for name in ("demonstrations", "lexicon", "companions"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is a number of facts, at least 0, not {getattr(self, name)}")
         if self.companions and self.scope == "all":
@@ -96,6 +102,7 @@ class CrossLingualMemory(GatedMemory):
         gate = me.training(facts).learn(backbone) if me.scope == "gate" else None
         self._gate = dataclasses.replace(gate, threshold=me.threshold) if gate else None
         self._shown = me.shown(facts)
+        self._lexicon = Lexicon(facts, me.lexicon) if me.lexicon else None
         self._companions = tuple(self._entries(backbone, me.others_of(facts)))
 
     def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[MemoryChange]:
@@ -127,7 +134,11 @@ class CrossLingualMemory(GatedMemory):
             with torch.no_grad():
                 vectors = list(self._gate.embed(backbone, [Question(edit.language, edit.prompt) for edit in edits]))
         contexts = known(self._shown).contexts
-        return [Entry.of(edit, contexts(edit), vector) for edit, vector in zip(edits, vectors, strict=True)]
+        glosses = self._lexicon.glosses(backbone, edits) if self._lexicon else [{} for _ in edits]
+        return [
+            Entry.of(edit, contexts(edit, told), vector)
+            for edit, told, vector in zip(edits, glosses, vectors, strict=True)
+        ]
 
     def _memory(self, entry: Entry) -> MemoryChange:
         """An edit, and its companions: none that asks the same."""
@@ -135,13 +146,20 @@ class CrossLingualMemory(GatedMemory):
         return MemoryChange("xmem", [entry, *others[: self.companions]], self._gate)
 
     def dry_run(self, session: DryRunSession, edits: Sequence[Edit]) -> list[ContextChange]:
-        """Contexts for all questions, as if every one were in scope: the most that can be needed."""
+        """Contexts for all questions, as if every one were in scope, and no answer known: the most that can be needed."""
         me = self.configure(session.backbone.spec)
         facts = parallel_facts(session.training, "xmem")
         if me.scope == "gate":
             dry_run_gate(session, me.training(facts), edits)
         shown = me.shown(facts)
-        return [ContextChange(shown.contexts(edit)) for edit in edits]
+        lexicon = Lexicon(facts, me.lexicon) if me.lexicon else None
+        if lexicon:
+            with session.phase("edit"):
+                lexicon.go_on_with(session.backbone, [(edit, code) for edit in edits for code in lexicon.others(edit)])
+        return [
+            ContextChange(shown.contexts(edit, dict.fromkeys(lexicon.others(edit) if lexicon else (), edit.target)))
+            for edit in edits
+        ]
 
     def training(self, facts: Sequence[Case]) -> GateTraining:
         """How the gate is trained on some facts; of a configured editor."""

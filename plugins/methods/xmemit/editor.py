@@ -22,6 +22,7 @@ from xkeb_plugins.methods.locate.covariance import questions
 from xkeb_plugins.methods.locate.reachability import why_unreachable
 from xkeb_plugins.methods.memit import Memit
 from xkeb_plugins.methods.memory.facts import languages_of, parallel_facts
+from xkeb_plugins.methods.memory.going_on import go_on
 from xkeb_plugins.methods.tuned import tuned_settings
 from xkeb_plugins.methods.xmemit.translation import Recipe, Translator, keeps_a_name
 
@@ -112,8 +113,9 @@ class CrossLingualMemit(Memit):
         """As many changes of as many languages; what would be said is the longest training fact that keeps its name."""
         backbone, translator = session.backbone, known(self._translator)
         places = [(edit, code) for edit in edits for code in translator.languages if code != edit.language]
-        translator.go_on(backbone, [translator.before_question(edit, code) for edit, code in places])
-        translator.go_on(backbone, [translator.before_answer(edit, code, edit.prompt) for edit, code in places])
+        go_on(backbone, [translator.before_question(edit, code) for edit, code in places], self.translated_tokens)
+        answers = [translator.before_answer(edit, code, edit.prompt) for edit, code in places]
+        go_on(backbone, answers, self.translated_tokens)
         facts = self._questions or ()
         others = {code: _stand_in(facts, edit.language, code) for edit, code in places}
         groups = [[edit, *(other for one, code in places if one is edit for other in others[code])] for edit in edits]

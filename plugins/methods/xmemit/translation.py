@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 from xkeb.data.subjects import locate_subject, split_words
 from xkeb.models.backbone import Backbone
-from xkeb.models.generation import generate_rows
-from xkeb.models.passes import TokenRow
 from xkeb.types import Case, Edit
 from xkeb_plugins.methods.memory.facts import known_languages, languages_of, plain
+from xkeb_plugins.methods.memory.going_on import go_on
 from xkeb_plugins.methods.xmem.demonstrations import Choice, Demonstrations
 
 _LOG = logging.getLogger(__name__)
@@ -48,7 +47,7 @@ class Translator:
     def translate(self, backbone: Backbone, edits: Sequence[Edit]) -> list[list[Edit]]:
         """Of each edit, the same fact in each other language in which its question keeps its subject."""
         places = [(i, code) for i, edit in enumerate(edits) for code in self.languages if code != edit.language]
-        questions = self.go_on(backbone, [self.before_question(edits[i], code) for i, code in places])
+        questions = go_on(backbone, [self.before_question(edits[i], code) for i, code in places], self.recipe.tokens)
         found = {}
         for (i, code), question in zip(places, questions, strict=True):
             subject = locate_subject(edits[i].subject, question) if edits[i].subject else None
@@ -56,9 +55,8 @@ class Translator:
                 _LOG.info("No question in %s for %r: %r", code, edits[i].prompt, question)
                 continue
             found[i, code] = Edit(question, "", code, subject.text)
-        answers = self.go_on(
-            backbone, [self.before_answer(edits[i], code, edit.prompt) for (i, code), edit in found.items()]
-        )
+        before = [self.before_answer(edits[i], code, edit.prompt) for (i, code), edit in found.items()]
+        answers = go_on(backbone, before, self.recipe.tokens)
         translated: list[list[Edit]] = [[] for _ in edits]
         for ((i, _), edit), answer in zip(found.items(), answers, strict=True):
             if answer:
@@ -76,18 +74,6 @@ class Translator:
     def before_answer(self, edit: Edit, language: str, question: str) -> str:
         """The text that goes on with the edit's answer in another language."""
         return self._answers.contexts(edit)[language] + question
-
-    def go_on(self, backbone: Backbone, texts: Sequence[str]) -> list[str]:
-        """What the model says after each text, to the end of the line."""
-        plain_backbone = backbone.asked_in("plain")  # the texts are as they are, whatever the prompt style
-        rows = [plain_backbone.encode(text).ids for text in texts]
-        said = generate_rows(
-            backbone,
-            [TokenRow(ids, (len(ids) - 1,)) for ids in rows],
-            max_tokens=self.recipe.tokens,
-            stop=lambda text: "\n" in text,
-        )
-        return [backbone.said(ids).partition("\n")[0].strip() for ids in said]
 
 
 def keeps_a_name(case: Case, one: str, other: str) -> bool:

@@ -1,0 +1,117 @@
+"""What an edit's answer is in another language: looked up, or said by the model, shown the nearest pairs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import regex
+from small_xmem import changes_of, fitted, shown_of
+
+from xkeb.models.backbone import Backbone
+from xkeb.models.prediction import predict
+from xkeb.types import Case, Edit, Query
+from xkeb_plugins.methods.memory.going_on import go_on
+from xkeb_plugins.methods.xmem.demonstrations import Choice, Demonstrations
+from xkeb_plugins.methods.xmem.lexicon import Lexicon
+
+
+def fact(number: int, answers: tuple[str, str], languages: tuple[str, str] = ("en", "zh")) -> Case:
+    questions = dict(zip(languages, (f"Where is place {number}?", f"地点{number}在哪里？"), strict=True))
+    texts = dict(zip(languages, answers, strict=True))
+    return Case(str(number), Edit(questions[languages[0]], answers[0], languages[0], "", texts, questions), ())
+
+
+PAIRS = [
+    ("Berne", "伯尔尼"),
+    ("Berlin", "柏林"),
+    ("BERNE", "伯恩"),
+    ("berne", "伯恩"),
+    ("Oslo", "奥斯陆"),
+    ("Bern", "伯恩"),
+]
+FACTS = [fact(i, pair) for i, pair in enumerate(PAIRS)]
+EDIT = Edit("Where is the fair?", "Bernes", "en", "the fair")
+
+
+def glosses(backbone: Backbone, facts: Sequence[Case], edits: Sequence[Edit]) -> list[dict[str, str]]:
+    return Lexicon(facts, 2).glosses(backbone, edits)
+
+
+def test_a_known_answer_is_what_most_facts_say() -> None:
+    lexicon = Lexicon(FACTS, 2)
+    assert [lexicon.look_up(text, "en", "zh") for text in ("Berne", " BERNE ", "Oslo", "Os")] == [
+        "伯恩",
+        "伯恩",
+        "奥斯陆",
+        None,
+    ]
+    assert lexicon.look_up("伯恩", "zh", "en") == "BERNE"  # three times in three spellings: the first
+    assert lexicon.look_up("Berne", "en", "de") is None
+
+
+def test_the_nearest_pairs_stand_before_an_answer_the_nearest_last() -> None:
+    lexicon = Lexicon(FACTS, 2)
+    assert lexicon.before("Bernes", "en", "zh") == "Bern\n伯恩\n\nBerne\n伯恩\n\nBernes\n"
+    assert lexicon.nearest("Berne", "en", "zh")[0] == ("Bern", "伯恩"), "an answer is not shown its own translation"
+
+
+def test_a_fact_in_other_languages_is_no_pair() -> None:
+    lexicon = Lexicon([*FACTS, fact(9, ("Wien", "Vienna"), ("de", "en"))], 9)
+    assert lexicon.languages == ["de", "en", "zh"]
+    assert lexicon.nearest("Wiener", "en", "zh") == Lexicon(FACTS, 9).nearest("Wiener", "en", "zh")
+    assert lexicon.nearest("Wiener", "de", "en") == [("Wien", "Vienna")]
+
+
+def test_the_model_is_asked_only_what_is_not_known(llama: Backbone) -> None:
+    known = dataclasses.replace(EDIT, target="Oslo")
+    alone, together = glosses(llama, FACTS, [EDIT]), glosses(llama, FACTS, [known, EDIT])
+    assert together == [{"zh": "奥斯陆"}, *alone]
+    (said,) = go_on(llama, [Lexicon(FACTS, 2).before("Bernes", "en", "zh")], 32)
+    assert alone == [{"zh": said}] if said else alone == [{}]
+
+
+def test_what_goes_on_is_the_likeliest_token_each_time(gemma: Backbone) -> None:
+    """Against one pass a token, and the embedded model writes Chinese."""
+    text = "Norway\n挪威\n\nSweden\n瑞典\n\nDenmark\n"
+    (said,) = go_on(gemma, [text], 8)
+    assert said == "丹麦"
+    so_far = ""
+    while "\n" not in so_far and len(so_far) < len(said) + 1:
+        answer = predict(gemma, [Query(text + so_far, "?", "zh")])[0]
+        so_far += gemma.said(answer.ids[:1])
+    assert so_far.strip() == said
+
+
+def test_a_gloss_stands_behind_the_answer_of_every_fact(training: list[Case]) -> None:
+    demonstrations = Demonstrations(training, Choice(1, "target", 0.3, 0), "en")
+    plain, glossed = demonstrations.contexts(EDIT), demonstrations.contexts(EDIT, {"zh": "伯尔尼"})
+    assert glossed["en"] == plain["en"]
+    (case,) = demonstrations.choose(EDIT, "zh")
+    own = case.edit
+    assert glossed["zh"] == (
+        f"New Fact: {own.prompt} {own.target} ({own.translations['zh']})\n"
+        f"Prompt: {own.questions['zh']}{own.translations['zh']}\n\n"
+        "New Fact: Where is the fair? Bernes (伯尔尼)\nPrompt: "
+    )
+
+
+def test_the_editor_stores_what_the_lexicon_says(llama: Backbone, training: list[Case], cases: list[Case]) -> None:
+    edit = dataclasses.replace(cases[0].edit, target=training[5].edit.target)
+    case = dataclasses.replace(cases[0], edit=edit)
+    options: dict[str, Any] = {"scope": "all", "demonstrations": 0}
+    (with_it,) = changes_of(fitted(llama, training, **options), llama, [case])
+    (without,) = changes_of(fitted(llama, training, lexicon=0, **options), llama, [case])
+    told = Lexicon(training, 16).look_up(edit.target, "en", "zh")
+    assert shown_of(with_it)["zh"] == f"New Fact: {edit.prompt} {edit.target} ({told})\nPrompt: "
+    assert shown_of(without)["zh"] == shown_of(with_it)["en"] == f"New Fact: {edit.prompt} {edit.target}\nPrompt: "
+    assert regex.search(r"\p{Han}", str(told))
+
+
+def test_an_impossible_number_of_pairs_is_refused() -> None:
+    with pytest.raises(ValueError, match="lexicon is a number of facts, at least 0, not -1"):
+        from xkeb_plugins.methods.xmem.editor import CrossLingualMemory
+
+        CrossLingualMemory(lexicon=-1)
