@@ -188,12 +188,21 @@ def test_the_work_of_second_moments_is_that_of_all_their_texts(
     assert told == pytest.approx(real, rel=0.15)  # by characters, which aren't tokens
 
 
-def test_what_a_model_would_translate_is_told(tiny_folders: dict[str, Path], tmp_path: Path, fresh_cache: Path) -> None:
-    """A model of random weights translates nothing, so no run of one shows it. The longer a translation may be, the more."""
+@pytest.mark.parametrize(
+    ("method", "fewer", "more"),
+    [
+        ("xmemit", {**PREFIXED, "translated_tokens": 4}, {**PREFIXED, "translated_tokens": 40}),
+        ("xmem", {**OPTIONS["xmem"], "lexicon": 1}, {**OPTIONS["xmem"], "lexicon": 4}),
+    ],
+)
+def test_what_a_model_would_translate_is_told(
+    method: str, fewer: Any, more: Any, tiny_folders: dict[str, Path], tmp_path: Path, fresh_cache: Path
+) -> None:
+    """A model of random weights translates nothing, so no run of one shows it. The longer a translation may be, or what is
+    shown before it, the more."""
     works = []
-    for tokens in (4, 40):
-        options = {**PREFIXED, "translated_tokens": tokens}
-        job, _ = planned("xmemit", options, tiny_folders["llama"], tmp_path / str(tokens))
+    for name, options in (("fewer", fewer), ("more", more)):
+        job, _ = planned(method, options, tiny_folders["llama"], tmp_path / name)
         cost = estimated(dataclasses.replace(job, cases=job.cases[:2]))
         assert cost.unknown is None
         works.append(cost.works["edit"].flops)

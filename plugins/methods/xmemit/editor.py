@@ -37,10 +37,11 @@ class CrossLingualMemit(Memit):
 
     shown_questions: int = 6
     """Training facts that show how a question is translated, those with the nearest question."""
-    shown_answers: int = 4
-    """Training facts that show how an answer is translated, those with the nearest answer."""
+    shown_answers: int = 16
+    """Answers of training facts that show how an answer is translated, the most similar; not needed for one that is among
+    them."""
     translated_tokens: int = 64
-    """Most tokens of a translated question, and of an answer."""
+    """Most tokens of a translated question."""
 
     _translator: Translator | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -114,8 +115,7 @@ class CrossLingualMemit(Memit):
         backbone, translator = session.backbone, known(self._translator)
         places = [(edit, code) for edit in edits for code in translator.languages if code != edit.language]
         go_on(backbone, [translator.before_question(edit, code) for edit, code in places], self.translated_tokens)
-        answers = [translator.before_answer(edit, code, edit.prompt) for edit, code in places]
-        go_on(backbone, answers, self.translated_tokens)
+        translator.lexicon.go_on_with(backbone, places)
         facts = self._questions or ()
         others = {code: _stand_in(facts, edit.language, code) for edit, code in places}
         groups = [[edit, *(other for one, code in places if one is edit for other in others[code])] for edit in edits]

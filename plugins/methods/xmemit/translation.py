@@ -14,6 +14,7 @@ from xkeb.types import Case, Edit
 from xkeb_plugins.methods.memory.facts import known_languages, languages_of, plain
 from xkeb_plugins.methods.memory.going_on import go_on
 from xkeb_plugins.methods.xmem.demonstrations import Choice, Demonstrations
+from xkeb_plugins.methods.xmem.lexicon import Lexicon
 
 _LOG = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ class Recipe:
     questions: int
     answers: int
     tokens: int
-    """Most of a question, and of an answer."""
+    """Most of a question."""
 
 
 class Translator:
@@ -37,7 +38,7 @@ class Translator:
 
     def __init__(self, facts: Sequence[Case], recipe: Recipe) -> None:
         self.languages, self.recipe = known_languages(facts), recipe
-        self._answers = Demonstrations(facts, Choice(recipe.answers, "target", least=0.3, seed=0), "en")
+        self.lexicon = Lexicon(facts, recipe.answers)
         choice = Choice(recipe.questions, "question", least=0.0, seed=0)
         self._questions = {
             pair: Demonstrations([case for case in facts if keeps_a_name(case, *pair)] or facts, choice, "none")
@@ -55,11 +56,10 @@ class Translator:
                 _LOG.info("No question in %s for %r: %r", code, edits[i].prompt, question)
                 continue
             found[i, code] = Edit(question, "", code, subject.text)
-        before = [self.before_answer(edits[i], code, edit.prompt) for (i, code), edit in found.items()]
-        answers = go_on(backbone, before, self.recipe.tokens)
+        glosses = self.lexicon.glosses(backbone, edits)
         translated: list[list[Edit]] = [[] for _ in edits]
-        for ((i, _), edit), answer in zip(found.items(), answers, strict=True):
-            if answer:
+        for (i, code), edit in found.items():
+            if answer := glosses[i].get(code):
                 translated[i].append(dataclasses.replace(edit, target=answer))
         return translated
 
@@ -70,10 +70,6 @@ class Translator:
             f"{case.edit.questions[edit.language]}\n{case.edit.questions[language]}\n\n" for case in reversed(chosen)
         ]
         return f"{''.join(shown)}{edit.prompt}\n"
-
-    def before_answer(self, edit: Edit, language: str, question: str) -> str:
-        """The text that goes on with the edit's answer in another language."""
-        return self._answers.contexts(edit)[language] + question
 
 
 def keeps_a_name(case: Case, one: str, other: str) -> bool:

@@ -70,10 +70,8 @@ def test_what_stands_before_a_translation() -> None:
         "Who is the mother of Ann Lee?\nAnn Lee的母亲是谁？\n\n"
         "Who is the father of Erik Lindbergh?\n"
     )
-    assert translator.before_answer(EDIT, "zh", "Erik Lindbergh的父亲是谁？") == (
-        "New Fact: Who is the father of Erik? Jon\nPrompt: 埃里克的父亲是谁？乔恩\n\n"
-        "New Fact: Who is the father of Erik Lindbergh? Jon\nPrompt: Erik Lindbergh的父亲是谁？"
-    )
+    assert translator.lexicon.look_up(EDIT.target, "en", "zh") == "乔恩"
+    assert translator.lexicon.before("John", "en", "zh") == "Jon\n乔恩\n\nJohn\n"
 
 
 def test_the_embedded_model_translates(gemma: Backbone, facts: list[Case]) -> None:
