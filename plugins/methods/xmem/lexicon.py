@@ -13,6 +13,7 @@ from xkeb.models.backbone import Backbone
 from xkeb.types import Case, Edit
 from xkeb_plugins.methods.memory.facts import known_languages, languages_of, plain
 from xkeb_plugins.methods.memory.going_on import go_on
+from xkeb_plugins.methods.xmem.numbers import NUMBER, Filling, common_slots, filled, masked, pieces, ways_to_mask
 from xkeb_plugins.methods.xmem.text_index import TextIndex
 
 TOKENS = 32
@@ -25,8 +26,8 @@ Pair = tuple[str, str]
 class Lexicon:
     """The answers of training facts that are in more than one language.
 
-    An answer that is among them is translated as most of those facts do. For another one, the model goes on from the pairs
-    whose first text is most similar, by the cosine of TF-IDF over characters.
+    An answer that is among them, whatever its numbers, is translated as most of those facts do. For another one, the model goes
+    on from the pairs whose first text is most similar, by the cosine of TF-IDF over characters.
     """
 
     def __init__(self, facts: Sequence[Case], shown: int) -> None:
@@ -36,24 +37,23 @@ class Lexicon:
         """
         self.facts, self.shown = tuple(facts), shown
         self.languages = known_languages(facts)
+        self._known = functools.cache(self._find_known)
         self._pairs = functools.cache(self._find_pairs)
         self._index = functools.cache(self._make_index)
 
     def glosses(self, backbone: Backbone, edits: Sequence[Edit]) -> list[dict[str, str]]:
-        """The answer of each edit in the other languages, by language; without those in which the model says nothing."""
-        found: list[dict[str, str]] = [{} for _ in edits]
-        unknown: list[tuple[int, str]] = []
-        for i, edit in enumerate(edits):
-            for code in self.others(edit):
-                if (answer := self.look_up(edit.target, edit.language, code)) is not None:
-                    found[i][code] = answer
-                else:
-                    unknown.append((i, code))
-        said = self.go_on_with(backbone, [(edits[i], code) for i, code in unknown])
-        for (i, code), answer in zip(unknown, said, strict=True):
-            if answer:
-                found[i][code] = answer
-        return found
+        """The answer of each edit in the other languages, by language. What is the same text there says nothing, and isn't
+        among them."""
+        asked = [(edit, code) for edit in edits for code in self.others(edit)]
+        told = [self.look_up(edit.target, edit.language, code) for edit, code in asked]
+        unknown = [pair for pair, answer in zip(asked, told, strict=True) if answer is None]
+        said = iter(self.go_on_with(backbone, unknown))
+        found: dict[int, dict[str, str]] = {id(edit): {} for edit in edits}
+        for (edit, code), known in zip(asked, told, strict=True):
+            answer = next(said) if known is None else known
+            if answer and plain(answer) != plain(edit.target):
+                found[id(edit)][code] = answer
+        return [found[id(edit)] for edit in edits]
 
     def others(self, edit: Edit) -> list[str]:
         """The languages of the training facts without that of an edit."""
@@ -64,9 +64,21 @@ class Lexicon:
         return go_on(backbone, [self.before(edit.target, edit.language, code) for edit, code in asked], TOKENS)
 
     def look_up(self, answer: str, language: str, other: str) -> str | None:
-        """What most facts with this answer have in the other language, the first of equally many; None where none has it."""
-        pair = self._pairs(language, other).get(plain(answer))
-        return pair and pair[1]
+        """What most facts with this answer have in the other language, the first of equally many. If none has this answer, the
+        same of answers that differ from it in their numbers alone; None where there are none."""
+        known = self._known(language, other)
+        numbers = NUMBER.findall(answer)
+        best: tuple[int, str] | None = None
+        for slots in ways_to_mask(answer):
+            counts = known.get(plain(masked(answer, slots)))
+            if not counts:
+                continue
+            ((filling, count),) = counts.most_common(1)
+            if best is None or count > best[0]:
+                best = count, filled(filling, [numbers[place] for place in slots])
+            if not slots:
+                break
+        return best and best[1]
 
     def before(self, answer: str, language: str, other: str) -> str:
         """The text that goes on with an answer in another language: the nearest pairs, the nearest last, and the answer."""
@@ -76,22 +88,31 @@ class Lexicon:
 
     def nearest(self, answer: str, language: str, other: str) -> list[Pair]:
         """The pairs that are shown before an answer, the nearest first; not the answer's own."""
-        pairs = list(self._pairs(language, other).values())
+        pairs = self._pairs(language, other)
         order = np.argsort(-self._index(language, other).similarities(answer), kind="stable")
         own = plain(answer)
         near = (pairs[i] for i in order if plain(pairs[i][0]) != own)
         return list(itertools.islice(near, self.shown))
 
-    def _find_pairs(self, language: str, other: str) -> dict[str, Pair]:
-        """Each answer of one language, as it is spelt first, with what it is in the other; by its plain text."""
+    def _find_known(self, language: str, other: str) -> dict[str, Counter[Filling]]:
+        """What answers of one language, and answers without some of their numbers, are in the other."""
+        known: defaultdict[str, Counter[Filling]] = defaultdict(Counter)
+        for case in self.facts:
+            if {language, other} <= set(languages_of(case)):
+                here, there = case.edit.translations[language], case.edit.translations[other]
+                known[plain(here)][(there,)] += 1
+                if slots := common_slots(here, there):
+                    known[plain(masked(here, slots))][pieces(here, there, slots)] += 1
+        return known
+
+    def _find_pairs(self, language: str, other: str) -> list[Pair]:
+        """Each answer of one language, as it is spelt first, with what it is in the other."""
         spelt: dict[str, str] = {}
-        counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         for case in self.facts:
             if {language, other} <= set(languages_of(case)):
                 answer = case.edit.translations[language]
                 spelt.setdefault(plain(answer), answer)
-                counts[plain(answer)][case.edit.translations[other]] += 1
-        return {own: (answer, counts[own].most_common(1)[0][0]) for own, answer in spelt.items()}
+        return [(answer, str(self.look_up(answer, language, other))) for answer in spelt.values()]
 
     def _make_index(self, language: str, other: str) -> TextIndex:
-        return TextIndex([one for one, _ in self._pairs(language, other).values()])
+        return TextIndex([one for one, _ in self._pairs(language, other)])

@@ -52,6 +52,59 @@ def test_a_known_answer_is_what_most_facts_say() -> None:
     assert lexicon.look_up("Berne", "en", "de") is None
 
 
+DATED = [
+    fact(i, pair)
+    for i, pair in enumerate(
+        [
+            ("7 April 1970", "1970年4月7日"),
+            ("9 April 1811", "1811年4月9日"),
+            ("4 April 1650", "1650年4月4日"),
+            ("5 May 1994", "1994年5月5日"),
+            ("12-class boat", "12级艇"),
+            ("1704", "1704"),
+            ("1809", "1809年"),
+            ("1810", "1810"),
+            ("3 or 3", "3或3"),
+        ]
+    )
+]
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("8 April 1864", "1864年4月8日"),
+        ("8 april  1864", "1864年4月8日"),
+        ("5 May 1994", "1994年5月5日"),
+        ("6 May 1994", None),  # the fact says 5 twice: which of the two is the day?
+        ("5 May 2001", "2001年5月5日"),
+        ("368-class boat", "368级艇"),
+        ("1999", "1999"),  # as most years are written
+        ("1809", "1809年"),
+        ("9 June 1811", None),
+        ("4 or 4", None),
+        ("1 2 3 4 5 6", None),
+    ],
+)
+def test_answers_that_differ_in_their_numbers_alone_are_written_alike(answer: str, expected: str | None) -> None:
+    assert Lexicon(DATED, 2).look_up(answer, "en", "zh") == expected
+
+
+@pytest.mark.parametrize(("answer", "expected"), [("1864年4月8日", "8 April 1864"), ("1864年6月8日", None)])
+def test_a_number_that_is_a_word_in_the_other_language_stays(answer: str, expected: str | None) -> None:
+    assert Lexicon(DATED, 2).look_up(answer, "zh", "en") == expected
+
+
+def test_the_way_that_most_facts_confirm_is_taken() -> None:
+    """Two facts say that the first number is a day, one that the word before it is part of a name."""
+    facts = [fact(0, ("No 5 of 7", "7之5")), fact(1, ("No 6 of 8", "8之6")), fact(2, ("No 9 of 8", "八号之9"))]
+    assert Lexicon(facts, 2).look_up("No 1 of 8", "en", "zh") == "8之1"
+
+
+def test_a_gloss_that_is_the_answer_itself_is_none(llama: Backbone) -> None:
+    assert glosses(llama, DATED, [dataclasses.replace(EDIT, target="1999")]) == [{}]
+
+
 def test_the_nearest_pairs_stand_before_an_answer_the_nearest_last() -> None:
     lexicon = Lexicon(FACTS, 2)
     assert lexicon.before("Bernes", "en", "zh") == "Bern\n伯恩\n\nBerne\n伯恩\n\nBernes\n"
