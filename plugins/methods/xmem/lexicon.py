@@ -48,12 +48,15 @@ class Lexicon:
         told = [self.look_up(edit.target, edit.language, code) for edit, code in asked]
         unknown = [pair for pair, answer in zip(asked, told, strict=True) if answer is None]
         said = iter(self.go_on_with(backbone, unknown))
-        found: dict[int, dict[str, str]] = {id(edit): {} for edit in edits}
-        for (edit, code), known in zip(asked, told, strict=True):
-            answer = next(said) if known is None else known
-            if answer and plain(answer) != plain(edit.target):
-                found[id(edit)][code] = answer
-        return [found[id(edit)] for edit in edits]
+        answers = iter([next(said) if answer is None else answer for answer in told])
+        return [
+            {
+                code: answer
+                for code, answer in zip(self.others(edit), answers, strict=False)
+                if answer and plain(answer) != plain(edit.target)
+            }
+            for edit in edits
+        ]
 
     def others(self, edit: Edit) -> list[str]:
         """The languages of the training facts without that of an edit."""

@@ -59,8 +59,8 @@ class Translator:
         glosses = self.lexicon.glosses(backbone, edits)
         translated: list[list[Edit]] = [[] for _ in edits]
         for (i, code), edit in found.items():
-            if answer := glosses[i].get(code):
-                translated[i].append(dataclasses.replace(edit, target=answer))
+            answer = glosses[i].get(code, edits[i].target)  # without a gloss, it is the same text
+            translated[i].append(dataclasses.replace(edit, target=answer))
         return translated
 
     def before_question(self, edit: Edit, language: str) -> str:
