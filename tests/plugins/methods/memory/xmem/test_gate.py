@@ -177,7 +177,7 @@ def test_the_cutoffs_of_a_gate_are_those_of_the_facts_that_were_held_out(llama: 
         for same in (True, False):
             cutoff = gate.cutoffs.of(n, same=same)
             assert -1 <= cutoff < 1
-            for kind, rate in ((asked_as, 0.03), (unrelated_to, 0.002)):
+            for kind, rate in ((asked_as, editor.others), (unrelated_to, editor.unrelated)):
                 for code in ("en", "zh"):
                     asked = [q for case in held_out for q in kind(case) if (q.language == code) == same]
                     if not asked:
