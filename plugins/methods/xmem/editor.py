@@ -51,7 +51,7 @@ class CrossLingualMemory(GatedMemory):
     unrelated: float = 0.002
     """Share of unrelated questions that a memory of any size may accept."""
     others: float = 0.07
-    """Share of questions about other facts that a memory of any size may accept. Of a single edit, `unrelated` asks for more."""
+    """Share of questions about other facts that a memory of any size may accept."""
     demonstrations: int = 4
     """Parallel facts that are shown, the nearest last; 0 shows the edit alone."""
     nearest: Nearest = "target"

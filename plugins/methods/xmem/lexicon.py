@@ -67,20 +67,21 @@ class Lexicon:
         return go_on(backbone, [self.before(edit.target, edit.language, code) for edit, code in asked], TOKENS)
 
     def look_up(self, answer: str, language: str, other: str) -> str | None:
-        """What most facts with this answer have in the other language, the first of equally many. If none has this answer, the
-        same of answers that differ from it in their numbers alone; None where there are none."""
-        known = self._known(language, other)
+        """What most facts with this answer have in the other language, the first of equally many. If none has this answer, what
+        more than half of the answers have that differ from it in their numbers alone; None where there is no such thing, as
+        with years that are counted otherwise in the other language."""
+        known, alike = self._known(language, other)
         numbers = NUMBER.findall(answer)
         best: tuple[int, str] | None = None
         for slots in ways_to_mask(answer):
-            counts = known.get(plain(masked(answer, slots)))
-            if not counts:
+            text = plain(masked(answer, slots))
+            if not (counts := known.get(text)):
                 continue
             ((filling, count),) = counts.most_common(1)
-            if best is None or count > best[0]:
-                best = count, filled(filling, [numbers[place] for place in slots])
             if not slots:
-                break
+                return filled(filling, ())
+            if 2 * count > alike[text] and (best is None or count > best[0]):
+                best = count, filled(filling, [numbers[place] for place in slots])
         return best and best[1]
 
     def before(self, answer: str, language: str, other: str) -> str:
@@ -97,16 +98,19 @@ class Lexicon:
         near = (pairs[i] for i in order if plain(pairs[i][0]) != own)
         return list(itertools.islice(near, self.shown))
 
-    def _find_known(self, language: str, other: str) -> dict[str, Counter[Filling]]:
-        """What answers of one language, and answers without some of their numbers, are in the other."""
+    def _find_known(self, language: str, other: str) -> tuple[dict[str, Counter[Filling]], Counter[str]]:
+        """What answers of one language, and answers without some of their numbers, are in the other; and of how many answers
+        each such text is what is left."""
         known: defaultdict[str, Counter[Filling]] = defaultdict(Counter)
+        alike: Counter[str] = Counter()
         for case in self.facts:
             if {language, other} <= set(languages_of(case)):
                 here, there = case.edit.translations[language], case.edit.translations[other]
                 known[plain(here)][(there,)] += 1
+                alike.update(plain(masked(here, slots)) for slots in ways_to_mask(here))
                 if slots := common_slots(here, there):
                     known[plain(masked(here, slots))][pieces(here, there, slots)] += 1
-        return known
+        return known, alike
 
     def _find_pairs(self, language: str, other: str) -> list[Pair]:
         """Each answer of one language, as it is spelt first, with what it is in the other."""

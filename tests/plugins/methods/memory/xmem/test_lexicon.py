@@ -101,6 +101,15 @@ def test_the_way_that_most_facts_confirm_is_taken() -> None:
     assert Lexicon(facts, 2).look_up("No 1 of 8", "en", "zh") == "8之1"
 
 
+def test_years_that_are_counted_otherwise_are_not_filled_in() -> None:
+    """Two of three dates are of another calendar."""
+    pairs = [("7 April 1970", "7 เมษายน 2513"), ("9 April 1811", "9 เมษายน 2354"), ("6 April 1650", "6 เมษายน 1650")]
+    lexicon = Lexicon([fact(i, pair, ("en", "th")) for i, pair in enumerate(pairs)], 2)
+    assert lexicon.look_up("8 April 1970", "en", "th") == "8 เมษายน 2513"  # of that year there is one
+    assert lexicon.look_up("8 April 1864", "en", "th") is None
+    assert lexicon.look_up("6 April 1650", "en", "th") == "6 เมษายน 1650"
+
+
 def test_a_gloss_that_is_the_answer_itself_is_none(llama: Backbone) -> None:
     assert glosses(llama, DATED, [dataclasses.replace(EDIT, target="1999")]) == [{}]
 
