@@ -106,7 +106,7 @@ def token_bag(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
 
 def check_size(tokenizer: PreTrainedTokenizerBase, embeddings: int) -> None:
     """Refuses a tokenizer that gives ids which the model has no embedding for. Special tokens that text doesn't become, such as
-    Gemma's place for an image, may be beyond.
+    the place for an image, may be beyond.
 
     Raises:
         RequestError: says which id.

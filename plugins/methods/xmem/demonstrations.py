@@ -37,7 +37,7 @@ FRAMES: dict[str, tuple[str, str]] = {
 """The words before a fact and before a question, by language."""
 
 
-NONE: Mapping[str, str] = MappingProxyType({})
+NO_GLOSSES: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Demonstrations:
         self.languages = known_languages(facts)
         self._index = functools.cache(self._make_index)
 
-    def contexts(self, edit: Edit, glosses: Mapping[str, str] = NONE) -> dict[str, str]:
+    def contexts(self, edit: Edit, glosses: Mapping[str, str] = NO_GLOSSES) -> dict[str, str]:
         """What stands before a question about an edit, by the language of the question; that of the edit is one of ours.
 
         Args:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from xkeb.editing.editor import known
 from xkeb.models.backbone import Backbone
 from xkeb.types import Case, Edit
 from xkeb_plugins.methods.memory.facts import known_languages, languages_of, plain
@@ -37,7 +38,7 @@ class Lexicon:
         """
         self.facts, self.shown = tuple(facts), shown
         self.languages = known_languages(facts)
-        self._known = functools.cache(self._find_known)
+        self._ways = functools.cache(self._find_ways)
         self._pairs = functools.cache(self._find_pairs)
         self._index = functools.cache(self._make_index)
 
@@ -70,12 +71,12 @@ class Lexicon:
         """What most facts with this answer have in the other language, the first of equally many. If none has this answer, what
         more than half of the answers have that differ from it in their numbers alone; None where there is no such thing, as
         with years that are counted otherwise in the other language."""
-        known, alike = self._known(language, other)
+        ways, alike = self._ways(language, other)
         numbers = NUMBER.findall(answer)
         best: tuple[int, str] | None = None
         for slots in ways_to_mask(answer):
             text = plain(masked(answer, slots))
-            if not (counts := known.get(text)):
+            if not (counts := ways.get(text)):
                 continue
             ((filling, count),) = counts.most_common(1)
             if not slots:
@@ -98,19 +99,19 @@ class Lexicon:
         near = (pairs[i] for i in order if plain(pairs[i][0]) != own)
         return list(itertools.islice(near, self.shown))
 
-    def _find_known(self, language: str, other: str) -> tuple[dict[str, Counter[Filling]], Counter[str]]:
+    def _find_ways(self, language: str, other: str) -> tuple[dict[str, Counter[Filling]], Counter[str]]:
         """What answers of one language, and answers without some of their numbers, are in the other; and of how many answers
         each such text is what is left."""
-        known: defaultdict[str, Counter[Filling]] = defaultdict(Counter)
+        ways: defaultdict[str, Counter[Filling]] = defaultdict(Counter)
         alike: Counter[str] = Counter()
         for case in self.facts:
             if {language, other} <= set(languages_of(case)):
                 here, there = case.edit.translations[language], case.edit.translations[other]
-                known[plain(here)][(there,)] += 1
+                ways[plain(here)][(there,)] += 1
                 alike.update(plain(masked(here, slots)) for slots in ways_to_mask(here))
                 if slots := common_slots(here, there):
-                    known[plain(masked(here, slots))][pieces(here, there, slots)] += 1
-        return known, alike
+                    ways[plain(masked(here, slots))][pieces(here, there, slots)] += 1
+        return ways, alike
 
     def _find_pairs(self, language: str, other: str) -> list[Pair]:
         """Each answer of one language, as it is spelt first, with what it is in the other."""
@@ -119,7 +120,7 @@ class Lexicon:
             if {language, other} <= set(languages_of(case)):
                 answer = case.edit.translations[language]
                 spelt.setdefault(plain(answer), answer)
-        return [(answer, str(self.look_up(answer, language, other))) for answer in spelt.values()]
+        return [(answer, known(self.look_up(answer, language, other))) for answer in spelt.values()]
 
     def _make_index(self, language: str, other: str) -> TextIndex:
         return TextIndex([one for one, _ in self._pairs(language, other)])

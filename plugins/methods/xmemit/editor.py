@@ -113,7 +113,7 @@ class CrossLingualMemit(Memit):
     def _edit_dry(self, session: DryRunSession, edits: Sequence[Edit]) -> list[LowRankChange]:
         """As many changes of as many languages; what would be said is the longest training fact that keeps its name."""
         backbone, translator = session.backbone, known(self._translator)
-        places = [(edit, code) for edit in edits for code in translator.languages if code != edit.language]
+        places = [(edit, code) for edit in edits for code in translator.lexicon.others(edit)]
         go_on(backbone, [translator.before_question(edit, code) for edit, code in places], self.translated_tokens)
         translator.lexicon.go_on_with(backbone, places)
         facts = self._questions or ()

@@ -37,17 +37,17 @@ class Translator:
     language, so that a method that edits at the subject finds it there."""
 
     def __init__(self, facts: Sequence[Case], recipe: Recipe) -> None:
-        self.languages, self.recipe = known_languages(facts), recipe
+        self.recipe = recipe
         self.lexicon = Lexicon(facts, recipe.answers)
         choice = Choice(recipe.questions, "question", least=0.0, seed=0)
         self._questions = {
             pair: Demonstrations([case for case in facts if keeps_a_name(case, *pair)] or facts, choice, "none")
-            for pair in itertools.permutations(self.languages, 2)
+            for pair in itertools.permutations(known_languages(facts), 2)
         }
 
     def translate(self, backbone: Backbone, edits: Sequence[Edit]) -> list[list[Edit]]:
         """Of each edit, the same fact in each other language in which its question keeps its subject."""
-        places = [(i, code) for i, edit in enumerate(edits) for code in self.languages if code != edit.language]
+        places = [(i, code) for i, edit in enumerate(edits) for code in self.lexicon.others(edit)]
         questions = go_on(backbone, [self.before_question(edits[i], code) for i, code in places], self.recipe.tokens)
         found = {}
         for (i, code), question in zip(places, questions, strict=True):
@@ -56,7 +56,8 @@ class Translator:
                 _LOG.info("No question in %s for %r: %r", code, edits[i].prompt, question)
                 continue
             found[i, code] = Edit(question, "", code, subject.text)
-        glosses = self.lexicon.glosses(backbone, edits)
+        placed = list(dict.fromkeys(i for i, _ in found))
+        glosses = dict(zip(placed, self.lexicon.glosses(backbone, [edits[i] for i in placed]), strict=True))
         translated: list[list[Edit]] = [[] for _ in edits]
         for (i, code), edit in found.items():
             answer = glosses[i].get(code, edits[i].target)  # without a gloss, it is the same text

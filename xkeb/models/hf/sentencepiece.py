@@ -1,7 +1,7 @@
 """Tokenizers of the LLaMA family, cut by SentencePiece itself, with offsets.
 
 Fast tokenizers rank every merge. SentencePiece merges by the score of the result, and of equal scores the leftmost pair first.
-Vocabularies that were extended afterwards, like those of the Chinese LLaMAs, give all their new pieces the same score: what is
+Vocabularies that were extended afterwards, for Chinese as a rule, give all their new pieces the same score: what is
 leftmost decides there, a ranking can't say so, and a converted tokenizer cuts some Chinese sentences in another way than the
 one that the model was trained with.
 """

@@ -170,10 +170,3 @@ def test_the_editor_stores_what_the_lexicon_says(llama: Backbone, training: list
     assert shown_of(with_it)["zh"] == f"New Fact: {edit.prompt} {edit.target} ({told})\nPrompt: "
     assert shown_of(without)["zh"] == shown_of(with_it)["en"] == f"New Fact: {edit.prompt} {edit.target}\nPrompt: "
     assert regex.search(r"\p{Han}", str(told))
-
-
-def test_an_impossible_number_of_pairs_is_refused() -> None:
-    with pytest.raises(ValueError, match="lexicon is a number of facts, at least 0, not -1"):
-        from xkeb_plugins.methods.xmem.editor import CrossLingualMemory
-
-        CrossLingualMemory(lexicon=-1)
