@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -85,6 +86,37 @@ def test_a_plan_writes_nothing(
 
     assert memory(again.out) == memory(done.out) != []
     assert {path: path.stat().st_mtime_ns for path in (fresh_cache / "plans").iterdir()} == kept
+
+
+def test_processes_side_by_side_find_what_one_finds(
+    run: Xkeb, fresh_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    methods = ["ft", "ft-m", "ft-l", "grace"]
+
+    def planned(cores: int) -> dict[str, str]:
+        monkeypatch.setattr("xkeb.cli.estimating.free_cores", lambda: cores)
+        done = run("--plan", methods=",".join(methods))
+        assert done.status == 0, done.err
+        rows = lines_of(done.out, "llama", "GB")
+        assert [row[1] for row in rows if row[1] in methods] == methods
+        kept = {path.name: path.read_text(encoding="utf-8") for path in (fresh_cache / "plans").iterdir()}
+        shutil.rmtree(fresh_cache / "plans")
+        return kept
+
+    alone = planned(1)
+    assert len(alone) == len(methods)
+    with monkeypatch.context() as patch:
+        patch.setattr("xkeb.estimation.estimator.Estimator.cost", lambda *_: pytest.fail("estimated in this process"))
+        assert planned(2) == alone
+
+
+def test_what_cant_travel_is_estimated_here(run: Xkeb, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plugin's editor may hold what no other process can be given."""
+    monkeypatch.setattr("xkeb.cli.estimating.free_cores", lambda: 2)
+    monkeypatch.setattr("xkeb.evaluation.job.Job.__reduce_ex__", lambda *_: {}["no such thing"])
+    done = run("--plan", methods="ft,ft-m,ft-l,grace")
+    assert done.status == 0, done.err
+    assert len(lines_of(done.out, "llama", "GB")) == 5  # the model's own row, and four
 
 
 def test_what_is_missing_is_listed_and_is_no_error(

@@ -39,13 +39,23 @@ def make_way() -> str | None:
 
 def advice(busy: float, cores: int, threads: int) -> str | None:
     """What to say where other processes keep so many cores busy; None where as many as there are threads are free."""
-    free = max(1, round(cores - busy))
+    free = _free(busy, cores)
     if threads <= free:
         return None
     return (
         f"Other processes keep {busy:.1f} of {cores} cores busy, and this run has {threads} threads: "
         f"{THREADS}={free} makes it faster."
     )
+
+
+def free_cores() -> int:
+    """How many no other process uses, at least one."""
+    cores = _own_cores()
+    return _free(busy_cores(cores), len(cores))
+
+
+def _free(busy: float, cores: int) -> int:
+    return max(1, round(cores - busy))
 
 
 def busy_cores(cores: list[int]) -> float:

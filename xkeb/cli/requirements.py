@@ -6,25 +6,17 @@ import itertools
 from collections.abc import Sequence
 
 import torch
-import transformers
 from rich.console import Console
 from rich.text import Text
 
 from xkeb.cli.echo import plain
+from xkeb.cli.estimating import Settings, estimate, training_of
 from xkeb.cli.output import make_console, make_table
-from xkeb.editing.editor import options_of
-from xkeb.errors import NotHereError
-from xkeb.estimation.estimator import Cost, Estimator
-from xkeb.estimation.kept_costs import kept_cost
-from xkeb.estimation.repeated_layers import LayerCosts
 from xkeb.estimation.speed import measure_speed
 from xkeb.evaluation.config import RunConfig
-from xkeb.evaluation.finished import code_hash
 from xkeb.evaluation.job import Job
-from xkeb.models.batching import saturating_tokens
 from xkeb.models.device import pick_device, pick_dtype
 from xkeb.results.regime import SINGLE
-from xkeb.types import Case
 
 
 def show_requirements(jobs: Sequence[Job], config: RunConfig, absent: Sequence[str]) -> None:
@@ -82,15 +74,19 @@ def _show_jobs(
     alike: dict[tuple[str, str, int], list[Job]] = {}
     for job in jobs:
         alike.setdefault((job.model, job.method, _n_languages(job)), []).append(job)
-    costs = LayerCosts()
-    for number, ((model, method, languages), members) in enumerate(alike.items(), 1):
+    # The heaviest stands for all of its row.
+    heaviest = [max(members, key=lambda job: len(job.cases)) for members in alike.values()]
+    with out.status("") as status:
+
+        def tell(done: int, total: int, job: Job) -> None:
+            status.update(Text(plain(f"Estimating {done + 1} of {total}: {job.method} on {job.model}")))
+
+        costs = estimate(heaviest, Settings(dtype, device, config.batch_size), tell)
+    for ((model, method, languages), members), cost in zip(alike.items(), costs, strict=True):
         n_cases = sum(len(job.cases) for job in members)
-        facts = max((len(_training(job)) for job in members if job.needs_training), default=0)
+        facts = max((len(training_of(job)) for job in members), default=0)
         row = [model, method, *([str(languages)] if several else []), str(len(members)), str(n_cases or "?")]
         row.append(f"{facts} facts" if facts else "")
-        heaviest = max(members, key=lambda job: len(job.cases))
-        with out.status(Text(plain(f"Estimating {number} of {len(alike)}: {method} on {model}"))):
-            cost = _cost(heaviest, config, dtype, device, costs)
         if cost is not None and cost.unknown is None:
             a_case, learning = cost.seconds(speed), cost.seconds(speed, ["fit"])
             row += [f"{cost.peak / 1e9:.1f} GB", _time(a_case), _time(learning * len(members)), _time(a_case * n_cases)]
@@ -116,40 +112,6 @@ def _not_counted(jobs: Sequence[Job]) -> list[str]:
     if any(job.regime != SINGLE for job in jobs):
         sentences.append("a sequence or batch of edits; the figures are of single edits.")
     return sentences
-
-
-def _cost(job: Job, config: RunConfig, dtype: torch.dtype, device: torch.device, costs: LayerCosts) -> Cost | None:
-    """What one job needs, from the cache where that was estimated before; None without its cases or its model's skeleton."""
-    if job.skeleton is None or not job.cases:
-        return None
-    protocols = [one.protocol for one in job.measurements]
-    estimator = Estimator(
-        job.skeleton, dtype, device=str(device), name=job.model, prompt=job.prompt, protocols=protocols, costs=costs
-    )
-    training = _training(job)
-    key = {
-        "model": job.skeleton.model.config.to_dict(),
-        "tokenizer": str(job.skeleton.model.config._name_or_path),
-        "dtype": str(dtype),
-        "device": [str(device), saturating_tokens(device), torch.get_num_threads()],
-        "prompt": job.prompt,
-        "protocols": [[protocol.name, protocol.options] for protocol in protocols],
-        "method": [job.method, options_of(job.editor)],
-        "batch": config.batch_size,
-        "cases": [job.task.name, job.task.test.sha256, [case.id for case in job.cases]],
-        "training": [job.training_split.sha256, len(training)] if training else None,
-        "code": code_hash(),
-        "versions": [torch.__version__, transformers.__version__],
-    }
-    return kept_cost(key, lambda: estimator.cost(job.editor, job.cases, training, config.batch_size))
-
-
-def _training(job: Job) -> Sequence[Case]:
-    """What a method learns from, or nothing: that it is missing was found when the plan was made."""
-    try:
-        return job.training() if job.needs_training else ()
-    except NotHereError:
-        return ()
 
 
 def _time(seconds: float) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from xkeb.estimation.estimator import Cost
@@ -15,20 +16,26 @@ from xkeb.utils.hashing import digest
 from xkeb.utils.paths import cache_root
 
 
-def kept_cost(key: Mapping[str, Any], estimate: Callable[[], Cost]) -> Cost:
-    """A cost from the cache, or else estimated, and kept.
+def find_cost(key: Mapping[str, Any]) -> Cost | None:
+    """The cost that is kept for this key; None where none is, or it can't be read.
 
     Args:
         key: all that it depends on, as data.
     """
-    path = cache_root() / "plans" / f"{digest(dict(key))}.json"
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):  # none is there, or it can't be read
-        return _from_data(json.loads(path.read_text(encoding="utf-8")))
-    cost = estimate()
-    with contextlib.suppress(OSError):  # a cache that can't be written costs time only
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(dataclasses.asdict(cost)))
-    return cost
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        return _from_data(json.loads(_path(key).read_text(encoding="utf-8")))
+    return None
+
+
+def keep_cost(key: Mapping[str, Any], cost: Cost) -> None:
+    """For `find_cost`. A cache that can't be written costs time only."""
+    with contextlib.suppress(OSError):
+        _path(key).parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(_path(key), json.dumps(dataclasses.asdict(cost)))
+
+
+def _path(key: Mapping[str, Any]) -> Path:
+    return cache_root() / "plans" / f"{digest(dict(key))}.json"
 
 
 def _from_data(data: dict[str, Any]) -> Cost:

@@ -7,6 +7,7 @@ shapes alone.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -81,7 +82,7 @@ class LayerCosts:
                     return tree_unflatten(_outputs(meter, cost, cache, _index(layer)), cost.spec)
                 given = [leaves[i] for i in wanted]
                 return tree_unflatten(list(_Repeated.apply(meter, cost, *given)), cost.spec)
-            with _added(leaves) as added, meter.interval() as interval:
+            with _added(meter, leaves) as added, meter.interval() as interval:
                 out = original(layer, *args, **kwargs)
             cost = _cost(out, interval)
             if cost is not None and interval.kept != sum(leaf.nbytes for leaf in tree_flatten(out)[0]) + added.nbytes:
@@ -139,7 +140,10 @@ def _state(cache: DynamicCache, index: int) -> Key | None:
         return None
     told: list[Any] = [type(cache.layers[index])]
     for name, value in sorted(vars(cache.layers[index]).items()):
-        told.append((name, (value.shape, value.stride(), value.dtype) if isinstance(value, torch.Tensor) else value))
+        if isinstance(value, torch.Tensor):  # who else holds it keeps it alive when it is exchanged for a longer one
+            told.append((name, value.shape, value.stride(), value.dtype, sys.getrefcount(value)))
+        else:
+            told.append((name, value))
     return tuple(told)
 
 
@@ -150,33 +154,26 @@ class _Added:
         self.calls: list[tuple[tuple[torch.Size, torch.dtype], ...]] = []
         """Of each time, the keys and the values."""
         self.nbytes = 0
-        """By which the caches grew."""
+        """By which they left more alive than before."""
 
 
 @contextmanager
-def _added(leaves: Sequence[Any]) -> Iterator[_Added]:
+def _added(meter: Meter, leaves: Sequence[Any]) -> Iterator[_Added]:
     added = _Added()
-    caches = [leaf for leaf in leaves if isinstance(leaf, DynamicCache)]
 
     def update(
         original: Callable[..., Any], keys: torch.Tensor, values: torch.Tensor, *args: Any, **kwargs: Any
     ) -> Any:
         added.calls.append(((keys.shape, keys.dtype), (values.shape, values.dtype)))
-        return original(keys, values, *args, **kwargs)
+        before = meter.live
+        both = original(keys, values, *args, **kwargs)
+        added.nbytes += meter.live - before
+        return both
 
-    before = sum(map(_held, caches))
     with ExitStack() as stack:
-        for cache in caches:
+        for cache in (leaf for leaf in leaves if isinstance(leaf, DynamicCache)):
             stack.enter_context(replaced_attribute(cache, "update", partial(update, cache.update)))
         yield added
-    added.nbytes = sum(map(_held, caches)) - before
-
-
-def _held(cache: DynamicCache) -> int:
-    """Bytes of the keys and values."""
-    tensors = [value for layer in cache.layers for value in vars(layer).values() if isinstance(value, torch.Tensor)]
-    storages = [one.untyped_storage() for one in tensors]
-    return sum({storage._cdata: storage.nbytes() for storage in storages}.values())
 
 
 def _cost(out: Any, interval: Interval) -> LayerCost | None:

@@ -1,0 +1,141 @@
+"""What the jobs of a run cost: from the cache, or by dry runs, several at a time where cores are free."""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import pickle
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import transformers
+
+from xkeb.cli.cores import free_cores
+from xkeb.editing.editor import known, options_of
+from xkeb.errors import NotHereError
+from xkeb.estimation.estimator import Cost, Estimator
+from xkeb.estimation.kept_costs import find_cost, keep_cost
+from xkeb.estimation.repeated_layers import LayerCosts
+from xkeb.evaluation.finished import code_hash
+from xkeb.evaluation.job import Job
+from xkeb.models.batching import saturating_tokens
+from xkeb.types import Case
+
+WORKERS = 4
+"""Most processes. Each takes 5 seconds to begin, and up to 1 GB."""
+JOBS = 2
+"""Least jobs of a process for which it pays."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What of a run is the same for all of its jobs."""
+
+    dtype: torch.dtype
+    device: torch.device
+    batch_size: int | None
+    """Cases that are edited together; None for the device's own number."""
+
+
+def estimate(jobs: Sequence[Job], settings: Settings, tell: Callable[[int, int, Job], None]) -> list[Cost | None]:
+    """Of each job what it costs; None without its cases or its model's skeleton.
+
+    Args:
+        tell: is called when a job has been estimated, with how many are, how many will be, and the next one.
+    """
+    keys = [_key(job, settings) if job.skeleton is not None and job.cases else None for job in jobs]
+    costs = [None if key is None else find_cost(key) for key in keys]
+    missing = [i for i, (key, cost) in enumerate(zip(keys, costs, strict=True)) if key is not None and cost is None]
+    found = _estimated([jobs[i] for i in missing], settings)
+    for done, i in enumerate(missing):
+        tell(done, len(missing), jobs[i])
+        costs[i] = cost = next(found)
+        keep_cost(known(keys[i]), cost)
+    return costs
+
+
+def _estimated(jobs: Sequence[Job], settings: Settings) -> Iterator[Cost]:
+    act = functools.partial(_cost, settings=settings)
+    workers = min(WORKERS, len(jobs) // JOBS)
+    if workers > 1 and (workers := min(workers, free_cores())) > 1 and _can_travel(jobs):
+        return _in_processes(act, jobs, workers)
+    return map(act, jobs)
+
+
+def _can_travel(jobs: Sequence[Job]) -> bool:
+    """Whether another process can be given them. A plugin may hold anything."""
+    try:
+        pickle.dumps(jobs)
+    except Exception:  # noqa: BLE001 - whatever it is, they stay here
+        return False
+    return True
+
+
+def _in_processes(act: Callable[[Job], Cost], jobs: Sequence[Job], workers: int) -> Iterator[Cost]:
+    spawn = multiprocessing.get_context("spawn")  # a fork would wait for threads that aren't there
+    with ProcessPoolExecutor(workers, spawn, _begin, (torch.get_num_threads(),)) as pool:
+        try:
+            yield from pool.map(act, jobs)
+        except BaseException:
+            for process in multiprocessing.active_children():
+                process.terminate()  # or the pool would wait for what it is at
+            raise
+
+
+def _begin(threads: int) -> None:
+    signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # Ctrl-C reaches every process of a terminal; the first one tells of it
+    torch.set_num_threads(threads)
+
+
+@functools.cache
+def _layers() -> LayerCosts:
+    """What is known of layers, for all dry runs of this process."""
+    return LayerCosts()
+
+
+def _cost(job: Job, settings: Settings) -> Cost:
+    """By a dry run."""
+    estimator = Estimator(
+        known(job.skeleton),
+        settings.dtype,
+        device=str(settings.device),
+        name=job.model,
+        prompt=job.prompt,
+        protocols=[one.protocol for one in job.measurements],
+        costs=_layers(),
+    )
+    return estimator.cost(job.editor, job.cases, training_of(job), settings.batch_size)
+
+
+def _key(job: Job, settings: Settings) -> dict[str, Any]:
+    """All that the cost of a job depends on."""
+    config = known(job.skeleton).model.config
+    training = training_of(job)
+    return {
+        "model": config.to_dict(),
+        "tokenizer": str(config._name_or_path),
+        "dtype": str(settings.dtype),
+        "device": [str(settings.device), saturating_tokens(settings.device), torch.get_num_threads()],
+        "prompt": job.prompt,
+        "protocols": [[one.protocol.name, one.protocol.options] for one in job.measurements],
+        "method": [job.method, options_of(job.editor)],
+        "batch": settings.batch_size,
+        "cases": [job.task.name, job.task.test.sha256, [case.id for case in job.cases]],
+        "training": [job.training_split.sha256, len(training)] if training else None,
+        "code": code_hash(),
+        "versions": [torch.__version__, transformers.__version__],
+    }
+
+
+def training_of(job: Job) -> Sequence[Case]:
+    """What a method learns from, or nothing: that it is missing was found when the plan was made."""
+    try:
+        return job.training() if job.needs_training else ()
+    except NotHereError:
+        return ()
