@@ -28,7 +28,7 @@ class Sight(StrEnum):
     SOURCE_TRAINING = "source_training"
     """Training facts in the language of the edits."""
     PARALLEL_TRAINING = "parallel_training"
-    """Training facts with their question and answer in the other languages beside them."""
+    """Training facts with their question and answer in the other languages beside them, and with what is asked there."""
     EXTERNAL_TRANSLATION = "external_translation"
     """A translation that the method makes or fetches by itself."""
 

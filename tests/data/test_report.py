@@ -68,7 +68,7 @@ TEST = [
     record(6, question="Does Ada like Romeo?"),
     record(7, language="zh", question="艾达住的罗马暖和吗？"),
     record(0),
-    record(9, subject="Bo"),
+    record(9, subject="Bo", loc="where does Ada live 5?"),
     record(10, rephrase="where does ada live 10?"),
     record(11, language="zh", subject=""),
     record(12, language="zh", subject="Ada", src="where does Ada live 12?"),
@@ -89,6 +89,7 @@ EXPECTED = {
     ("duplicate question", "test", "zh", "src", 8),
     ("subject not in prompt", "test", "en", "subject", 9),
     ("rephrase equals question", "test", "en", "rephrase", 10),
+    ("locality question of a fact", "test", "en", "loc", 9),
     ("true answer as target", "training", "en", "alt", 1),
     ("misaligned files", "training", "en/zh", "", None),
 }

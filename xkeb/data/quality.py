@@ -31,6 +31,7 @@ ISSUE_KINDS = {
     "duplicate question": "an earlier record asks the same",
     "subject not in prompt": "a method that edits at the subject finds it only if the task says `subject: aligned`",
     "rephrase equals question": "generality measures nothing that reliability doesn't",
+    "locality question of a fact": "it asks for another record's fact, so it is answered by that one's edit",
     "true answer as target": "the edit asks for what is listed as true already",
     "misaligned files": "record n of one language is not record n of the other",
     "unequal sides": "the language that all files have is not the same text in each, so pairs of languages don't ask the same",
@@ -163,6 +164,17 @@ def _not_rephrased(part: SplitTexts) -> Iterator[Issue]:
             yield part.issue("rephrase equals question", i, "rephrase", repr(question))
 
 
+def _about_another(part: SplitTexts) -> Iterator[Issue]:
+    first: dict[str, int] = {}
+    for i, row in part.there():
+        if question := row.texts["src"]:
+            first.setdefault(question.casefold(), i)
+    for i, row in part.there():
+        question = row.texts.get("loc", "").removeprefix(_PREFIX).strip()
+        if (original := first.get(question.casefold())) is not None:
+            yield part.issue("locality question of a fact", i, "loc", f"record {original}: {question!r}")
+
+
 def _already_true(part: SplitTexts) -> Iterator[Issue]:
     for i, row in part.there():
         if (answer := row.texts["alt"]) and any(_same(answer, true) for true in row.answers):
@@ -178,6 +190,7 @@ CHECKS = (
     _repeated,
     _subject_elsewhere,
     _not_rephrased,
+    _about_another,
     _already_true,
 )
 

@@ -15,7 +15,7 @@ from xkeb.registry.manager import get_plugins
 from xkeb.results.regime import SINGLE, Regime
 from xkeb.results.slices import normal
 from xkeb.tasks.config import Definition, GroupFile, TaskFile, read_definitions
-from xkeb.types import Case, Direction, Edit, PromptStyle
+from xkeb.types import Case, Direction, PromptStyle
 
 
 @dataclass(frozen=True)
@@ -50,17 +50,18 @@ class Task:
     @functools.cached_property
     def parallel_training(self) -> Split:
         """The training facts of the source language that a target language has as well, each with its question and answer
-        in all languages that it is in. Facts belong together where their ids are the same. Without targets, all of the source.
+        in all languages that it is in, and with what each language's file asks about it: that of the source first. Facts belong
+        together where their ids are the same. Without targets, all of the source.
 
         Raises:
             RequestError: a language has no training facts, or shares none with the source.
         """
         source, *targets = (self.dataset.training(code, self.data_dir) for code in self.pair.languages)
         ids = {case.id for case in source.cases}
-        others: dict[str, list[Edit]] = {}
+        others: dict[str, list[Case]] = {}
         for target in targets:
             for case in target.cases:
-                others.setdefault(case.id, []).append(case.edit)
+                others.setdefault(case.id, []).append(case)
             if ids.isdisjoint(case.id for case in target.cases):
                 raise RequestError(f"No training fact in {source.path} is in {target.path}, too.")
         chosen = [case for case in source.cases if not targets or case.id in others]
@@ -85,17 +86,15 @@ class Task:
         return len(self.test.cases)
 
 
-def _with_parallel(case: Case, others: Sequence[Edit]) -> Case:
-    every = (case.edit, *others)
-    return dataclasses.replace(
-        case,
-        edit=dataclasses.replace(
-            case.edit,
-            translations={edit.language: edit.target for edit in every},
-            questions={edit.language: edit.prompt for edit in every},
-            aliases=tuple(edit.subject for edit in others if edit.subject),
-        ),
+def _with_parallel(case: Case, others: Sequence[Case]) -> Case:
+    every = [one.edit for one in (case, *others)]
+    edit = dataclasses.replace(
+        case.edit,
+        translations={edit.language: edit.target for edit in every},
+        questions={edit.language: edit.prompt for edit in every},
+        aliases=tuple(edit.subject for edit in every[1:] if edit.subject),
     )
+    return dataclasses.replace(case, edit=edit, probes=tuple(probe for one in (case, *others) for probe in one.probes))
 
 
 def load_task(

@@ -13,6 +13,7 @@ from xkeb.editing.training import Schedule, hold_out
 from xkeb.errors import RequestError
 from xkeb.models.spec import ModelSpec
 from xkeb.types import Case, Edit, Sight
+from xkeb_plugins.methods.memory.facts import really_unrelated
 
 
 @dataclass
@@ -58,7 +59,7 @@ class GatedMemory(Editor):
 
     def map_training(self, facts: Sequence[Case]) -> dict[str, Any]:
         """The fields of a `MapTraining` on some facts; of a configured editor."""
-        learnt, held_out = hold_out(facts, self.validation)
+        learnt, held_out = hold_out(really_unrelated(facts), self.validation)
         schedule = Schedule(
             steps=self.steps,
             batch_size=self.batch_size,

@@ -66,6 +66,23 @@ def unrelated_to(case: Case) -> list[Question]:
     return [Question(probe.language, probe.prompt) for probe in case.probes if probe.property == "locality"]
 
 
+def really_unrelated(facts: Sequence[Case]) -> list[Case]:
+    """The facts, each without those of its unrelated questions that ask for another of the facts: files without unrelated
+    questions of their own fill them in with these, and a memory of many edits is to tell facts apart less strictly."""
+    asked = {question for case in facts for question in asked_as(case)}
+    return [
+        dataclasses.replace(
+            case,
+            probes=tuple(
+                probe
+                for probe in case.probes
+                if probe.property != "locality" or Question(probe.language, probe.prompt) not in asked
+            ),
+        )
+        for case in facts
+    ]
+
+
 def all_questions(cases: Iterable[Case]) -> list[Question]:
     """Every question that a gate reads of some facts, once."""
 

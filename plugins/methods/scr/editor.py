@@ -33,7 +33,7 @@ from xkeb.types import Case, Edit, Sight
 from xkeb.utils.artifacts import cached_tensors
 from xkeb_plugins.methods.encoders import embed
 from xkeb_plugins.methods.memory.change import Entry, MemoryChange
-from xkeb_plugins.methods.memory.facts import digest_facts, said
+from xkeb_plugins.methods.memory.facts import digest_facts, really_unrelated, said
 from xkeb_plugins.methods.scr.confirm import TASK, WORDS, confirming_style
 from xkeb_plugins.methods.scr.cutoff import CutOffs, calibrated
 from xkeb_plugins.methods.scr.dry_run import dry_run_cutoffs, dry_run_gate
@@ -124,7 +124,7 @@ class SelectiveContextualReasoning(Editor):
             raise RequestError(
                 f"SCR chooses its cut-offs on training facts: it needs at least {FEWEST}, not {len(cases)}."
             )
-        return cases[-self.validation :]
+        return really_unrelated(cases)[-self.validation :]
 
     def _gate_of(self, backbone: Backbone) -> ConfirmingGate:
         if self.threshold is not None:

@@ -18,7 +18,6 @@ from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
 from xkeb.models.spec import ModelSpec
 from xkeb.types import Case, Edit, Sight
-from xkeb_plugins.methods.locate.covariance import questions
 from xkeb_plugins.methods.locate.reachability import why_unreachable
 from xkeb_plugins.methods.memit import Memit
 from xkeb_plugins.methods.memory.facts import languages_of, parallel_facts
@@ -72,8 +71,10 @@ class CrossLingualMemit(Memit):
         by_language: dict[str, list[str]] = {}
         for case in facts or ():
             for code in languages_of(case):
-                own = questions([case]) if code == case.edit.language else [case.edit.questions[code]]
-                by_language.setdefault(code, []).extend(own)
+                by_language.setdefault(code, []).append(case.edit.questions[code])
+                if code == case.edit.language:
+                    own = (probe.prompt for probe in case.probes if probe.language == code)
+                    by_language[code].extend(own)
         in_turn = [text for row in zip(*by_language.values(), strict=False) for text in row]
         return list(dict.fromkeys(in_turn))[: self.mom2_samples]
 

@@ -134,6 +134,18 @@ def test_parallel_training_of_a_task_has_both_languages() -> None:
         assert fact.edit.questions["en"] == fact.edit.prompt and fact.edit.translations["en"] == fact.edit.target
 
 
+def test_parallel_training_of_a_task_has_what_each_file_asks() -> None:
+    """That of the edit's own language first: a rephrase that only one of the files has is there in both directions."""
+    here, there = (xkeb.load_task(name) for name in ("bizsre_mini_en2zh", "bizsre_mini_zh2en"))
+    own = {case.id: case.probes for case in here.training.cases}
+    other = {case.id: case.probes for case in there.training.cases}
+    assert all(own.values()) and all(other.values())
+    for fact in here.parallel_training.cases:
+        assert fact.probes == (*own[fact.id], *other[fact.id])
+    for fact in there.parallel_training.cases:
+        assert fact.probes == (*other[fact.id], *own[fact.id])
+
+
 def test_facts_without_the_probes_that_it_requires_are_kept_from_it(llama: Backbone) -> None:
     editor = watcher(Sight.SOURCE_EDIT, Sight.SOURCE_TRAINING, learning=True)
     type(editor).requires = frozenset({"generality"})

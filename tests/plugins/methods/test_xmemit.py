@@ -95,6 +95,8 @@ def test_second_moments_are_of_each_language_in_turn(facts: list[Case]) -> None:
     chinese = {case.edit.questions["zh"] for case in facts}
     assert len(texts) == 40 and [text in chinese for text in texts] == [False, True] * 20
     assert texts[:2] == [facts[0].edit.prompt, facts[0].edit.questions["zh"]]
+    asked = {probe.prompt for case in facts for probe in case.probes if probe.language == "zh"}
+    assert asked and not asked.intersection(texts).difference(chinese), "of the other language, the questions alone"
 
 
 def test_it_writes_what_memit_writes_of_both_facts_together(llama: Backbone, facts: list[Case], tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from xkeb.types import Case
 @pytest.fixture(scope="module")
 def training() -> list[Case]:
     """Few: the model is asked about each."""
-    return list(xkeb.load_task("bizsre_mini_en2zh").parallel_training.cases)[:30]
+    return list(xkeb.load_task("bizsre_mini_en2zh").parallel_training.cases)[:31]
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
@@ -13,8 +14,8 @@ import torch
 from small_xmem import fitted
 
 from xkeb.models.backbone import Backbone
-from xkeb.types import Case
-from xkeb_plugins.methods.memory.facts import Question, asked_as, unrelated_to
+from xkeb.types import Case, Probe
+from xkeb_plugins.methods.memory.facts import Question, asked_as, really_unrelated, unrelated_to
 from xkeb_plugins.methods.memory.states import cached_states, mean_states
 from xkeb_plugins.methods.xmem.cutoff import SIZES, CutOffs, FalsePairs, calibrated
 from xkeb_plugins.methods.xmem.gate import Gate
@@ -50,6 +51,19 @@ def test_a_state_is_the_mean_over_the_tokens_of_the_bare_question(tiny: Backbone
 def test_how_questions_are_put_does_not_matter(llama: Backbone, training: list[Case]) -> None:
     texts = texts_of(training)
     assert torch.equal(mean_states(llama.asked_in("qa"), 1, texts), mean_states(llama, 1, texts))
+
+
+def test_an_unrelated_question_that_asks_for_a_fact_is_not_unrelated(training: list[Case]) -> None:
+    """The Chinese training file takes its unrelated questions from the facts. A cut-off for them would be one for facts."""
+    first, second, third = training[:3]
+    questions = second.edit.questions
+    probes = [Probe("locality", code, text, "x") for code, text in ({**questions, "de": questions["en"]}).items()]
+    mixed = dataclasses.replace(first, probes=(*first.probes, *probes))
+    cleaned = really_unrelated([mixed, second, third])
+    assert [case.edit for case in cleaned] == [mixed.edit, second.edit, third.edit]
+    assert cleaned[0].probes == (*first.probes, probes[-1]), "in another language it asks for none of them"
+    assert [case.probes for case in cleaned[1:]] == [second.probes, third.probes]
+    assert really_unrelated([mixed, third])[0] == mixed, "none of these is asked so"
 
 
 def naive_vectors(backbone: Backbone, gate: Gate, facts: Sequence[Case], asked: Sequence[Question]) -> list[Any]:
