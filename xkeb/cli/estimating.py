@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import functools
-import multiprocessing
 import pickle
-import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +14,7 @@ import transformers
 
 from xkeb.cli.cores import free_cores
 from xkeb.editing.editor import known, options_of
-from xkeb.errors import NotHereError
+from xkeb.errors import NotHereError, XkebError
 from xkeb.estimation.estimator import Cost, Estimator
 from xkeb.estimation.kept_costs import find_cost, keep_cost
 from xkeb.estimation.repeated_layers import LayerCosts
@@ -24,9 +22,10 @@ from xkeb.evaluation.finished import code_hash
 from xkeb.evaluation.job import Job
 from xkeb.models.batching import saturating_tokens
 from xkeb.types import Case
+from xkeb.utils.processes import in_processes
 
 WORKERS = 4
-"""Most processes. Each takes 5 seconds to begin, and up to 1 GB."""
+"""Most processes. Each takes some 5 seconds to begin, and 0.6 GB."""
 JOBS = 2
 """Least jobs of a process for which it pays."""
 
@@ -61,9 +60,14 @@ def estimate(jobs: Sequence[Job], settings: Settings, tell: Callable[[int, int, 
 def _estimated(jobs: Sequence[Job], settings: Settings) -> Iterator[Cost]:
     act = functools.partial(_cost, settings=settings)
     workers = min(WORKERS, len(jobs) // JOBS)
-    if workers > 1 and (workers := min(workers, free_cores())) > 1 and _can_travel(jobs):
-        return _in_processes(act, jobs, workers)
-    return map(act, jobs)
+    if workers < 2 or (workers := min(workers, free_cores())) < 2 or not _can_travel(jobs):
+        yield from map(act, jobs)
+        return
+    begin = functools.partial(torch.set_num_threads, torch.get_num_threads())
+    try:
+        yield from in_processes(act, jobs, workers, begin, patient=False)
+    except BrokenProcessPool as error:
+        raise XkebError("A process that estimated jobs was killed, as the system does when memory runs out.") from error
 
 
 def _can_travel(jobs: Sequence[Job]) -> bool:
@@ -73,24 +77,6 @@ def _can_travel(jobs: Sequence[Job]) -> bool:
     except Exception:  # noqa: BLE001 - whatever it is, they stay here
         return False
     return True
-
-
-def _in_processes(act: Callable[[Job], Cost], jobs: Sequence[Job], workers: int) -> Iterator[Cost]:
-    spawn = multiprocessing.get_context("spawn")  # a fork would wait for threads that aren't there
-    with ProcessPoolExecutor(workers, spawn, _begin, (torch.get_num_threads(),)) as pool:
-        try:
-            yield from pool.map(act, jobs)
-        except BaseException:
-            for process in multiprocessing.active_children():
-                process.terminate()  # or the pool would wait for what it is at
-            raise
-
-
-def _begin(threads: int) -> None:
-    signal.signal(
-        signal.SIGINT, signal.SIG_DFL
-    )  # Ctrl-C reaches every process of a terminal; the first one tells of it
-    torch.set_num_threads(threads)
 
 
 @functools.cache

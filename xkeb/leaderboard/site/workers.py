@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import gc
-import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Generator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
@@ -19,6 +14,7 @@ from xkeb.leaderboard.rows.entries import Entry
 from xkeb.leaderboard.site.folder import Site
 from xkeb.leaderboard.site.result_pages import Job, ResultWriter, Written
 from xkeb.results.lines import CASES
+from xkeb.utils.processes import in_processes
 
 WORTH_A_PROCESS = 64 * 2**20
 """Bytes of journals, whose reading takes longer than the start of a process."""
@@ -46,41 +42,25 @@ def write_all(site: Site, jobs: Sequence[Job], workers: int) -> Generator[Writte
     if workers < 2:
         yield from map(ResultWriter(site).write, jobs)
         return
-    pool = ProcessPoolExecutor(
-        workers,
-        multiprocessing.get_context("spawn"),
-        initializer=partial(_start, site.folder, site.templates.globals["pages"]),
-    )
+    begin = partial(_start, site.folder, site.templates.globals["pages"])
     try:
-        yield from pool.map(_write, jobs)
+        yield from in_processes(_write, jobs, workers, begin)  # those at work finish: the folder is theirs, too
     except BrokenProcessPool as error:
         raise XkebError(
             "A process that wrote pages of results was killed, as the system does when memory runs out; "
             "--workers 1 needs least."
         ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)  # waits for those at work: the folder is theirs, too
 
 
 def _start(folder: Path, pages: Any) -> None:
-    """Makes this process a writer, which ends with the one that started it, however that ends.
+    """Makes this process a writer.
 
     Args:
         pages: the names of pages, as templates of the site have them.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits for this one
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     site = Site(folder)
     site.templates.globals["pages"] = pages
     _WRITERS.append(ResultWriter(site))
-    gc.freeze()  # what is imported stays; each look for garbage would pass over all of it
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _write(job: Job) -> Written:
