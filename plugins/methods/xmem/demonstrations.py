@@ -14,7 +14,8 @@ import torch
 from xkeb.errors import unknown
 from xkeb.types import Case, Edit
 from xkeb.utils.hashing import digest
-from xkeb_plugins.methods.memory.facts import known_languages, languages_of, plain, said, said_in
+from xkeb_plugins.methods.memory.facts import joined, known_languages, languages_of, plain, said_in
+from xkeb_plugins.methods.xmem.lexicon import Gloss
 from xkeb_plugins.methods.xmem.text_index import TextIndex, Vector
 
 Nearest = Literal["target", "question", "both", "random"]
@@ -37,7 +38,7 @@ FRAMES: dict[str, tuple[str, str]] = {
 """The words before a fact and before a question, by language."""
 
 
-NO_GLOSSES: Mapping[str, str] = MappingProxyType({})
+NO_GLOSSES: Mapping[str, Gloss] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +70,12 @@ class Demonstrations:
         self.languages = known_languages(facts)
         self._index = functools.cache(self._make_index)
 
-    def contexts(self, edit: Edit, glosses: Mapping[str, str] = NO_GLOSSES) -> dict[str, str]:
+    def contexts(self, edit: Edit, glosses: Mapping[str, Gloss] = NO_GLOSSES) -> dict[str, str]:
         """What stands before a question about an edit, by the language of the question; that of the edit is one of ours.
 
         Args:
-            glosses: the edit's answer in other languages. With one, each fact shows its own answer in that language, too.
+            glosses: the edit's answer in other languages. With one, each fact shows its own answer in that language, too:
+                before the one in the edit's language, if the gloss was looked up, and else behind it.
         """
         order = self._order(edit)
         return {code: self._context(edit, code, order, glosses.get(code)) for code in self.languages}
@@ -82,14 +84,16 @@ class Demonstrations:
         """The facts that are shown before a question in language `asked`, the nearest first."""
         return self._chosen(edit, asked, self._order(edit))
 
-    def _context(self, edit: Edit, asked: str, order: Sequence[int], gloss: str | None) -> str:
+    def _context(self, edit: Edit, asked: str, order: Sequence[int], gloss: Gloss | None) -> str:
         before_fact, before_question = self.words
         shown = []
         for case in reversed(self._chosen(edit, asked, order)):
-            own = case.edit.translations[asked] if gloss else None
-            fact = _glossed(said_in(case, edit.language), own)
-            shown.append(f"{before_fact}{fact}\n{before_question}{said_in(case, asked)}\n\n")
-        return f"{''.join(shown)}{before_fact}{_glossed(said(edit), gloss)}\n{before_question}"
+            fact = case.edit
+            own = gloss and Gloss(fact.translations[asked], gloss.looked_up)
+            told = _told(fact.questions[edit.language], fact.translations[edit.language], edit.language, own)
+            shown.append(f"{before_fact}{told}\n{before_question}{said_in(case, asked)}\n\n")
+        told = _told(edit.prompt, edit.target, edit.language, gloss)
+        return f"{''.join(shown)}{before_fact}{told}\n{before_question}"
 
     def _chosen(self, edit: Edit, asked: str, order: Sequence[int]) -> list[Case]:
         """The first facts that are in both languages. A fact that asks what the edit asks would show another answer to it, and
@@ -133,9 +137,12 @@ class Demonstrations:
         return questions, TextIndex([edit.translations.get(language, "") for edit in edits])
 
 
-def _glossed(fact: str, gloss: str | None) -> str:
-    """A fact whose answer stands at its end, and what that is in another language."""
-    return f"{fact} ({gloss})" if gloss else fact
+def _told(question: str, answer: str, language: str, gloss: Gloss | None) -> str:
+    """A fact with its answer in two languages. What was looked up is copied best where an answer stands."""
+    if gloss is None:
+        return joined(question, answer, language)
+    first, second = (gloss.text, answer) if gloss.looked_up else (answer, gloss.text)
+    return f"{joined(question, first, language)} ({second})"
 
 
 def _descending(first: Vector, then: Vector | None = None) -> list[int]:

@@ -32,7 +32,7 @@ from xkeb_plugins.methods.memory.facts import Question, parallel_facts
 from xkeb_plugins.methods.xmem.demonstrations import FRAMES, Choice, Demonstrations, Nearest
 from xkeb_plugins.methods.xmem.gate import Gate
 from xkeb_plugins.methods.xmem.gate_training import GateTraining
-from xkeb_plugins.methods.xmem.lexicon import Lexicon
+from xkeb_plugins.methods.xmem.lexicon import Gloss, Lexicon
 
 
 @dataclass
@@ -157,7 +157,9 @@ class CrossLingualMemory(GatedMemory):
             with session.phase("edit"):
                 lexicon.go_on_with(session.backbone, [(edit, code) for edit in edits for code in lexicon.others(edit)])
         return [
-            ContextChange(shown.contexts(edit, dict.fromkeys(lexicon.others(edit) if lexicon else (), edit.target)))
+            ContextChange(
+                shown.contexts(edit, dict.fromkeys(lexicon.others(edit) if lexicon else (), Gloss(edit.target, False)))
+            )
             for edit in edits
         ]
 

@@ -6,6 +6,7 @@ import functools
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,6 +23,15 @@ TOKENS = 32
 
 Pair = tuple[str, str]
 """An answer in two languages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gloss:
+    """An answer in another language."""
+
+    text: str
+    looked_up: bool
+    """Among the training facts' answers; else the model said it."""
 
 
 class Lexicon:
@@ -42,19 +52,19 @@ class Lexicon:
         self._pairs = functools.cache(self._find_pairs)
         self._index = functools.cache(self._make_index)
 
-    def glosses(self, backbone: Backbone, edits: Sequence[Edit]) -> list[dict[str, str]]:
+    def glosses(self, backbone: Backbone, edits: Sequence[Edit]) -> list[dict[str, Gloss]]:
         """The answer of each edit in the other languages, by language. What is the same text there says nothing, and isn't
         among them."""
         asked = [(edit, code) for edit in edits for code in self.others(edit)]
         told = [self.look_up(edit.target, edit.language, code) for edit, code in asked]
         unknown = [pair for pair, answer in zip(asked, told, strict=True) if answer is None]
         said = iter(self.go_on_with(backbone, unknown))
-        answers = iter([next(said) if answer is None else answer for answer in told])
+        found = iter([Gloss(next(said), False) if answer is None else Gloss(answer, True) for answer in told])
         return [
             {
-                code: answer
-                for code, answer in zip(self.others(edit), answers, strict=False)
-                if answer and plain(answer) != plain(edit.target)
+                code: gloss
+                for code, gloss in zip(self.others(edit), found, strict=False)
+                if gloss.text and plain(gloss.text) != plain(edit.target)
             }
             for edit in edits
         ]

@@ -60,8 +60,8 @@ class Translator:
         glosses = dict(zip(placed, self.lexicon.glosses(backbone, [edits[i] for i in placed]), strict=True))
         translated: list[list[Edit]] = [[] for _ in edits]
         for (i, code), edit in found.items():
-            answer = glosses[i].get(code, edits[i].target)  # without a gloss, it is the same text
-            translated[i].append(dataclasses.replace(edit, target=answer))
+            gloss = glosses[i].get(code)  # without one, it is the same text
+            translated[i].append(dataclasses.replace(edit, target=gloss.text if gloss else edits[i].target))
         return translated
 
     def before_question(self, edit: Edit, language: str) -> str:

@@ -15,7 +15,7 @@ from xkeb.models.prediction import predict
 from xkeb.types import Case, Edit, Query
 from xkeb_plugins.methods.memory.going_on import go_on
 from xkeb_plugins.methods.xmem.demonstrations import Choice, Demonstrations
-from xkeb_plugins.methods.xmem.lexicon import Lexicon
+from xkeb_plugins.methods.xmem.lexicon import Gloss, Lexicon
 
 
 def fact(number: int, answers: tuple[str, str], languages: tuple[str, str] = ("en", "zh")) -> Case:
@@ -36,7 +36,7 @@ FACTS = [fact(i, pair) for i, pair in enumerate(PAIRS)]
 EDIT = Edit("Where is the fair?", "Bernes", "en", "the fair")
 
 
-def glosses(backbone: Backbone, facts: Sequence[Case], edits: Sequence[Edit]) -> list[dict[str, str]]:
+def glosses(backbone: Backbone, facts: Sequence[Case], edits: Sequence[Edit]) -> list[dict[str, Gloss]]:
     return Lexicon(facts, 2).glosses(backbone, edits)
 
 
@@ -130,9 +130,9 @@ def test_a_fact_in_other_languages_is_no_pair() -> None:
 def test_the_model_is_asked_only_what_is_not_known(llama: Backbone) -> None:
     known = dataclasses.replace(EDIT, target="Oslo")
     alone, together = glosses(llama, FACTS, [EDIT]), glosses(llama, FACTS, [known, EDIT])
-    assert together == [{"zh": "奥斯陆"}, *alone]
+    assert together == [{"zh": Gloss("奥斯陆", looked_up=True)}, *alone]
     (said,) = go_on(llama, [Lexicon(FACTS, 2).before("Bernes", "en", "zh")], 32)
-    assert alone == [{"zh": said}] if said else alone == [{}]
+    assert alone == [{"zh": Gloss(said, looked_up=False)}] if said else alone == [{}]
 
 
 def test_what_goes_on_is_the_likeliest_token_each_time(gemma: Backbone) -> None:
@@ -147,16 +147,22 @@ def test_what_goes_on_is_the_likeliest_token_each_time(gemma: Backbone) -> None:
     assert so_far.strip() == said
 
 
-def test_a_gloss_stands_behind_the_answer_of_every_fact(training: list[Case]) -> None:
+@pytest.mark.parametrize("looked_up", [False, True])
+def test_a_gloss_stands_behind_every_answer_or_before_it_if_it_was_looked_up(
+    training: list[Case], looked_up: bool
+) -> None:
     demonstrations = Demonstrations(training, Choice(1, "target", 0.3, 0), "en")
-    plain, glossed = demonstrations.contexts(EDIT), demonstrations.contexts(EDIT, {"zh": "伯尔尼"})
+    plain = demonstrations.contexts(EDIT)
+    glossed = demonstrations.contexts(EDIT, {"zh": Gloss("伯尔尼", looked_up)})
     assert glossed["en"] == plain["en"]
     (case,) = demonstrations.choose(EDIT, "zh")
     own = case.edit
+    pairs = [(own.target, own.translations["zh"]), ("Bernes", "伯尔尼")]
+    (one, two), (three, four) = [(b, a) if looked_up else (a, b) for a, b in pairs]
     assert glossed["zh"] == (
-        f"New Fact: {own.prompt} {own.target} ({own.translations['zh']})\n"
+        f"New Fact: {own.prompt} {one} ({two})\n"
         f"Prompt: {own.questions['zh']}{own.translations['zh']}\n\n"
-        "New Fact: Where is the fair? Bernes (伯尔尼)\nPrompt: "
+        f"New Fact: Where is the fair? {three} ({four})\nPrompt: "
     )
 
 
@@ -167,6 +173,6 @@ def test_the_editor_stores_what_the_lexicon_says(llama: Backbone, training: list
     (with_it,) = changes_of(fitted(llama, training, **options), llama, [case])
     (without,) = changes_of(fitted(llama, training, lexicon=0, **options), llama, [case])
     told = Lexicon(training, 16).look_up(edit.target, "en", "zh")
-    assert shown_of(with_it)["zh"] == f"New Fact: {edit.prompt} {edit.target} ({told})\nPrompt: "
+    assert shown_of(with_it)["zh"] == f"New Fact: {edit.prompt} {told} ({edit.target})\nPrompt: "
     assert shown_of(without)["zh"] == shown_of(with_it)["en"] == f"New Fact: {edit.prompt} {edit.target}\nPrompt: "
     assert regex.search(r"\p{Han}", str(told))
