@@ -44,7 +44,7 @@ def estimate(jobs: Sequence[Job], settings: Settings, tell: Callable[[int, int, 
     """Of each job what it costs; None without its cases or its model's skeleton.
 
     Args:
-        tell: is called when a job has been estimated, with how many are, how many will be, and the next one.
+        tell: is called before each job that isn't in the cache: how many are done, how many there are, and the job.
     """
     keys = [_key(job, settings) if job.skeleton is not None and job.cases else None for job in jobs]
     costs = [None if key is None else find_cost(key) for key in keys]
