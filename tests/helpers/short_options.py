@@ -17,7 +17,7 @@ SHORT: dict[str, dict[str, Any]] = {
     "easyeditor-rome": ONE_PREFIX,
     "emmet": FEW_PREFIXES,
     "langedit": FEW_PREFIXES,
-    "memit": FEW_PREFIXES,
+    "memit": {**FEW_PREFIXES, "mom2_update_weight": 1500},  # by its own, no answer of so small a model changes
     "memoir": FEW_PREFIXES,
     "mend": {"rank": 6, "steps": 2, "batch_size": 4, "validate_every": 1, "validation": 3},
     "r-rome": FEW_PREFIXES,

@@ -14,7 +14,7 @@ from xkeb_plugins.methods.memory.states import States, mean_states
 from xkeb_plugins.methods.memory.training import MapTraining
 
 READ = 128
-"""Texts that stand for all, the longest."""
+"""Texts that stand for all, those of the most tokens."""
 
 
 def dry_run_gate(session: DryRunSession, training: MapTraining, edits: Sequence[Edit]) -> None:
@@ -22,7 +22,7 @@ def dry_run_gate(session: DryRunSession, training: MapTraining, edits: Sequence[
     backbone = session.backbone
     with session.phase("fit"):
         texts = list(dict.fromkeys(question.text for question in training.questions()))
-        longest = sorted(texts, key=lambda text: len(text.encode()), reverse=True)[:READ]  # bytes are nearer to tokens
+        longest = sorted(texts, key=lambda text: len(backbone.encode(text).ids), reverse=True)[:READ]
         with session.times(len(texts) / len(longest)):
             mean_states(backbone, training.layer, longest)
         matrix = torch.empty(len(texts), backbone.layout.hidden_size, device=backbone.device)

@@ -49,11 +49,11 @@ def test_the_kit_s_check(trial: Trial, check: Callable[[Trial], None]) -> None:
     check(trial)
 
 
-@pytest.mark.parametrize("method", PAPER, scope="module")
+@pytest.mark.parametrize("paper_method", PAPER)
 def test_a_batch_of_sixteen_answers_as_sixteen_batches_of_one(
-    method: str, llama: Backbone, options: dict[str, Any]
+    paper_method: str, llama: Backbone, tiny_folders: dict[str, Path], tiny_bert: Path
 ) -> None:
-    with Trial(method, llama, options) as trial:
+    with Trial(paper_method, llama, short_options(paper_method, tiny_bert, tiny_folders["gpt2"])) as trial:
         editor = trial.editor()
         cases = supported_cases(editor, llama, list(xkeb.load_task("bizsre_mini_en2zh")))[:16]
         assert len(cases) == 16
