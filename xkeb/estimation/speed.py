@@ -11,7 +11,7 @@ import torch
 
 from xkeb.estimation.meter import Work
 from xkeb.models.memory import retain_freed_memory
-from xkeb.models.onednn import use_onednn
+from xkeb.models.products import choose_products
 
 EFFICIENCY = 0.5
 """Of the speed of one large product of matrices, what a model's many smaller ones reach."""
@@ -40,7 +40,7 @@ def measure_speed(device: torch.device, dtype: torch.dtype) -> Speed:
     n = 1024 if device.type == "cpu" else 4096  # a product that is too small for a card would say how long a call takes
     one = torch.ones(n, n, device=device, dtype=dtype)
     layers = torch.nn.Sequential(torch.nn.Linear(n, n, bias=False, device=device, dtype=dtype)).requires_grad_(False)
-    use_onednn(layers)  # as a backbone's are
+    choose_products(layers)  # as a backbone's are
     large = torch.ones(2**23, device=device, dtype=dtype)
     small = torch.ones(8, device=device)
     return Speed(

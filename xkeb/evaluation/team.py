@@ -20,6 +20,7 @@ from xkeb.evaluation.sequences.worker import Wanted as WantedOfFiles
 from xkeb.evaluation.timing import PhaseTimer
 from xkeb.evaluation.worker import Answers, Batch, JobWorker
 from xkeb.models.backbone import Backbone
+from xkeb.models.products import said_of
 from xkeb.results.environment import describe_environment, peak_memory
 from xkeb.results.lines import BaselineRecord
 from xkeb.results.settings import RunSettings
@@ -60,7 +61,7 @@ class JobAbout:
             ],
             needs_training=worker.editor.needs_training(),
             revision=backbone.revision,
-            environment=describe_environment(backbone.device),
+            environment=describe_environment(backbone.device, said_of(backbone.model)),
         )
 
 

@@ -21,7 +21,7 @@ from xkeb.models.head import check_family, decode_hidden
 from xkeb.models.last_layer import is_plain, pick, run_only_at, tried_early
 from xkeb.models.layout import Layout
 from xkeb.models.memory import activation_budget
-from xkeb.models.onednn import use_onednn
+from xkeb.models.products import choose_products
 from xkeb.models.prompts import Frame, make_conversation, make_frame
 from xkeb.models.spec import ModelSpec
 from xkeb.models.token_axis import keep_token_axis
@@ -88,7 +88,7 @@ class Backbone:
             RequestError: it is of a family that the suite's passes are not right for.
         """
         self.model.eval().requires_grad_(False)
-        use_onednn(self.model)
+        choose_products(self.model)
         keep_token_axis(self.model, self.layout)
         check_family(self.model, self.layout)
         with tried_early(self.model, self.layout.layer(self.n_layers - 1)) as same:

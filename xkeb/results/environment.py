@@ -15,21 +15,29 @@ from typing import Any
 
 import torch
 
+from xkeb.utils.processor import processor_name
+
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "datasets", "sentence-transformers", "numpy", "scipy")
 
 
 @functools.cache
-def describe_environment(device: torch.device) -> dict[str, Any]:
-    """What a result says of the machine and the software, and nothing of whose machine it is."""
+def describe_environment(device: torch.device, products: str = "") -> dict[str, Any]:
+    """What a result says of the machine and the software, and nothing of whose machine it is.
+
+    Args:
+        products: the library that makes the model's products, in words.
+    """
     return {
         "xkeb": metadata.version("xkeb"),
         "commit": _commit(),
         "python": platform.python_version(),
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
         "platform": f"{platform.system()} {platform.machine()}",
+        "processor": processor_name(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),
+        **({"products": products} if products else {}),
     }
 
 

@@ -30,9 +30,10 @@ BYPASSED: tuple[tuple[str, ...], ...] = (
     ("trainer",),
     ("trainer", "algs"),
     ("evaluate",),
-    ("util",),
 )
 """Packages inside it whose own files import all that there is, torchvision included."""
+BYPASSED_IN_A_CHECKOUT = (*BYPASSED, ("util",))
+"""The same of current versions. In the package, that last one's own file holds a name which its evaluation imports."""
 
 UNUSED: Mapping[str, Mapping[str, object]] = {
     "matplotlib": {},
@@ -74,7 +75,7 @@ class Code:
             return sys.modules[whole]
         if not self.file(name).is_file():
             raise RequestError(f"{self.name} has no {self.file(name).relative_to(self.root.parent)}.")
-        for folders in BYPASSED:
+        for folders in BYPASSED_IN_A_CHECKOUT if self.is_checkout else BYPASSED:
             package = ".".join((self.alias, *folders))
             if package not in sys.modules:
                 sys.modules[package] = ModuleType(package)

@@ -24,6 +24,7 @@ from xkeb.evaluation.tuning.points import PointJournal, PointRecord, choose, set
 from xkeb.models.backbone import Backbone
 from xkeb.models.loader import load_backbone
 from xkeb.models.oom import detach_traceback
+from xkeb.models.products import said_of
 from xkeb.results.environment import describe_environment, today
 from xkeb.results.result import Result
 from xkeb.tasks.task import Task, expand_groups, load_definitions, load_task
@@ -201,7 +202,7 @@ class _Search:
             "seed": config.seed,
             "facts": tuning.facts,
             "table": table,
-            "environment": describe_environment(backbone.device),
+            "environment": describe_environment(backbone.device, said_of(backbone.model)),
             "date": today(),
             "command": config.command,
         }
