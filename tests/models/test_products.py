@@ -46,7 +46,23 @@ def test_a_small_weight_goes_by_the_reference_and_a_vocabulary_by_a_part(
     seconds[REFERENCE] = [ONEDNN] * 4
     seconds[products.MOST_OUTPUTS, 64] = [MKL, ONEDNN, MKL, MKL]
     assert all(faster_for((48, 48)))
-    assert faster_for((262_144, 64)) == Uses(False, True, False, False)
+    assert faster_for((262_144, 64)) == Uses(
+        False, True, True, False
+    )  # a long sum of few rows is oneDNN's whatever it takes
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 8])
+def test_gradients_over_a_vocabulary_are_exact_for_few_rows(rows: int, fresh_cache: Path) -> None:
+    """Measured on whatever this is, chosen, and held against float64."""
+    torch.manual_seed(0)
+    head = linear((49_152, 64), bias=False)
+    products._kept.cache_clear()
+    choose_products(head)
+    input, grad = torch.randn(rows, 64, requires_grad=True), torch.randn(rows, 49_152)
+    (back,) = torch.autograd.grad(head(input), input, grad)
+    weight = next(head.parameters()).double()
+    wanted = grad.double() @ weight
+    assert float((back.double() - wanted).norm() / wanted.norm()) < 1.5e-6
 
 
 def test_what_was_measured_is_measured_once(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import mmap
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,6 +61,21 @@ def retain_freed_memory() -> Iterator[None]:
         library.mallopt(mmap_threshold, 2**25)  # as far as it would move them by itself, which it no longer does
         library.mallopt(trim_threshold, 2**26)
         library.malloc_trim(0)
+
+
+def drop_pages(tensor: torch.Tensor) -> None:
+    """Has the process let go of the pages of a tensor that is mapped from a file and was never written to. It can still be
+    read, from the file again; other memory would lose what it holds.
+
+    Until the last tensor of a file is gone, all pages that were read would stay: of a model in two files, half of it beside it.
+    """
+    if sys.platform != "linux" or not tensor.numel():
+        return
+    size = mmap.PAGESIZE
+    first = -(-tensor.data_ptr() // size) * size  # whole pages, which it shares with no other tensor
+    past = (tensor.data_ptr() + tensor.nbytes) // size * size
+    if past > first:
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(past - first), mmap.MADV_DONTNEED)
 
 
 def check_memory(what: str, n_bytes: int, device: torch.device, hint: str) -> None:

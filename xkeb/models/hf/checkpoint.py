@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from xkeb.errors import RequestError, one_line
+from xkeb.models.memory import drop_pages
 from xkeb.utils.files import write_atomically
 from xkeb.utils.hashing import digest, digest_file
 from xkeb.utils.paths import cache_root
@@ -35,7 +36,8 @@ class Checkpoint:
 
     def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         """(name, tensor) of every tensor, on the CPU, mapped into memory where the format allows it, so that one file is
-        held at a time, and of that only what is looked at.
+        held at a time, and of that only what is looked at. Of a pickled file, what was given out is let go when the next
+        is asked for.
 
         Raises:
             RequestError: a file that can't be read as tensors alone.
@@ -101,16 +103,21 @@ def _safetensors(file: Path) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def _pickled(file: Path) -> Iterator[tuple[str, torch.Tensor]]:
+    mapped = True
     try:
         tensors = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
     except RuntimeError as error:
         if "mmap can only be used" not in str(error):
             raise
+        mapped = False
         tensors = torch.load(file, map_location="cpu", weights_only=True)  # written before torch 1.6
     if not isinstance(tensors, dict):
         raise ValueError("it holds no tensors by name")
     while tensors:
-        yield tensors.popitem()
+        name, tensor = tensors.popitem()
+        yield name, tensor
+        if mapped and isinstance(tensor, torch.Tensor):
+            drop_pages(tensor)
 
 
 SETTINGS = "config.json"
