@@ -133,7 +133,7 @@ def ran(config: RunConfig, method_args: str) -> list[dict[str, Any]]:
 @click.option("--methods", default="ft,kn,ike,mend,serac,rome,memit", show_default=True)
 @click.option("--tasks", default="bizsre_en2zh,bizsre_zh2en", show_default=True)
 @click.option("--limit", default=1, show_default=True, help="Cases of each task.")
-@click.option("--train-size", default=64, show_default=True)
+@click.option("--train-size", default=800, show_default=True, help="Facts; MEMIT needs more tokens than a key is wide.")
 @click.option("--data-dir", type=Path)
 @click.option("--width", default=4096, show_default=True)
 @click.option("--mlp", default=11008, show_default=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
-from xkeb.estimation.meter import Meter, Work
+from xkeb.estimation.meter import INTENSITY, Meter, Work
 
 KB = 256
 """float32 numbers."""
@@ -85,6 +86,21 @@ def test_work_of_a_product() -> None:
     meter = Meter()
     with meter, torch.inference_mode():
         product = left @ right
-        assert meter.work == Work(2 * 8 * 16 * 4, 0, 1)
+        flops, moved = 2 * 8 * 16 * 4, 4 * (8 * 16 + 16 * 4 + 8 * 4)
+        assert meter.work == Work(flops, moved - flops / INTENSITY, 1)
         product + 1
-    assert meter.work == Work(2 * 8 * 16 * 4, 2 * 4 * 8 * 4, 2)
+    assert meter.work == Work(flops, moved - flops / INTENSITY + 2 * 4 * 8 * 4, 2)
+
+
+@pytest.mark.parametrize(("dtype", "enough"), [(torch.float32, 180), (torch.bfloat16, 80)])
+def test_a_product_of_few_rows_waits_for_its_matrix_and_one_of_many_does_not(dtype: torch.dtype, enough: int) -> None:
+    weight = torch.ones(1024, 1024, dtype=dtype)
+    for rows in (1, enough):
+        meter = Meter()
+        with meter, torch.inference_mode():
+            torch.ones(rows, 1024, dtype=dtype) @ weight
+        made = rows * 1024 * dtype.itemsize  # the ones
+        if rows == 1:
+            assert 0.9 * weight.nbytes < meter.work.moved - made < weight.nbytes
+        else:
+            assert meter.work.moved == made

@@ -34,6 +34,10 @@ if PRODUCT is not None:
     FLOPS[PRODUCT] = _of_linear
 """Of an operation: how many there are, from the shapes of what it is given."""
 
+INTENSITY = 64
+"""Operations of a product that take about as long as moving a byte does, which goes on meanwhile. A product with a 7B model's
+matrix for a few rows waits for the matrix; one for 64 rows in bfloat16, or 128 in float32, doesn't."""
+
 
 @functools.cache
 def is_composite(func: OpOverload) -> bool:
@@ -61,7 +65,7 @@ class Work:
     flops: float = 0.0
     """Additions and multiplications of matrix products."""
     moved: float = 0.0
-    """Bytes read and written by all other operations."""
+    """Bytes read and written by all other operations, and by products beyond what they have time for."""
     operations: float = 0.0
     """Calls of torch, each of which takes a while however little it does."""
 
@@ -200,7 +204,8 @@ class Meter(TorchDispatchMode):
         if not func.is_view:
             counted = FLOPS.get(func._overloadpacket)
             flops = counted(*args, **kwargs, out_val=out) if counted else 0
-            self.work += Work(flops, 0 if flops else sum(tensor.nbytes for tensor in tensors), 1)
+            moved = sum(tensor.nbytes for tensor in tensors)
+            self.work += Work(flops, max(0.0, moved - flops / INTENSITY), 1)
         return out
 
     def place(self, tensor: torch.Tensor) -> torch.device:

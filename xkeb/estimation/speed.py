@@ -15,6 +15,8 @@ from xkeb.models.products import choose_products
 
 EFFICIENCY = 0.5
 """Of the speed of one large product of matrices, what a model's many smaller ones reach."""
+LARGE = 2**27
+"""Bytes of what is moved to see how fast that goes: more than a processor keeps beside itself."""
 TRIAL = 0.2
 """Seconds that measuring a machine's speed takes, about."""
 
@@ -41,7 +43,7 @@ def measure_speed(device: torch.device, dtype: torch.dtype) -> Speed:
     one = torch.ones(n, n, device=device, dtype=dtype)
     layers = torch.nn.Sequential(torch.nn.Linear(n, n, bias=False, device=device, dtype=dtype)).requires_grad_(False)
     choose_products(layers)  # as a backbone's are
-    large = torch.ones(2**23, device=device, dtype=dtype)
+    large = torch.ones(LARGE // dtype.itemsize, device=device, dtype=dtype)
     small = torch.ones(8, device=device)
     return Speed(
         2 * n**3 * _rate(lambda: layers(one), device),

@@ -17,6 +17,7 @@ from xkeb.editing.changes import LowRankChange, WeightChange
 from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
 from xkeb.types import Case, Edit
+from xkeb_plugins.methods.easyeditor.package import module
 from xkeb_plugins.methods.easyeditor.tokens import given_tokenizer
 
 
@@ -128,3 +129,8 @@ def test_given_ids_come_back(llama: Backbone) -> None:
     rows = [row[mask.bool()].tolist() for row, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True)]
     assert rows == [tokenizer.encode(edit.prompt), tokenizer.encode(edit.subject)]
     assert batch["attention_mask"][1].tolist() == sorted(batch["attention_mask"][1].tolist(), reverse=True)
+
+
+@installed
+def test_its_evaluation_can_be_imported_which_its_times_are_taken_with() -> None:
+    assert callable(module("evaluate.evaluate").compute_edit_quality)
