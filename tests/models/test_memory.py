@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 
+from xkeb.models import memory
 from xkeb.models.memory import ACTIVATION_BYTES, activation_budget, retain_freed_memory
 
 OF_A_LARGE_TENSOR = """
@@ -74,6 +75,25 @@ def test_a_block_inside_another_sets_nothing_and_takes_nothing_back(monkeypatch:
     with pytest.raises(ZeroDivisionError), retain_freed_memory():
         1 / 0  # noqa: B018
     assert told.count("given back") == 2
+
+
+@pytest.mark.parametrize(("free", "retained"), [(2**50, True), (2**20, False)], ids=["room", "tight"])
+def test_nothing_is_kept_where_the_process_holds_more_than_is_free(
+    free: int, retained: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+
+    class Library:
+        def mallopt(self, parameter: int, value: int) -> None:
+            told.append(parameter)
+
+        def malloc_trim(self, pad: int) -> None: ...
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: Library())
+    monkeypatch.setattr(memory, "free_memory", lambda device: free)
+    monkeypatch.setattr(sys, "platform", "linux")
+    with retain_freed_memory():
+        assert bool(told) is retained
 
 
 def test_a_batch_is_bounded_on_a_cpu() -> None:
