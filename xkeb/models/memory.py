@@ -44,8 +44,8 @@ def retain_freed_memory() -> Iterator[None]:
     back as ever: a run that went on after such a failure is right, and no faster than without this. An inner block changes
     nothing: the outer one's effect lasts to its own end.
 
-    Nothing happens either where the process holds more than is free: a 7B model on 24 GB. There, what stays between blocks in use
-    was 1 to 2.4 GB, and the time was the same.
+    Nothing happens either where the process holds more than is free: a 7B model on 24 GB. There, what stays between blocks in
+    use was 1 to 2.4 GB, and the time was the same.
     """
     global _retaining  # noqa: PLW0603 - it is the process that retains
     library = ctypes.CDLL(None) if sys.platform == "linux" else None

@@ -62,7 +62,9 @@ def faster_for(shape: tuple[int, int]) -> Uses:
 def said_of(model: nn.Module) -> str:
     """The library of its products, in words: for a result."""
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    used = [use for module in linear for use in (module.uses if isinstance(module, OneDnnLinear) else Uses(*[False] * 4))]
+    used = [
+        use for module in linear for use in (module.uses if isinstance(module, OneDnnLinear) else Uses(*[False] * 4))
+    ]
     if not any(used):
         return "PyTorch's own"
     return "oneDNN" if all(used) else f"oneDNN in {sum(used)} of {len(used)} cases, else PyTorch's own"
