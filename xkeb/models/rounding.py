@@ -1,4 +1,4 @@
-"""Whether two ways to the same states differ by rounding alone."""
+"""Whether two ways through many layers to the same states differ by rounding alone."""
 
 from __future__ import annotations
 
