@@ -185,6 +185,18 @@ def test_reliability_against_english_needs_a_task_that_asks_in_english(
         plan_run(config)
 
 
+@pytest.mark.parametrize(
+    ("methods", "args", "said"), [(["ft"], {"ft.stepz": 3}, "option of method 'ft'"), (["frt"], {}, "method 'frt'")]
+)
+def test_a_wrong_method_or_option_converts_no_model(
+    methods: list[str], args: dict[str, Any], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XKEB_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(RequestError, match=f"Unknown {said}"):
+        plan_run(RunConfig(["bizsre_mini_en2zh"], ["gemma3-270m"], methods, method_args=args, output=tmp_path / "out"))
+    assert not (tmp_path / "cache").exists()
+
+
 @pytest.mark.usefixtures("nothing_loaded")
 def test_rome_takes_its_text_from_the_suite_where_a_task_has_none(tmp_path: Path) -> None:
     """A table without a training file: ROME only wants text, and the plan says whose it takes."""

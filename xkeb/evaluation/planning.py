@@ -89,6 +89,7 @@ class _Planner:
         options = options_by_method(config.method_defaults)
         for method, chosen in own.items():
             options[method] = options.get(method, {}) | chosen
+        _check_methods(config, options)
         models = plan_models(config)
         jobs = [
             self._job(task, model, method, options.get(method, {}), cases[task.name])
@@ -351,6 +352,13 @@ def _methods(config: RunConfig, loader: BackboneLoader, options: Mapping[str, Ma
     if list(config.methods) == [ALL]:
         return [name for name in registry if editor_class(name).required_options <= options.get(name, {}).keys()]
     return list(dict.fromkeys(config.methods))
+
+
+def _check_methods(config: RunConfig, options: Mapping[str, Mapping[str, Any]]) -> None:
+    """Looks at the names of methods and their options before the models, of which one may have to be converted first."""
+    for method in dict.fromkeys(config.methods or ()):
+        if method != ALL:
+            load_editor(method, **options.get(method, {}))
 
 
 def _options_of(tuned: Sequence[TunedSettings]) -> dict[str, Any]:
