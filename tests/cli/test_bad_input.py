@@ -346,6 +346,9 @@ def test_other_settings_in_the_same_output_are_refused_and_nothing_is_lost(
         ("tasks: [bizsre\nmodel: hf\n", "Can't read the run file "),
         ("limit: 0\n", "--limit must be at least 1, not 0."),
         ("limit: few\n", "few"),
+        ("output: 2026\n", "output names a file or folder, and YAML reads 2026 as no text: put it in quotes."),
+        ("output: false\n", "YAML reads False as no text"),
+        ("include-path: [a, 3.5]\n", "YAML reads 3.5 as no text"),
     ],
 )
 def test_a_run_file_that_is_wrong(

@@ -26,6 +26,9 @@ def test_a_run_file_stands_for_the_options_and_the_command_line_wins(
         "output": str(tmp_path / "from file"),
         "seed": 0,
         "fresh": True,
+        "device": None,  # as if it weren't there
+        "batch-size": None,
+        "train-size": None,
     }
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
     outcome = xkeb_cli("run", "--config", tmp_path / "run.yaml", "--limit", "3")

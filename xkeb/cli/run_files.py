@@ -66,13 +66,25 @@ def read_config(ctx: click.Context, parameter: click.Parameter, path: Path | Non
         option = str(key).replace("-", "_")
         if option not in options:
             raise RequestError(f"{path}: {unknown('option', str(key), options)}")
+        if value is None:  # as if it weren't there
+            continue
         if option == "method_args" and isinstance(value, Mapping):
             ctx.meta[METHOD_DEFAULTS] = dict(value)
             continue
         several = getattr(options[option], "multiple", False)  # an option that may be given often takes a list as it is
-        defaults[str(options[option].name)] = value if several and isinstance(value, list) else _flat(value)
+        given = value if several and isinstance(value, list) else _flat(value)
+        if isinstance(options[option].type, click.Path):
+            _check_names(given, f"{path}: {key}")
+        defaults[str(options[option].name)] = given
     ctx.default_map = defaults
     return path
+
+
+def _check_names(given: Any, where: str) -> None:
+    """Refuses what YAML doesn't read as text where a file or folder is named."""
+    for name in given if isinstance(given, list) else [given]:
+        if not isinstance(name, str):
+            raise RequestError(f"{where} names a file or folder, and YAML reads {name} as no text: put it in quotes.")
 
 
 def _flat(value: Any) -> Any:
