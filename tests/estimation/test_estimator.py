@@ -18,7 +18,7 @@ import xkeb
 from xkeb.editing import training
 from xkeb.editing.changes import Change, LowRankChange
 from xkeb.editing.dry_run import DryRunSession
-from xkeb.editing.editor import Editor, load_editor
+from xkeb.editing.editor import Editor, known, load_editor
 from xkeb.estimation import fake_tensors
 from xkeb.estimation.dry_run import DryRun, guess_tokenizer
 from xkeb.estimation.estimator import Cost, Estimator
@@ -28,6 +28,7 @@ from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.events import RunObserver
 from xkeb.evaluation.job import Job
 from xkeb.evaluation.planning import plan_run
+from xkeb.evaluation.probing import predict_before
 from xkeb.evaluation.runner import local_runner
 from xkeb.models.backbone import Backbone
 from xkeb.models.generation import Generations
@@ -319,6 +320,23 @@ def test_the_name_of_the_model_and_the_reason_are_told(tiny_folders: dict[str, P
     assert job.skeleton is not None
     cost = Estimator(job.skeleton, name="mine").cost(Named(), job.cases)
     assert cost.unknown == "mine is too good"
+
+
+def test_what_is_asked_before_any_edit_is_worked_out_once_for_all_methods(
+    tiny_folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [planned(method, OPTIONS[method], tiny_folders["llama"], tmp_path / method)[0] for method in ("kn", "ft")]
+    alone = [estimated(job) for job in jobs]
+    passes = []
+    monkeypatch.setattr(
+        "xkeb.estimation.estimator.predict_before", lambda *given: passes.append(given) or predict_before(*given)
+    )
+    shared = Estimator(known(jobs[0].skeleton))
+    assert [shared.cost(job.editor, job.cases, job.training()) for job in jobs] == alone
+    assert len(passes) == 1
+    other = shared.cost(jobs[0].editor, jobs[0].cases[:1], ())
+    assert len(passes) == 2 and other.works["before"] != alone[0].works["before"]
+    assert gc.get_freeze_count() == 0
 
 
 def test_a_skeleton_and_an_editor_are_left_as_they_were(tiny_folders: dict[str, Path], tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from xkeb.evaluation.finished import code_hash
 from xkeb.evaluation.job import Job
 from xkeb.models.batching import saturating_tokens
 from xkeb.types import Case
+from xkeb.utils.hashing import digest
 from xkeb.utils.processes import in_processes
 
 WORKERS = 4
@@ -85,24 +86,29 @@ def _layers() -> LayerCosts:
     return LayerCosts()
 
 
+ESTIMATORS: dict[str, Estimator] = {}
+"""Those of this process, by what they depend on: what one has found is the same for all methods on its model."""
+
+
 def _cost(job: Job, settings: Settings) -> Cost:
     """By a dry run."""
-    estimator = Estimator(
-        known(job.skeleton),
-        settings.dtype,
-        device=str(settings.device),
-        name=job.model,
-        prompt=job.prompt,
-        protocols=[one.protocol for one in job.measurements],
-        costs=_layers(),
-    )
-    return estimator.cost(job.editor, job.cases, training_of(job), settings.batch_size)
+    key = digest(_asked(job, settings))
+    if key not in ESTIMATORS:
+        ESTIMATORS[key] = Estimator(
+            known(job.skeleton),
+            settings.dtype,
+            device=str(settings.device),
+            name=job.model,
+            prompt=job.prompt,
+            protocols=[one.protocol for one in job.measurements],
+            costs=_layers(),
+        )
+    return ESTIMATORS[key].cost(job.editor, job.cases, training_of(job), settings.batch_size)
 
 
-def _key(job: Job, settings: Settings) -> dict[str, Any]:
-    """All that the cost of a job depends on."""
+def _asked(job: Job, settings: Settings) -> dict[str, Any]:
+    """What a job's cost depends on beside its method and cases: the model, and how it is asked."""
     config = known(job.skeleton).model.config
-    training = training_of(job)
     return {
         "model": config.to_dict(),
         "tokenizer": str(config._name_or_path),
@@ -110,6 +116,14 @@ def _key(job: Job, settings: Settings) -> dict[str, Any]:
         "device": [str(settings.device), saturating_tokens(settings.device), torch.get_num_threads()],
         "prompt": job.prompt,
         "protocols": [[one.protocol.name, one.protocol.options] for one in job.measurements],
+    }
+
+
+def _key(job: Job, settings: Settings) -> dict[str, Any]:
+    """All that the cost of a job depends on."""
+    training = training_of(job)
+    return {
+        **_asked(job, settings),
         "method": [job.method, options_of(job.editor)],
         "batch": settings.batch_size,
         "cases": [job.task.name, job.task.test.sha256, [case.id for case in job.cases]],

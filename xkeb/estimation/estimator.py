@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import gc
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -56,15 +57,13 @@ class Workload:
         return cls(len(cases), heaviest(chunks(cases, 2 * auto)), heaviest(chunks(cases, batch or auto)))
 
 
-def _size(backbone: Backbone, case: Case) -> int:
-    """Of a case, its numbers that leave the head, and those that leave an MLP's first half: what is large of a pass."""
-    vocabulary = backbone.model.config.get_text_config().vocab_size
+Text = tuple[str, str, str]
+"""Prompt, what should follow, and language."""
+
+
+def _texts(case: Case) -> list[Text]:
     texts = [(probe.prompt, probe.reference, probe.language) for probe in case.probes]
-    texts.append((case.edit.prompt, case.edit.target, case.edit.language))
-    encoded = [backbone.encode(*text) for text in texts]
-    return sum(
-        len(text.target_ids) * vocabulary + len(text.ids) * backbone.layout.intermediate_size for text in encoded
-    )
+    return [*texts, (case.edit.prompt, case.edit.target, case.edit.language)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +126,10 @@ class Estimator:
         self.skeleton, self.name, self.dtype, self.tokenizer = skeleton, name, dtype, tokenizer
         self.prompt, self.protocols, self.costs = prompt, protocols, costs or LayerCosts()
         self.device = torch.device(device)
+        self._lengths: dict[Text, tuple[int, int]] = {}
+        """Tokens of a text, and of what should follow."""
+        self._before: dict[tuple[Text, ...], tuple[int, Work]] = {}
+        """By what is asked together, before any edit: the peak and the work. No method has a part in it."""
 
     def cost(
         self, editor: Editor, cases: Sequence[Case], training: Sequence[Case] = (), batch: int | None = None
@@ -149,14 +152,12 @@ class Estimator:
         me = copy.deepcopy(editor).configure(session.backbone.spec)  # what it learns here is nothing to edit with
         session.training = show_training(training, me.sees)
         weights = session.meter.live
-        with session.open():
+        with _garbage_apart(), session.open():
             possible = supported_cases(me, session.backbone, cases)
-            sizes = {case.id: _size(session.backbone, case) for case in cases}
+            sizes = {case.id: self._size(session.backbone, case) for case in cases}
             before = Workload.of(cases, sizes, batch, self.device)
-            with session.phase("before"):
-                for protocol in self.protocols:
-                    predict_before(session.backbone, before.before, protocol)
-            works = {"before": session.meter.works["before"] * (1 / len(before.before))}
+            peak, work = self._asked_before(session, before.before)
+            peaks, works = {"before": peak}, {"before": work * (1 / len(before.before))}
             learned = changes = 0
             unknown = None
             if not possible:
@@ -171,8 +172,40 @@ class Estimator:
                     share = 1 / len(load.batch)
                     works |= {name: session.meter.works[name] * share for name in ("edit", "evaluate")}
                     works["fit"] = session.meter.works["fit"]
-        peaks = {name: session.meter.peaks[name] for name in works}
+        peaks |= {name: session.meter.peaks[name] for name in works if name not in peaks}
         return Cost(weights, learned, changes, peaks, works, unknown)
+
+    def _size(self, backbone: Backbone, case: Case) -> int:
+        """Of a case, its numbers that leave the head, and those that leave an MLP's first half: what is large of a pass."""
+        vocabulary = backbone.model.config.get_text_config().vocab_size
+        total = 0
+        for text in _texts(case):
+            if text not in self._lengths:
+                encoded = backbone.encode(*text)
+                self._lengths[text] = len(encoded.ids), len(encoded.target_ids)
+            tokens, answer = self._lengths[text]
+            total += answer * vocabulary + tokens * backbone.layout.intermediate_size
+        return total
+
+    def _asked_before(self, session: DryRun, cases: Sequence[Case]) -> tuple[int, Work]:
+        """Peak and work of the questions before any edit."""
+        key = tuple(text for case in cases for text in _texts(case))
+        if key not in self._before:
+            with session.phase("before"):
+                for protocol in self.protocols:
+                    predict_before(session.backbone, cases, protocol)
+            self._before[key] = session.meter.peaks["before"], session.meter.works["before"]
+        return self._before[key]
+
+
+@contextmanager
+def _garbage_apart() -> Iterator[None]:
+    """Inside, a look for garbage passes over what is there already: training facts, and all that is imported."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _dry_run(session: DryRun, editor: Editor, batch: Sequence[Case], protocols: Sequence[Protocol]) -> tuple[int, int]:
