@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
+
+import torch
 
 from xkeb.data.subjects import locate_subject
 from xkeb.editing.changes import LowRankChange
@@ -18,6 +20,7 @@ from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
 from xkeb.models.spec import ModelSpec
 from xkeb.types import Case, Edit, Sight
+from xkeb_plugins.methods.locate.optimize_value import KeyValue
 from xkeb_plugins.methods.locate.reachability import why_unreachable
 from xkeb_plugins.methods.memit import Memit
 from xkeb_plugins.methods.memory.facts import languages_of, parallel_facts
@@ -41,6 +44,9 @@ class CrossLingualMemit(Memit):
     them."""
     translated_tokens: int = 64
     """Most tokens of a translated question."""
+    merge: Literal["together", "sum"] = "together"
+    """How the languages of an edit become one change: solved ``together``, so that each allows for the others' keys, or each by
+    itself, and the ``sum`` of these changes."""
 
     _translator: Translator | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -84,9 +90,8 @@ class CrossLingualMemit(Memit):
 
     def edit_together(self, backbone: Backbone, edits: Sequence[Edit]) -> LowRankChange:
         """One change that makes all the edits, in every language."""
-        return super().edit_together(
-            backbone, [edit for group in self.in_every_language(backbone, edits) for edit in group]
-        )
+        written = [edit for group in self.in_every_language(backbone, edits) for edit in group]
+        return self._merged(backbone, written, self.find_values(backbone, written))
 
     def in_every_language(self, backbone: Backbone, edits: Sequence[Edit]) -> list[list[Edit]]:
         """Each edit, and the same in the other languages in which it can be written."""
@@ -105,7 +110,20 @@ class CrossLingualMemit(Memit):
     def _write_groups(self, backbone: Backbone, groups: Sequence[Sequence[Edit]]) -> list[LowRankChange]:
         """One change for each group, which makes all its edits."""
         values = iter(self.find_values(backbone, [edit for group in groups for edit in group]))
-        return [self.write_values(backbone, group, [next(values) for _ in group]) for group in groups]
+        return [self._merged(backbone, group, [next(values) for _ in group]) for group in groups]
+
+    def _merged(self, backbone: Backbone, edits: Sequence[Edit], facts: Sequence[KeyValue]) -> LowRankChange:
+        """One change that makes all the edits."""
+        if self.merge == "together":
+            return self.write_values(backbone, edits, facts)
+        by_language: dict[str, list[int]] = {}
+        for i, edit in enumerate(edits):
+            by_language.setdefault(edit.language, []).append(i)
+        changes = [
+            self.write_values(backbone, [edits[i] for i in own], [facts[i] for i in own])
+            for own in by_language.values()
+        ]
+        return _summed(changes)
 
     def dry_run(self, session: DryRunSession, edits: Sequence[Edit]) -> list[LowRankChange]:
         session.training = parallel_facts(session.training, self.name)
@@ -139,6 +157,15 @@ class GivenMemit(CrossLingualMemit):
 
     def _edit_dry(self, session: DryRunSession, edits: Sequence[Edit]) -> list[LowRankChange]:
         return self.edit(session.backbone, edits)
+
+
+def _summed(changes: Sequence[LowRankChange]) -> LowRankChange:
+    """One change that does what all of these do."""
+    factors = {}
+    for path in changes[0].factors:
+        left, right = zip(*(change.factors[path] for change in changes), strict=True)
+        factors[path] = torch.cat(left, dim=1), torch.cat(right)
+    return LowRankChange(factors)
 
 
 def _given(edit: Edit) -> list[Edit]:

@@ -131,6 +131,28 @@ def test_several_edits_make_changes_of_their_own_or_one_together(llama: Backbone
     assert factors(together)[0].shape[1] == sum(factors(one)[0].shape[1] for one in alone)
 
 
+def test_the_languages_changes_can_be_summed(llama: Backbone, facts: list[Case], tmp_path: Path) -> None:
+    """Each language's change is MEMIT's of that language alone, with the second moments of all of them."""
+    edits = [case.edit for case in list(xkeb.load_task("bizsre_mini_en2zh"))[:2]]
+    ours = prepare(load_editor("xmemit-given", merge="sum", **SHORT), llama, facts)
+    assert isinstance(ours, GivenMemit)
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("\n".join(ours.task_texts(facts)), encoding="utf-8")
+    options = {**SHORT, "mom2_corpus": str(corpus), "layers": ours.configure(llama.spec).layers}
+    memit = prepare(load_editor("memit", **options), llama, facts)
+    assert isinstance(memit, Memit)
+    written = [edit for group in ours.in_every_language(llama, edits) for edit in group]
+    apart = [memit.edit_together(llama, [one for one in written if one.language == code]) for code in ("en", "zh")]
+    change = ours.edit_together(llama, edits)
+    for path, delta in change.deltas().items():
+        expected = sum((one.deltas()[path] for one in apart), torch.zeros_like(delta))
+        assert torch.allclose(delta, expected, rtol=1e-3, atol=1e-6 * float(expected.abs().max()))
+    together = prepare(load_editor("xmemit-given", **SHORT), llama, facts)
+    assert isinstance(together, GivenMemit)
+    other = together.edit_together(llama, edits).deltas()
+    assert any(not torch.allclose(delta, other[path], rtol=1e-3) for path, delta in change.deltas().items())
+
+
 def test_a_subject_that_is_not_found_leaves_the_language_out(llama: Backbone, facts: list[Case]) -> None:
     editor = prepare(load_editor("xmemit-given", **SHORT), llama, facts)
     assert isinstance(editor, GivenMemit)
