@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from deadly_plugin import Run
 from finished_cells import CELL, answers, read
@@ -123,6 +124,8 @@ def test_ctrl_c_finishes_the_chunks_in_hand_and_says_how_to_go_on(options: dict[
         event = json.loads(line) if line.startswith("{") else {}
         if event.get("phase") == "edit" and event["event"] == "case_done":
             break
+    workers = [one for one in psutil.Process(process.pid).children(recursive=True) if "ray::Remote" in one.name()]
+    assert {one.nice() for one in workers} == {os.nice(0)}, "they give way to nobody"
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers, too
     _, told = process.communicate(timeout=300)
     assert process.returncode == 130, told
