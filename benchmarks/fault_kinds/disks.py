@@ -59,6 +59,9 @@ def fill(campaign: Campaign, row: Row, place: Path, output: Path, cache: Path) -
         return
     row.injected += 1
     told(campaign, ended, row)
+    if str(place) not in ended.last:
+        row.silent += 1
+        row.note(f"no file of the full disk is named: {ended.last}")
     before = journals(output)
     leftovers(place, row)
     mount("-o", "remount,size=8g", str(place))

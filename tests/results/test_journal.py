@@ -45,6 +45,24 @@ FIRST = "19f1b7885463c175f8ea93196a4556ff5d496afeb79830ffffa9961a94a5f5a4"
 """The checksum of the first line of `fill(path, "a")`, by hand."""
 
 
+FULL = """
+import resource, sys
+from pathlib import Path
+from made_records import skipped
+from xkeb.errors import one_line
+from xkeb.results.journal import Journal
+from xkeb.results.lines import CaseRecord
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    with Journal(Path(sys.argv[1]), CaseRecord, "s") as journal:
+        for i in range(9):
+            journal.append(skipped(str(i), "x" * 400))
+except OSError as error:
+    print(one_line(error))
+"""
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "task" / "cases.jsonl"
@@ -257,6 +275,18 @@ def test_a_line_is_on_disk_when_append_returns(path: Path) -> None:
                 [sys.executable, "-c", count, str(path)], capture_output=True, text=True, check=True
             ).stdout
             assert int(seen) == i
+
+
+def test_a_full_disk_is_told_with_the_file_and_costs_the_case_in_hand(path: Path) -> None:
+    """No file may grow beyond 1,000 bytes. What the last line lacks is tried once more when the journal is closed, and fails
+    again."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(made_records.__file__).parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(path)], capture_output=True, text=True, env=environment, check=True
+    )
+    assert done.stdout == f"{path}: File too large\n"
+    with opened(path) as journal:
+        assert [line.case_id for line in journal] == ["0"]
 
 
 def test_a_writer_killed_at_random_moments_loses_and_repeats_nothing(path: Path) -> None:

@@ -65,5 +65,10 @@ class LineFile:
         self._file.truncate(keep)
 
     def close(self) -> None:
-        """Gives up the lock."""
-        self._file.close()
+        """Gives up the lock.
+
+        Raises:
+            OSError: what the last `append` had left to write can't be written; names the file.
+        """
+        with naming(self.path):
+            self._file.close()
