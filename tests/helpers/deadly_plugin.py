@@ -19,18 +19,23 @@ import xkeb
 
 @dataclass(frozen=True)
 class Deadly(xkeb.Editor):
-    """Deadly: kills its process with the edit of a subject, so many times."""
+    """Deadly: kills its process with the edit of a subject, so many times; and once with that of another."""
 
     subject: str = ""
+    also: str = ""
     marks: str = ""
     times: int = 0
 
     def edit(self, backbone, edits):
-        if self.subject in [edit.subject for edit in edits]:
-            kills = len(list(Path(self.marks).iterdir()))
+        subjects = [edit.subject for edit in edits]
+        if self.subject in subjects:
+            kills = len(list(Path(self.marks).glob("[0-9]*")))
             if kills < self.times:
                 (Path(self.marks) / str(kills)).touch()
                 os.kill(os.getpid(), signal.SIGKILL)
+        if self.also in subjects and not (Path(self.marks) / "also").exists():
+            (Path(self.marks) / "also").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
         return [xkeb.ContextChange(f"{edit.subject}. ") for edit in edits]
 
 

@@ -170,6 +170,21 @@ def test_half_a_conversion_is_made_again(tmp_path: Path, monkeypatch: pytest.Mon
     assert (folder / "model.safetensors").exists()  # until there is a whole one to take its place
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is Linux's")
+def test_a_conversion_that_has_no_room_names_its_place_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XKEB_CACHE", str(tmp_path))
+
+    def place(_: Path) -> None:
+        Path("/dev/full").write_text("x")
+
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        converted("x", "0" * 64, place)
+    assert caught.value.filename == str(tmp_path / "models" / f"x-{'0' * 16}-v{VERSION}")
+    assert [path.suffix for path in (tmp_path / "models").iterdir()] == [".lock"]
+
+
 def test_one_process_converts_and_the_others_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XKEB_CACHE", str(tmp_path))
     folder = tmp_path / "models" / f"x-{'0' * 16}-v{VERSION}"

@@ -46,6 +46,7 @@ FULL = """
 import resource, sys
 from pathlib import Path
 import torch
+from xkeb.errors import one_line
 from xkeb.utils.artifacts import cached_tensors
 from xkeb.utils.files import write_atomically
 
@@ -56,8 +57,8 @@ for write in (
 ):
     try:
         write()
-    except Exception as error:
-        print(type(error).__name__, flush=True)
+    except OSError as error:
+        print(one_line(error) if error.filename.endswith("x.json") else f"{Path(error.filename).parent.name}: {error.strerror}")
 """
 
 
@@ -72,7 +73,7 @@ def test_a_file_for_which_there_is_no_room_leaves_no_part(tmp_path: Path) -> Non
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["OSError", "SafetensorError"]
+    assert done.stdout.splitlines() == [f"{tmp_path / 'out' / 'x.json'}: File too large", "mend: File too large"]
     assert [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
 
 
@@ -81,3 +82,11 @@ def test_a_full_disk_is_named(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space left on device") as caught, naming(tmp_path / "a"):
         Path("/dev/full").write_text("x")
     assert one_line(caught.value) == f"{tmp_path / 'a'}: No space left on device"
+
+
+def test_what_a_library_in_rust_tells_of_the_system_is_told_like_it(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left") as caught, naming(tmp_path / "a"):
+        raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+    assert one_line(caught.value) == f"{tmp_path / 'a'}: No space left on device"
+    with pytest.raises(RuntimeError, match="no such file"), naming(tmp_path / "a"):
+        raise RuntimeError("no such file (os error 2)")

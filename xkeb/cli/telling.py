@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import click
@@ -26,7 +27,8 @@ class Telling(click.Command):
             complain(error)
             ctx.exit(2 if isinstance(error, RequestError) else 1)
         except OSError as error:  # a full disk, a name that is too long, a folder that is locked
-            if ctx.meta.get(DEBUG) or error.filename is None:
+            named = error.filename is not None or error.errno in (errno.ENOSPC, errno.EDQUOT)
+            if ctx.meta.get(DEBUG) or not named:
                 raise
             complain(f"{one_line(error)}.")
             ctx.exit(1)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+IN_RUST = re.compile(r"\(os error (\d+)\)")
+"""How Rust's errors of the system end."""
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO}
 
 
 @contextmanager
@@ -38,12 +44,22 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Inside, an error of the system that names no file, such as a full disk's, names this one."""
+    """Inside, an error of the system that names no file, such as a full disk's, names this one. So does one that a library in
+    Rust, such as safetensors, tells as an error of its own.
+
+    Raises:
+        OSError: what such a library told.
+    """
     try:
         yield
     except OSError as error:
         if error.filename is None and error.strerror:
             error.filename = str(path)
+        raise
+    except Exception as error:
+        told = IN_RUST.search(str(error))
+        if told and (number := int(told[1])) in UNWRITABLE:
+            raise OSError(number, os.strerror(number), str(path)) from error
         raise
 
 

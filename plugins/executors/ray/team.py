@@ -31,6 +31,8 @@ from xkeb_plugins.executors.ray.remote_worker import Answered, Begun, check_soft
 LOG = logging.getLogger(__name__)
 TRIES = 2
 """Times that a case may be alone with a worker that is lost."""
+MORE_TRIES = 3
+"""More of them, one for each worker that is lost without that case: then something else loses workers, too."""
 ROUNDS = 2
 """Chunks for each worker, at least, where there are enough cases: so that none waits long for the last one."""
 
@@ -63,10 +65,15 @@ class RayTeam:
         self._timer = PhaseTimer(torch.device("cpu"))
         self._before = [0.0] * len(job.measurements)
         self._spent: dict[tuple[int, int], Spent] = {}  # of each life of each worker
-        self._tries: collections.Counter[str] = collections.Counter()
+        self._alone: collections.Counter[str] = collections.Counter()
+        """By case: workers that were lost with it alone in hand."""
+        self._with: collections.Counter[str] = collections.Counter()
+        """By case: workers that were lost with it in hand."""
+        self._lost = 0
+        """Workers that were lost."""
         self._learned: Sequence[str] | None = None
         self._begun: Begun | None = None
-        pool.advance, pool.on_lost = self._advance, lambda cases, reason: None
+        pool.advance, pool.on_lost = self._advance, self._note_lost
         with self._timer.phase("load"):
             while self._begun is None:
                 self._wait()
@@ -220,7 +227,7 @@ class RayTeam:
         """What a worker's method returns for each chunk of the cases, as it comes.
 
         A lost worker's cases go to another one, by halves. One that is alone with a lost worker for the second time is given
-        up. After a signal, what the workers have in hand is waited for, and then the signal takes its way.
+        up, or later where workers are lost without it, too. After a signal, what the workers have in hand is waited for, and then the signal takes its way.
         """
         waiting = collections.deque(chunks([case for case in cases if case.id not in self.given_up], size))
         done: collections.deque[Any] = collections.deque()
@@ -243,17 +250,21 @@ class RayTeam:
 
         def lost(chunk: Sequence[Case], reason: str) -> None:
             nonlocal out
+            self._note_lost(chunk, reason)
+            if not chunk:
+                return
             out -= 1
             if len(chunk) > 1:
                 half = -(-len(chunk) // 2)
                 waiting.extendleft([chunk[half:], chunk[:half]])
                 return
             (case,) = chunk
-            self._tries[case.id] += 1
-            if self._tries[case.id] < TRIES:
+            self._alone[case.id] += 1
+            others = self._lost - self._with[case.id]
+            if self._alone[case.id] < TRIES + min(others, MORE_TRIES):
                 waiting.append(chunk)
             else:
-                self.given_up[case.id] = f"its worker was lost {TRIES} times: {reason}"
+                self.given_up[case.id] = f"its worker was lost {self._alone[case.id]} times: {reason}"
 
         self.pool.advance, self.pool.on_lost = advance, lost
         try:
@@ -264,7 +275,11 @@ class RayTeam:
                     yield done.popleft()
             self.stop.pass_on()
         finally:
-            self.pool.advance, self.pool.on_lost = self._advance, lambda cases, reason: None
+            self.pool.advance, self.pool.on_lost = self._advance, self._note_lost
+
+    def _note_lost(self, chunk: Sequence[Case], reason: str) -> None:
+        self._lost += 1
+        self._with.update(case.id for case in chunk)
 
     def _wait(self) -> None:
         self.pool.wait()

@@ -97,6 +97,32 @@ def test_a_lost_workers_cases_go_to_another_and_a_case_that_kills_twice_is_given
     assert len(list((tmp_path / "deadlier").iterdir())) == kills
 
 
+@pytest.mark.timeout(1200)
+def test_a_case_is_tried_once_more_where_workers_are_lost_without_it_too(
+    with_deadly: Run, tiny_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    cases = list(xkeb.load_task("bizsre_mini_en2zh"))
+    (tmp_path / "marks").mkdir()
+    given = {
+        "subject": cases[0].edit.subject,
+        "also": cases[4].edit.subject,
+        "marks": str(tmp_path / "marks"),
+        "times": 5,
+    }
+    output = tmp_path / "out"
+    done = with_deadly(
+        "run", "--tasks", "bizsre_mini_en2zh", "--model", "hf", "--model-args", f"path={tiny_folders['llama']}",
+        "--methods", "deadly", "--method-args", ",".join(f"deadly.{name}={json.dumps(one)}" for name, one in given.items()),
+        "--limit", 5, "--batch-size", 5, "--executor", "ray", "--workers", 1, "--device", "cpu", "--output", output,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "marks").iterdir())) == 6, (
+        "with 5, 3, 2 and twice with 1 case in hand, and once without it"
+    )
+    found = read(output / CELL / "deadly" / "result.json")
+    assert found["skipped"] == [] and sorted(found["case_ids"]) == [str(number) for number in range(5)]
+
+
 def test_workers_that_cant_load_their_model_fail_the_job_with_what_became_of_them(
     with_deadly: Run, tmp_path: Path
 ) -> None:

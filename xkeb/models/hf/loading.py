@@ -32,6 +32,7 @@ from xkeb.models.hf.placement import DeviceMap, Placement
 from xkeb.models.hf.sentencepiece import FILE, load_sentencepiece
 from xkeb.models.skeleton import Skeleton
 from xkeb.utils.artifacts import locked
+from xkeb.utils.files import naming
 from xkeb.utils.folders import replacing_folder
 from xkeb.utils.hashing import digest, digest_file
 from xkeb.utils.paths import cache_root
@@ -129,12 +130,15 @@ def converted(name: str, sha256: str, place: Callable[[Path], None]) -> Path:
     Args:
         sha256: of the GGUF file, which is checked.
         place: puts the file at a path.
+
+    Raises:
+        OSError: there is no room for it, or the cache can't be written; names the folder.
     """
     folder = cache_root() / "models" / f"{name}-{sha256[:16]}-v{VERSION}"
     if not (folder / CONVERTED).is_file():
         with locked(folder):
             if not (folder / CONVERTED).is_file():  # another process may have made it in the meantime
-                with replacing_folder(folder) as output:
+                with replacing_folder(folder) as output, naming(folder):
                     _convert(name, sha256, place, output)
     return folder
 
