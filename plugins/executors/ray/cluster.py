@@ -86,6 +86,8 @@ def joined(address: str | None, *, cpus: int, gpus: float) -> Iterator[Any]:
             except (ConnectionError, RuntimeError, ValueError) as error:
                 raise RequestError(f"There is no Ray cluster at {address}: {one_line(error)}.") from error
         stack.callback(ray.shutdown)
+        # Else Ray tells of each lost worker in nine lines of the standard output, where scores go.
+        ray._private.worker._worker_logs_enabled = False
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, at_sigterm)  # Ray has put its own there, which leaves the process at once
         yield ray

@@ -227,7 +227,8 @@ class RayTeam:
         """What a worker's method returns for each chunk of the cases, as it comes.
 
         A lost worker's cases go to another one, by halves. One that is alone with a lost worker for the second time is given
-        up, or later where workers are lost without it, too. After a signal, what the workers have in hand is waited for, and then the signal takes its way.
+        up, or later where workers are lost without it, too. After a signal, what the workers have in hand is waited for, and
+        then the signal takes its way.
         """
         waiting = collections.deque(chunks([case for case in cases if case.id not in self.given_up], size))
         done: collections.deque[Any] = collections.deque()

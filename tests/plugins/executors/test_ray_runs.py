@@ -116,6 +116,7 @@ def test_a_case_is_tried_once_more_where_workers_are_lost_without_it_too(
         "--limit", 5, "--batch-size", 5, "--executor", "ray", "--workers", 1, "--device", "cpu", "--output", output,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert "raylet" not in done.stdout + done.stderr, "Ray tells of lost workers on the standard output"
     assert len(list((tmp_path / "marks").iterdir())) == 6, (
         "with 5, 3, 2 and twice with 1 case in hand, and once without it"
     )
