@@ -47,7 +47,7 @@ def run(options: list[str], output: Path, workers: int, threads: int) -> float:
 
 def seconds_of_cases(output: Path) -> float:
     return sum(
-        sum(json.loads(path.read_text())["timing"][phase] for phase in ("before", "edit", "evaluate"))
+        sum(json.loads(path.read_text())["timing"]["phases"][phase] for phase in ("before", "edit", "evaluate"))
         for path in output.rglob("result.json")
     )
 

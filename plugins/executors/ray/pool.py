@@ -67,7 +67,9 @@ class Pool:
         self.slots = [Slot(number) for number in range(workers)]
         self.advance: Callable[[Slot], None] = lambda slot: None
         self.on_lost: Callable[[Sequence[Case], str], None] = lambda cases, reason: None
-        """Takes the cases that a lost worker had, which may be none, and what became of it."""
+        """Takes the cases that a lost worker had, and what became of it."""
+        self.lost = 0
+        """Workers that were lost."""
 
     def start(self, slot: Slot) -> None:
         """Starts a worker's process. A constructor that fails isn't tried again by Ray, nor is a process that is scheduled
@@ -131,7 +133,9 @@ class Pool:
             LOG.warning("Worker %d isn't started any more: %s", slot.number, slot.closed)
         chunk = slot.chunk
         self.discard(slot)
-        self.on_lost(chunk, reason)
+        self.lost += 1
+        if chunk:
+            self.on_lost(chunk, reason)
 
     def discard(self, slot: Slot) -> None:
         """Ends a worker's process."""

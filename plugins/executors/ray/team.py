@@ -32,7 +32,7 @@ LOG = logging.getLogger(__name__)
 TRIES = 2
 """Times that a case may be alone with a worker that is lost."""
 MORE_TRIES = 3
-"""More of them, one for each worker that is lost without that case: then something else loses workers, too."""
+"""More of them, one for each worker that the run has lost without that case: then something else loses workers, too."""
 ROUNDS = 2
 """Chunks for each worker, at least, where there are enough cases: so that none waits long for the last one."""
 
@@ -69,11 +69,9 @@ class RayTeam:
         """By case: workers that were lost with it alone in hand."""
         self._with: collections.Counter[str] = collections.Counter()
         """By case: workers that were lost with it in hand."""
-        self._lost = 0
-        """Workers that were lost."""
         self._learned: Sequence[str] | None = None
         self._begun: Begun | None = None
-        pool.advance, pool.on_lost = self._advance, self._note_lost
+        pool.advance, pool.on_lost = self._advance, lambda cases, reason: None
         with self._timer.phase("load"):
             while self._begun is None:
                 self._wait()
@@ -251,17 +249,15 @@ class RayTeam:
 
         def lost(chunk: Sequence[Case], reason: str) -> None:
             nonlocal out
-            self._note_lost(chunk, reason)
-            if not chunk:
-                return
             out -= 1
+            self._with.update(case.id for case in chunk)
             if len(chunk) > 1:
                 half = -(-len(chunk) // 2)
                 waiting.extendleft([chunk[half:], chunk[:half]])
                 return
             (case,) = chunk
             self._alone[case.id] += 1
-            others = self._lost - self._with[case.id]
+            others = self.pool.lost - self._with[case.id]
             if self._alone[case.id] < TRIES + min(others, MORE_TRIES):
                 waiting.append(chunk)
             else:
@@ -276,11 +272,7 @@ class RayTeam:
                     yield done.popleft()
             self.stop.pass_on()
         finally:
-            self.pool.advance, self.pool.on_lost = self._advance, self._note_lost
-
-    def _note_lost(self, chunk: Sequence[Case], reason: str) -> None:
-        self._lost += 1
-        self._with.update(case.id for case in chunk)
+            self.pool.advance, self.pool.on_lost = self._advance, lambda cases, reason: None
 
     def _wait(self) -> None:
         self.pool.wait()
