@@ -328,9 +328,12 @@ def test_what_is_asked_before_any_edit_is_worked_out_once_for_all_methods(
     jobs = [planned(method, OPTIONS[method], tiny_folders["llama"], tmp_path / method)[0] for method in ("kn", "ft")]
     alone = [estimated(job) for job in jobs]
     passes = []
-    monkeypatch.setattr(
-        "xkeb.estimation.estimator.predict_before", lambda *given: passes.append(given) or predict_before(*given)
-    )
+
+    def counted(*given: Any) -> Any:
+        passes.append(given)
+        return predict_before(*given)
+
+    monkeypatch.setattr("xkeb.estimation.estimator.predict_before", counted)
     shared = Estimator(known(jobs[0].skeleton))
     assert [shared.cost(job.editor, job.cases, job.training()) for job in jobs] == alone
     assert len(passes) == 1
