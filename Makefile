@@ -35,6 +35,7 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/speed/products.py --shape 576x192 --rows 12
 	folder=$$(mktemp -d) && $(BIN)/python benchmarks/speed/whole_7b.py $$folder/model --layers 4 --width 256 --mlp 640 \
 	  --tasks bizsre_mini_en2zh --methods ft,rome && rm -r $$folder
+	$(BIN)/python benchmarks/speed/executors.py $(MINI) --methods ft --limit 2 --rounds 1
 	$(BIN)/python benchmarks/speed/leaderboard_scale.py --results 4 --cases 20
 	$(BIN)/python benchmarks/truth/identical.py --tasks bizsre_mini_en2zh --methods ft --limit 4
 	$(BIN)/python benchmarks/cluster_simulation.py --workers 1,8
