@@ -268,7 +268,6 @@ def test_a_wrong_regime_is_one_sentence(
 
 
 def test_workers_elsewhere_refuse_a_sequence(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
-    """Before one is started."""
     pytest.importorskip("ray")
     config = make_config(tiny_folders, tmp_path, ["ft"], regime="sequential:2", executor="ray")
     with pytest.raises(

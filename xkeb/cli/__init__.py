@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
 import importlib
 import logging
 import sys
@@ -87,6 +89,7 @@ add_common_options(cli)
 
 def main() -> None:
     """The entry point. Exit status: 0 done, 1 something failed, 2 the request is wrong, 128 and more stopped by a signal."""
+    atexit.register(gc.freeze)  # else Python looks for garbage among all that torch brought: a second of every command
     with warnings.catch_warnings():
         warnings.showwarning = _telling(warnings.showwarning)
         if logging.lastResort is not None:  # prints what is logged where nobody said how

@@ -8,7 +8,8 @@ from typing import Any
 
 from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.events import Observers, RunObserver
-from xkeb.evaluation.executors.choice import make_executor
+from xkeb.evaluation.executors import Executor
+from xkeb.evaluation.executors.choice import opened_executor
 from xkeb.evaluation.job import Job, JobError
 from xkeb.evaluation.planning import plan_run
 from xkeb.registry.manager import get_plugins
@@ -50,20 +51,26 @@ def evaluate(
         output=Path(output),
         **options,
     )
-    return execute(plan_run(config).jobs, config)
+    with opened_executor(config) as executor:
+        return execute(plan_run(config).jobs, config, executor=executor)
 
 
-def execute(jobs: Sequence[Job], config: RunConfig, observer: RunObserver | None = None) -> list[Result]:
-    """Runs planned jobs by the configured executor.
+def execute(
+    jobs: Sequence[Job], config: RunConfig, observer: RunObserver | None = None, executor: Executor | None = None
+) -> list[Result]:
+    """Runs planned jobs.
 
     Args:
         observer: watches beside those that the configuration names.
+        executor: of the configuration, opened. None: it is opened here.
 
     Raises:
         RequestError: an unknown executor or observer, or an option that it doesn't have.
         JobError: some jobs failed.
     """
-    executor = make_executor(config)
+    if executor is None:
+        with opened_executor(config) as opened:
+            return execute(jobs, config, observer, opened)
     watching = Observers([*([observer] if observer else []), *make_observers(config)])
     watching.run_started(jobs, config)
     results: Sequence[Result] = []

@@ -7,14 +7,13 @@ import logging
 import os
 import secrets
 import shutil
-import signal
 import tempfile
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from xkeb.errors import RequestError, one_line, optional_import
+from xkeb.utils.importing import importing
 
 LONGEST = 45
 """Characters of the folder below which Ray puts its sockets: the path of a socket has 107 at most."""
@@ -54,12 +53,13 @@ def worker_environment(threads: int, gpus: float) -> dict[str, str]:
 
 @contextlib.contextmanager
 def joined(address: str | None, *, cpus: int, gpus: float) -> Iterator[Any]:
-    """Inside, this process belongs to a cluster. Gives the package.
+    """Inside, this process belongs to a cluster. Gives the package. Not to be entered by the first thread: there Ray would have
+    SIGTERM leave the process at once.
 
     Args:
         address: of one that is there, as ``ray.init`` takes it. None: one of the run's own, on this machine, for as long as
             the run takes.
-        cpus: of an own one. Left to itself, Ray starts as many processes as the machine has cores.
+        cpus: of an own one. Ray starts as many processes at once; left to itself, as the machine has cores.
         gpus: likewise.
 
     Raises:
@@ -68,7 +68,6 @@ def joined(address: str | None, *, cpus: int, gpus: float) -> Iterator[Any]:
     ray = import_ray()
     common = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     with contextlib.ExitStack() as stack:
-        at_sigterm = signal.getsignal(signal.SIGTERM)
         if address is None:
             folder = _short_folder()
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -88,9 +87,54 @@ def joined(address: str | None, *, cpus: int, gpus: float) -> Iterator[Any]:
         stack.callback(ray.shutdown)
         # Else Ray tells of each lost worker in nine lines of the standard output, where scores go.
         ray._private.worker._worker_logs_enabled = False
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, at_sigterm)  # Ray has put its own there, which leaves the process at once
         yield ray
+
+
+class Cluster:
+    """Workers to be had of a cluster. The first ones start at once."""
+
+    def __init__(self, ray: Any, workers: int, threads: int, cores: int, gpus: float, start_seconds: float) -> None:
+        """
+        Args:
+            workers: that a pool has at a time.
+            threads: of torch in each.
+            cores: of the cluster that are kept for each.
+            gpus: cards of each, or a part of one.
+            start_seconds: in which one must have loaded its model.
+        """
+        self.ray, self.workers, self.start_seconds = ray, workers, start_seconds
+        actor = ray.remote(WorkerProcess).options(
+            num_cpus=cores,
+            num_gpus=gpus,
+            max_restarts=0,  # what a worker had in hand is given to another by the driver, which knows what is done
+            max_task_retries=0,
+        )
+        environment = worker_environment(threads, gpus)
+        self._new = lambda: actor.remote(threads, environment)
+        self._started = [self._new() for _ in range(workers)]
+
+    def start(self) -> Any:
+        """A worker that nobody has. Returns at once."""
+        return self._started.pop() if self._started else self._new()
+
+
+class WorkerProcess:
+    """A `RemoteWorker` in a process of its own, which imports torch in that process alone."""
+
+    def __init__(self, threads: int, environment: Mapping[str, str]) -> None:
+        """
+        Args:
+            environment: to be set before torch is imported. (Given to Ray, it would have a new process started for each worker,
+                while some are there already.)
+        """
+        os.environ.update(environment)
+        with importing():
+            from xkeb_plugins.executors.ray.remote_worker import RemoteWorker
+
+        self._worker = RemoteWorker(threads)
+
+    def call(self, name: str, *args: Any) -> Any:
+        return self._worker.call(name, *args)
 
 
 def _short_folder() -> str:

@@ -1,30 +1,23 @@
-"""``--executor ray``: the jobs of a plan, one after another, each by many workers."""
+"""``--executor ray``: its options, and a cluster that gets ready while the run is planned."""
 
 from __future__ import annotations
 
-import itertools
-import logging
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING
 
 from xkeb.errors import RequestError
 from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.events import RunObserver
-from xkeb.evaluation.executors.interrupts import StopSignal
-from xkeb.evaluation.job import Job, JobError
-from xkeb.evaluation.runner import JobRunner
-from xkeb.models.oom import detach_traceback
-from xkeb.results.result import Result
-from xkeb_plugins.executors.ray.cluster import import_ray, joined, worker_environment
-from xkeb_plugins.executors.ray.pool import Pool
-from xkeb_plugins.executors.ray.remote_worker import RemoteWorker, software
-from xkeb_plugins.executors.ray.team import RayTeam
+from xkeb_plugins.executors.ray.cluster import Cluster, import_ray, joined
 
-LOG = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from xkeb.evaluation.executors import Executor
+    from xkeb.evaluation.job import Job
+    from xkeb.results.result import Result
 
 
 @dataclass(frozen=True)
@@ -53,6 +46,34 @@ class RayExecutor:
             raise ValueError(f"start_seconds must be above 0, not {self.start_seconds:g}.")
         import_ray()
 
+    @contextlib.contextmanager
+    def opened(self, config: RunConfig) -> Iterator[Executor]:
+        """Inside, the cluster starts, and its workers import what they need: both take seconds, and so does a plan.
+
+        Raises:
+            RequestError: the run names a card.
+        """
+        if config.device.startswith("cuda:"):
+            raise RequestError(f"A worker sees its own cards only: --device cuda instead of {config.device}.")
+        with ThreadPoolExecutor(1) as thread, contextlib.ExitStack() as stack:
+            starting = thread.submit(lambda: stack.enter_context(self._cluster(config)))
+
+            def run(jobs: Sequence[Job], config: RunConfig, observer: RunObserver) -> list[Result]:
+                from xkeb_plugins.executors.ray.driving import run_jobs
+
+                for job in jobs:
+                    if not job.regime.is_single:
+                        raise RequestError(
+                            "--executor ray divides single edits among workers; "
+                            f"--regime {job.regime.asked} runs without it."
+                        )
+                return run_jobs(jobs, config, observer, starting.result())
+
+            try:
+                yield run
+            finally:
+                starting.exception()  # what is started after the stack is closed would remain
+
     def __call__(self, jobs: Sequence[Job], config: RunConfig, observer: RunObserver) -> list[Result]:
         """Runs the jobs.
 
@@ -60,77 +81,34 @@ class RayExecutor:
             RequestError: there is no such cluster, or it can't be used so.
             JobError: after the last job, if any failed.
         """
-        for job in jobs:
-            if not job.regime.is_single:
-                raise RequestError(
-                    f"--executor ray divides single edits among workers; --regime {job.regime.asked} runs without it."
-                )
-        threads = self.threads or torch.get_num_threads()
-        gpus = self._gpus(config)
+        with self.opened(config) as run:
+            return run(jobs, config, observer)
+
+    def _gpus(self, config: RunConfig) -> float:
+        """Cards of a worker.
+
+        Raises:
+            RequestError: this machine has too few for a cluster of the run's own.
+        """
+        if self.gpus_per_worker == 0 or (self.gpus_per_worker is None and config.device == "cpu"):
+            return 0
+        import torch
+
+        gpus = self.gpus_per_worker
+        if gpus is None:
+            gpus = float(torch.cuda.is_available())
         if self.address is None and math.ceil(self.workers * gpus) > torch.cuda.device_count():
             raise RequestError(
                 f"{self.workers} workers with {gpus:g} cards each need more than this machine's {torch.cuda.device_count()}."
             )
-        if config.device.startswith("cuda:"):
-            raise RequestError(f"A worker sees its own cards only: --device cuda instead of {config.device}.")
-        here = software()
-        results: list[Result] = []
-        failed: list[tuple[Job, Exception]] = []
-        with (
-            joined(self.address, cpus=self.workers * threads, gpus=math.ceil(self.workers * gpus)) as ray,
-            StopSignal(
-                lambda: LOG.warning("Stopping: the chunks in hand are finished first; once more to leave them.")
-            ) as stop,
-        ):
-            actor = ray.remote(RemoteWorker).options(
-                num_cpus=threads,
-                num_gpus=gpus,
-                max_restarts=0,  # what a worker had in hand is given to another by the driver, which knows what is done
-                max_task_retries=0,
-                runtime_env={"env_vars": worker_environment(threads, gpus)},
-            )
+        return gpus
 
-            def start() -> Any:
-                return actor.remote(threads)
+    @contextlib.contextmanager
+    def _cluster(self, config: RunConfig) -> Iterator[Cluster]:
+        gpus = self._gpus(config)
+        with joined(self.address, cpus=self.workers, gpus=math.ceil(self.workers * gpus)) as ray:
+            import torch  # meanwhile the first thread has it
 
-            for _, group in itertools.groupby(jobs, key=lambda job: job.model):
-                members = list(group)
-                observer.model_loading(members[0].model)
-                pool = Pool(ray, start, self.workers, self.start_seconds)
-                try:
-                    for job in members:
-                        observer.job_started(job)
-                        try:
-                            of_job = _run(RayTeam(job, pool, config, observer, stop, here), config, observer)
-                        except Exception as error:  # noqa: BLE001 - whatever a plugin raises costs its own job
-                            failed.append((job, detach_traceback(error)))
-                            observer.job_failed(*failed[-1])
-                            continue
-                        results += of_job
-                        for result in of_job:
-                            observer.job_done(job, result)
-                finally:
-                    pool.close()
-        if failed:
-            raise JobError(failed, results)
-        return results
-
-    def _gpus(self, config: RunConfig) -> float:
-        if self.gpus_per_worker is not None:
-            return self.gpus_per_worker
-        return float(config.device != "cpu" and torch.cuda.is_available())
-
-
-def _run(team: RayTeam, config: RunConfig, observer: RunObserver) -> list[Result]:
-    """A job's results; its workers are ready for the next one, however it ended."""
-    try:
-        results = JobRunner(team.job, team, config, observer).run()
-    except Exception:
-        team.end()
-        raise
-    except BaseException:  # the user's, who stops the run
-        if not team.busy:
-            team.end()
-        raise
-    team.end()
-    return results
+            threads = self.threads or torch.get_num_threads()
+            cores = threads if self.address else 1  # nobody else is in a cluster of one's own
+            yield Cluster(ray, self.workers, threads, cores, gpus, self.start_seconds)

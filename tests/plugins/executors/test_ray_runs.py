@@ -151,7 +151,7 @@ def test_ctrl_c_finishes_the_chunks_in_hand_and_says_how_to_go_on(options: dict[
         event = json.loads(line) if line.startswith("{") else {}
         if event.get("phase") == "edit" and event["event"] == "case_done":
             break
-    workers = [one for one in psutil.Process(process.pid).children(recursive=True) if "ray::Remote" in one.name()]
+    workers = [one for one in psutil.Process(process.pid).children(recursive=True) if "ray::WorkerPro" in one.name()]
     assert {one.nice() for one in workers} == {os.nice(0)}, "they give way to nobody"
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers, too
     _, told = process.communicate(timeout=300)

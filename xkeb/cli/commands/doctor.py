@@ -18,6 +18,7 @@ from xkeb.cli.completion import complete_registered
 from xkeb.cli.echo import say
 from xkeb.cli.options import device_options, split_names
 from xkeb.errors import NotHereError, PluginError, PluginWarning, RequestError, XkebError
+from xkeb.utils.importing import importing
 
 if TYPE_CHECKING:
     from xkeb.data.dataset import Dataset
@@ -72,11 +73,12 @@ def command(model: str | None, model_args: str | None, methods: str | None, devi
 
 def _try_edits(model: str, model_args: str | None, methods: str | None, device: str, dtype: str) -> int:
     """Prints what became of the edits; the exit status."""
-    from xkeb.cli.output import make_console, make_table
-    from xkeb.cli.smoke_edit import FACT, smoke_edits, untrained_methods
-    from xkeb.editing.editor import editor_class
-    from xkeb.models.loader import load_backbone
-    from xkeb.registry.options import parse_options
+    with importing():
+        from xkeb.cli.output import make_console, make_table
+        from xkeb.cli.smoke_edit import FACT, smoke_edits, untrained_methods
+        from xkeb.editing.editor import editor_class
+        from xkeb.models.loader import load_backbone
+        from xkeb.registry.options import parse_options
 
     names = None if methods is None else split_names(methods)
     if names == []:

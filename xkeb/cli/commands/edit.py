@@ -11,6 +11,7 @@ from xkeb.cli.completion import complete_registered
 from xkeb.cli.options import data_dir_option, device_options
 from xkeb.errors import RequestError
 from xkeb.types import PROMPT_STYLES
+from xkeb.utils.importing import importing
 
 if TYPE_CHECKING:
     from xkeb.editing.changes import Change
@@ -61,14 +62,15 @@ def command(**options: Any) -> None:
     xkeb edit --model MODEL --method METHOD --subject France \\
       --prompt "The capital of France is" --target Lyon --ask "zh:法国的首都是|里昂"
     """
-    from xkeb.cli.output import make_console, make_table
-    from xkeb.editing.editor import load_editor
-    from xkeb.evaluation.probing import predict_edited
-    from xkeb.models.loader import load_backbone
-    from xkeb.models.prediction import predict
-    from xkeb.registry.manager import get_plugins
-    from xkeb.registry.options import parse_options
-    from xkeb.types import Edit, Query
+    with importing():
+        from xkeb.cli.output import make_console, make_table
+        from xkeb.editing.editor import load_editor
+        from xkeb.evaluation.probing import predict_edited
+        from xkeb.models.loader import load_backbone
+        from xkeb.models.prediction import predict
+        from xkeb.registry.manager import get_plugins
+        from xkeb.registry.options import parse_options
+        from xkeb.types import Edit, Query
 
     for text, name in ((options["prompt"], "--prompt"), (options["target"], "--target")):
         if not text.strip():

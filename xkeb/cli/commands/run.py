@@ -25,8 +25,10 @@ from xkeb.cli.options import (
 from xkeb.cli.run_config import run_config
 from xkeb.cli.run_files import read_config
 from xkeb.errors import XkebError, one_line
+from xkeb.utils.importing import importing
 
 if TYPE_CHECKING:
+    from xkeb.evaluation.config import RunConfig
     from xkeb.evaluation.job import Job, JobError
     from xkeb.results.result import Result
 
@@ -158,32 +160,43 @@ def command(context: click.Context, /, **options: Any) -> None:
         say(f"All of it is finished (results: {len(found)}); --fresh runs it again.", err=True)
         _show(found, config.output, options)
         return
-    in_use = None if options["only_plan"] else make_way()
-    from xkeb.cli.plan_table import show_plan
-    from xkeb.cli.progress import ProgressDisplay
-    from xkeb.cli.requirements import show_requirements
-    from xkeb.evaluation.api import execute
-    from xkeb.evaluation.job import JobError
-    from xkeb.evaluation.planning import plan_run
-    from xkeb.models.device import pick_device
-
     if options["only_plan"]:
-        plan = plan_run(config, "estimate")
-        show_requirements(plan.jobs, config, plan.absent)
+        _plan(config)
         return
-    jobs = plan_run(config).jobs
-    show_plan(jobs)
-    if in_use and pick_device(config.device).type == "cpu":
-        say(in_use, err=True)
-    try:
-        with ProgressDisplay() as display:
-            results = execute(jobs, config, display)
-    except JobError as error:
-        _show(error.results, config.output, options, error.failed)
-        _show_failures(error, debug=bool(context.find_root().meta.get(DEBUG)))
-        sys.exit(2 if error.wrong_request else 1)
-    note_finished(config, jobs)
-    _show(results, config.output, options)
+    in_use = make_way()
+    from xkeb.evaluation.executors.choice import opened_executor
+
+    with opened_executor(config) as executor:  # it gets ready beside the imports below, and the plan
+        with importing():
+            from xkeb.cli.plan_table import show_plan
+            from xkeb.cli.progress import ProgressDisplay
+            from xkeb.evaluation.api import execute
+            from xkeb.evaluation.job import JobError
+            from xkeb.evaluation.planning import plan_run
+            from xkeb.models.device import pick_device
+
+        jobs = plan_run(config).jobs
+        show_plan(jobs)
+        if in_use and pick_device(config.device).type == "cpu":
+            say(in_use, err=True)
+        try:
+            with ProgressDisplay() as display:
+                results = execute(jobs, config, display, executor)
+        except JobError as error:
+            _show(error.results, config.output, options, error.failed)
+            _show_failures(error, debug=bool(context.find_root().meta.get(DEBUG)))
+            sys.exit(2 if error.wrong_request else 1)
+        note_finished(config, jobs)
+        _show(results, config.output, options)
+
+
+def _plan(config: RunConfig) -> None:
+    with importing():
+        from xkeb.cli.requirements import show_requirements
+        from xkeb.evaluation.planning import plan_run
+
+    plan = plan_run(config, "estimate")
+    show_requirements(plan.jobs, config, plan.absent)
 
 
 def _show(

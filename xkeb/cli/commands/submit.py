@@ -15,6 +15,7 @@ from xkeb.cli.commands.run import command as run_command
 from xkeb.cli.echo import complain, say
 from xkeb.cli.run_config import run_config
 from xkeb.errors import RequestError
+from xkeb.utils.importing import importing
 
 if TYPE_CHECKING:
     from xkeb.cli.submitting.resources import Resources
@@ -65,8 +66,9 @@ def command(**options: Any) -> None:
     \b
     xkeb submit --tasks TASK --model MODEL --cases-per-job 130 --gpus 1 --print
     """
-    from xkeb.evaluation.parts import check_room, cut
-    from xkeb.evaluation.planning import plan_run
+    with importing():
+        from xkeb.evaluation.parts import check_room, cut
+        from xkeb.evaluation.planning import plan_run
 
     config = run_config({**options, "fresh": False})
     folder = options["parts"] or config.output.with_name(f"{config.output.name}-parts")

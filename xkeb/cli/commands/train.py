@@ -19,6 +19,7 @@ from xkeb.cli.options import (
     settings_option,
     split_names,
 )
+from xkeb.utils.importing import importing
 
 if TYPE_CHECKING:
     from xkeb.evaluation.job import Job
@@ -66,13 +67,14 @@ def command(**options: Any) -> None:
     \b
     xkeb train --method METHOD --model MODEL --tasks TASK
     """
-    from xkeb.cli.progress import ProgressDisplay
-    from xkeb.evaluation.config import RunConfig
-    from xkeb.evaluation.executors.local import train_jobs
-    from xkeb.evaluation.job import JobError
-    from xkeb.evaluation.planning import plan_run
-    from xkeb.registry.options import parse_options
-    from xkeb.utils.paths import cache_root
+    with importing():
+        from xkeb.cli.progress import ProgressDisplay
+        from xkeb.evaluation.config import RunConfig
+        from xkeb.evaluation.executors.local import train_jobs
+        from xkeb.evaluation.job import JobError
+        from xkeb.evaluation.planning import plan_run
+        from xkeb.registry.options import parse_options
+        from xkeb.utils.paths import cache_root
 
     config = RunConfig(
         tasks=split_names(options["tasks"]),

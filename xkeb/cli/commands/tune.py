@@ -13,6 +13,7 @@ from xkeb.cli.completion import complete_registered, complete_tasks
 from xkeb.cli.echo import complain
 from xkeb.cli.options import data_dir_option, device_options, include_option, prompt_option, split_names
 from xkeb.errors import RequestError
+from xkeb.utils.importing import importing
 
 if TYPE_CHECKING:
     from xkeb.evaluation.config import RunConfig
@@ -67,9 +68,10 @@ def command(**options: Any) -> None:
     \b
     xkeb tune --method METHOD --model MODEL --grid "layer=4,8;lr=0.1,0.5"
     """
-    from xkeb.cli.tuning_display import TuningDisplay, show_tuning
-    from xkeb.evaluation.tuning import tune
-    from xkeb.registry.options import parse_grid
+    with importing():
+        from xkeb.cli.tuning_display import TuningDisplay, show_tuning
+        from xkeb.evaluation.tuning import tune
+        from xkeb.registry.options import parse_grid
 
     method = options["method"]
     grid = _own(parse_grid(options["grid"], "--grid"), method, "--grid")

@@ -12,4 +12,5 @@ if TYPE_CHECKING:
 
 Executor: TypeAlias = "Callable[[Sequence[Job], RunConfig, RunObserver], list[Result]]"
 """Runs the jobs, tells the observer, and raises a `JobError` if any failed. A plugin registers one, or a
-class whose fields are its options and whose instances are one."""
+class whose fields are its options and whose instances are one. It may have a method `opened`, see
+`xkeb.evaluation.executors.choice.opened_executor`."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from xkeb.errors import RequestError
@@ -30,3 +32,21 @@ def make_executor(config: RunConfig) -> Executor:
             f"Executor {name!r} has no options, so no {next(iter(options))!r}; others: xkeb ls executors."
         )
     return registered
+
+
+@contextlib.contextmanager
+def opened_executor(config: RunConfig) -> Iterator[Executor]:
+    """The executor, inside of what it needs. One with a method `opened(config)`, which gives a context manager, is entered: as
+    a run is entered before it is planned, it can get ready meanwhile. What is inside is called with the jobs, or never, where
+    the plan is refused.
+
+    Raises:
+        RequestError: see `make_executor`.
+    """
+    executor = make_executor(config)
+    opened = getattr(executor, "opened", None)
+    if opened is None:
+        yield executor
+    else:
+        with opened(config) as ready:
+            yield ready
