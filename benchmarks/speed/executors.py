@@ -99,7 +99,11 @@ def main(**given: Any) -> None:
                 wall[workers].append(run([*options, "--limit", str(given["limit"])], output, workers, given["threads"]))
                 cases[workers].append(seconds_of_cases(output))
                 found[workers] = tokens(output)
-                print(f"{workers} workers: {wall[workers][-1]:.1f} s", file=sys.stderr, flush=True)
+                print(
+                    f"{workers} workers: {wall[workers][-1]:.1f} s, cases {cases[workers][-1]:.1f}",
+                    file=sys.stderr,
+                    flush=True,
+                )
     first = counts[0]
     print("workers\twall\tcases\tbeside the first\ttokens")
     for workers in counts:

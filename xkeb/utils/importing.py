@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def importing() -> Iterator[None]:
-    """Inside, Python doesn't look for garbage. What torch and transformers bring with them are hundreds of thousands of objects,
-    all of which stay; looking through them again and again takes a fifth of the time."""
+    """Inside, Python doesn't look for garbage. torch and transformers bring hundreds of thousands of objects, which all stay;
+    looking through them again and again takes a fifth of the time."""
     was = gc.isenabled()
     gc.disable()
     try:

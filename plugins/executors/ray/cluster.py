@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from xkeb.errors import RequestError, one_line, optional_import
 from xkeb.utils.importing import importing
 
@@ -85,6 +87,8 @@ def joined(address: str | None, *, cpus: int, gpus: float) -> Iterator[Any]:
             except (ConnectionError, RuntimeError, ValueError) as error:
                 raise RequestError(f"There is no Ray cluster at {address}: {one_line(error)}.") from error
         stack.callback(ray.shutdown)
+        if address is None:
+            stack.callback(_kill_autoscaler)
         # Else Ray tells of each lost worker in nine lines of the standard output, where scores go.
         ray._private.worker._worker_logs_enabled = False
         yield ray
@@ -124,8 +128,7 @@ class WorkerProcess:
     def __init__(self, threads: int, environment: Mapping[str, str]) -> None:
         """
         Args:
-            environment: to be set before torch is imported. (Given to Ray, it would have a new process started for each worker,
-                while some are there already.)
+            environment: to be set before torch is imported. Ray would start another process for it, though one is there.
         """
         os.environ.update(environment)
         with importing():
@@ -135,6 +138,14 @@ class WorkerProcess:
 
     def call(self, name: str, *args: Any) -> Any:
         return self._worker.call(name, *args)
+
+
+def _kill_autoscaler() -> None:
+    """Ends the process that would add machines to an own cluster. Ray would wait a second for it."""
+    for process in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):  # it is gone already
+            if any(part.endswith("autoscaler/_private/monitor.py") for part in process.cmdline()):
+                process.kill()
 
 
 def _short_folder() -> str:

@@ -28,7 +28,7 @@ class RayExecutor:
     gpus_per_worker: float | None = None
     """Cards of a worker, or a part of one. None: one where this machine has cards and the run may use them, or else none."""
     threads: int | None = None
-    """Of torch in each worker, and the cores that are kept for it. None: as many as this process would use."""
+    """Of torch in each worker, and the cores of a cluster that are kept for it. None: as many as this process would use."""
     address: str | None = None
     """Of a cluster that is there; ``auto`` on one of its machines. None: one of the run's own, on this machine."""
     start_seconds: float = 600.0

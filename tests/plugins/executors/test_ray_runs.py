@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -135,6 +137,42 @@ def test_workers_that_cant_load_their_model_fail_the_job_with_what_became_of_the
     late = with_deadly(*common, "--model", "unloadable", "--executor-args", "start_seconds=0.01")
     assert late.returncode == 1
     assert "it had not loaded the model after 0.01 s; the cluster has 1 CPU, 0 GPU" in late.stderr, late.stderr
+
+
+def ray_processes() -> set[int]:
+    return {one.pid for one in psutil.Process().children(recursive=True) if "ray" in one.name()}
+
+
+def test_a_plan_that_is_refused_ends_what_was_begun_for_it(run: Callable[..., Any]) -> None:
+    before = ray_processes(), set(Path(tempfile.gettempdir()).glob("xkeb-ray-*"))
+    outcome = run("--executor", "ray", tasks="no_such_task")
+    assert (outcome.status, outcome.out) == (2, "")
+    assert outcome.err.startswith("xkeb: Unknown task 'no_such_task'") and len(outcome.err.splitlines()) == 1
+    assert (ray_processes(), set(Path(tempfile.gettempdir()).glob("xkeb-ray-*"))) == before
+
+
+def test_ctrl_c_while_the_run_is_planned_ends_what_was_begun_for_it(options: dict[str, str], tmp_path: Path) -> None:
+    folders = tmp_path / "temporary"
+    folders.mkdir()
+    options |= {"executor": "ray", "workers": "1"}
+    flags = [part for name, value in options.items() for part in (f"--{name}", value)]
+    heeding = "import signal; signal.signal(2, signal.default_int_handler); from xkeb.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", heeding, "run", *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True, env={**os.environ, "TMPDIR": str(folders)},
+    )  # fmt: skip
+    cluster: list[psutil.Process] = []
+    while not any("raylet" in one.name() for one in cluster):
+        assert process.poll() is None
+        time.sleep(0.05)
+        cluster = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 130, told
+    assert told.splitlines()[-1] == "xkeb: stopped; the same command goes on from here."
+    assert "Traceback" not in told
+    assert not psutil.wait_procs(cluster, timeout=30)[1]
+    assert not list(folders.glob("xkeb-ray-*"))
 
 
 def test_ctrl_c_finishes_the_chunks_in_hand_and_says_how_to_go_on(options: dict[str, str]) -> None:
