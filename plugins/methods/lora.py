@@ -57,7 +57,7 @@ class LoRA(Editor):
     """Of the factors at the start, and of what is left out."""
 
     def configure(self, spec: ModelSpec) -> Self:
-        me = self.filled(tuned_settings("lora", spec) | {"layers": tuple(range(spec.n_layers)), "lr": 5e-3})
+        me = self.filled({"layers": tuple(range(spec.n_layers)), "lr": 5e-3} | tuned_settings("lora", spec))
         if me.targets is None:
             me = me.filled({"targets": usual_targets(spec)})
         if not me.layers or not all(0 <= layer < spec.n_layers for layer in me.layers):
