@@ -73,6 +73,21 @@ def test_the_table_is_printed_and_written(tune: Callable[..., Any], tmp_path: Pa
     assert outcome.err.splitlines()[0].startswith("1 of 4: layer=1, lr=0.01: ")
 
 
+def test_many_edits_are_tuned_on_as_a_run_makes_them(
+    tune: Callable[..., Any], tiny_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    """The last of three edits on one model leaves another score than each by itself."""
+    outcome = tune(regime="sequential:3", grid="lr=0.01,0.1", method_args="steps=5,layer=1")
+    assert outcome.status == 0, outcome.err
+    found = yaml.safe_load((tmp_path / "ft.yaml").read_text(encoding="utf-8"))
+    assert found["regime"] == "sequential:3" and [row["edited"] for row in found["table"]] == [{"bizsre_en2zh": 3}] * 2
+    outcome = tune(grid="lr=0.01,0.1", method_args="steps=5,layer=1")
+    assert outcome.status == 0, outcome.err
+    single = yaml.safe_load((tmp_path / "ft.yaml").read_text(encoding="utf-8"))
+    assert single["regime"] == "single"
+    assert [row["means"] for row in single["table"]] != [row["means"] for row in found["table"]]
+
+
 def test_options_may_have_the_method_s_name_and_values_be_lists(tune: Callable[..., Any], tmp_path: Path) -> None:
     outcome = tune(method="rome", grid="rome.contexts=[[2,2]],[[3,2]];layer=2", method_args="rome.steps=2")
     assert outcome.status == 0, outcome.err
@@ -156,6 +171,8 @@ def test_a_validation_file_is_used_and_the_default_file_is_named_after_method_an
         ({"method": "ft,rome"}, "Unknown method 'ft,rome'"),
         ({"model": "hff"}, "Unknown model 'hff': did you mean 'hf'?"),
         ({"metric": "f2"}, "Unknown metric 'f2': did you mean 'f1'?"),
+        ({"regime": "sequential:9"}, "--regime sequential:9 makes 9 edits on one model, and 'bizsre_en2zh' has 3 cases"),
+        ({"regime": "batch:2"}, "Method 'ft' can't follow --regime batch:2: "),
         ({"limit": "0"}, "--limit must be at least 1, not 0."),
         ({"tasks": "bizsre_en2hz"}, "Unknown task 'bizsre_en2hz': did you mean 'bizsre_en2zh'?"),
         ({"tasks": ","}, "--tasks names nothing."),

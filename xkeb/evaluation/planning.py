@@ -111,7 +111,7 @@ class _Planner:
     ) -> Job:
         job = make_job(self.config, task, model, method, options, cases)
         if self.purpose != "train":
-            _check_regime(job)
+            check_regime(job)
         if job.needs_training:  # read now, so that a missing file, or one that lacks something, is found at once
             self._unless_absent(job.training, [])
         elif self.purpose == "train" and model.skeleton is not None:
@@ -258,8 +258,12 @@ def _check_damage(config: RunConfig, regime: Regime) -> None:
         )
 
 
-def _check_regime(job: Job) -> None:
-    """Refuses a regime that the method can't follow, or that the data is too little for."""
+def check_regime(job: Job) -> None:
+    """Refuses a regime that the method can't follow, or that the data is too little for.
+
+    Raises:
+        RequestError: says which.
+    """
     regime = job.regime
     if regime.is_single:
         return

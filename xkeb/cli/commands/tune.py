@@ -42,6 +42,13 @@ T = TypeVar("T")
 @click.option(
     "--limit", type=int, default=20, show_default=True, metavar="N", help="Validation facts of each task, at most."
 )
+@click.option(
+    "--regime",
+    default="single",
+    show_default=True,
+    metavar="single|batch:N|sequential:N[xM]",
+    help="Edits of one model before it is asked, as of xkeb run.",
+)
 @click.option("--metric", default="f1", show_default=True, metavar="M", help="What the score is made of.")
 @click.option("--model-args", metavar="K=V,..", help="Options of the backbone, e.g. path=FOLDER.")
 @prompt_option
@@ -100,7 +107,7 @@ def _config(options: Mapping[str, Any]) -> RunConfig:
         metrics=[options["metric"]],
         limit=options["limit"],
         prompt=options["prompt"],
-        regime="single",
+        regime=options["regime"],
         device=options["device"],
         dtype=options["dtype"],
         seed=options["seed"],

@@ -16,7 +16,14 @@ from xkeb.errors import NotHereError, RequestError, XkebError, one_line
 from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.events import RunObserver
 from xkeb.evaluation.job import Job
-from xkeb.evaluation.planning import PlannedModel, check_request, make_job, options_by_method, plan_models
+from xkeb.evaluation.planning import (
+    PlannedModel,
+    check_regime,
+    check_request,
+    make_job,
+    options_by_method,
+    plan_models,
+)
 from xkeb.evaluation.runner import local_runner
 from xkeb.evaluation.tuned_settings import read_settings, write_settings
 from xkeb.evaluation.tuning.facts import ASKED, TuningFacts, tuning_task
@@ -120,6 +127,8 @@ class _Search:
             raise
         except RequestError as error:
             return _sentence(error)
+        for job in jobs:
+            check_regime(job)
         return jobs
 
     def load(self) -> Backbone | None:
@@ -198,6 +207,7 @@ class _Search:
             "score": best.score,
             "metric": self.metric,
             "protocol": self.protocol,
+            "regime": config.regime,
             "formula": FORMULA,
             "seed": config.seed,
             "facts": tuning.facts,
