@@ -171,7 +171,10 @@ def test_a_validation_file_is_used_and_the_default_file_is_named_after_method_an
         ({"method": "ft,rome"}, "Unknown method 'ft,rome'"),
         ({"model": "hff"}, "Unknown model 'hff': did you mean 'hf'?"),
         ({"metric": "f2"}, "Unknown metric 'f2': did you mean 'f1'?"),
-        ({"regime": "sequential:9"}, "--regime sequential:9 makes 9 edits on one model, and 'bizsre_en2zh' has 3 cases"),
+        (
+            {"regime": "sequential:9"},
+            "--regime sequential:9 makes 9 edits on one model, and 'bizsre_en2zh' has 3 cases",
+        ),
         ({"regime": "batch:2"}, "Method 'ft' can't follow --regime batch:2: "),
         ({"limit": "0"}, "--limit must be at least 1, not 0."),
         ({"tasks": "bizsre_en2hz"}, "Unknown task 'bizsre_en2hz': did you mean 'bizsre_en2zh'?"),
