@@ -50,6 +50,22 @@ def _data_dir(callback: Callable[..., Any] | None) -> Callable[[F], F]:
     )
 
 
+def model_args_option(function: F) -> F:
+    return click.option("--model-args", metavar="K=V,..", help="Options of the backbone, e.g. path=FOLDER.")(function)
+
+
+def train_size_option(function: F) -> F:
+    return click.option("--train-size", type=int, metavar="N", help="Learn from the first N training facts only.")(
+        function
+    )
+
+
+def seed_option(function: F) -> F:
+    return click.option(
+        "--seed", type=int, default=0, show_default=True, help="Of everything that is drawn at random."
+    )(function)
+
+
 def include_option(function: F) -> F:
     return click.option(
         "--include-path", multiple=True, type=click.Path(path_type=Path), metavar="DIR", help="More task folders."

@@ -1,4 +1,4 @@
-"""The options of ``xkeb run`` as the configuration of a run."""
+"""Options of commands as the configuration of a run."""
 
 from __future__ import annotations
 
@@ -34,33 +34,42 @@ def run_config(options: Mapping[str, Any]) -> RunConfig:
         tasks=split_names(options["tasks"]),
         models=split_names(options["models"]),
         methods=split_names(options["methods"]) if options["methods"] is not None else None,
-        model_args=parse_options(options["model_args"], "--model-args"),
         method_args=parse_options(options["method_args"], "--method-args"),
         settings=[Path(name) for name in split_names(options["settings"])],
         method_defaults=click.get_current_context().meta.get(METHOD_DEFAULTS, {}),
         metrics=split_names(options["metrics"]) if options["metrics"] is not None else None,
         protocols=split_names(options["protocols"]),
         protocol_args=parse_options(options["protocol_args"], "--protocol-args"),
-        prompt=options["prompt"],
         regime=options["regime"],
         evaluate=options["evaluate"],
         damage=options["damage"],
         limit=options["limit"],
         train_size=options["train_size"],
         cases=split_names(options["cases"]),
-        device=options["device"],
-        dtype=options["dtype"],
         batch_size=_batch_size(options["batch_size"]),
-        seed=options["seed"],
-        data_dir=options["data_dir"],
         output=options["output"],
         overwrite=options["fresh"],
-        include=options["include_path"],
         executor=options["executor"],
         executor_args=_executor_args(options),
         observers=_observers(options),
         command=command_line(["xkeb", *sys.argv[1:]]),
+        **shared_config(options),
     )
+
+
+def shared_config(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``run``, ``train`` and ``tune`` take alike, as fields of a ``RunConfig``."""
+    from xkeb.registry.options import parse_options
+
+    return {
+        "model_args": parse_options(options["model_args"], "--model-args"),
+        "prompt": options["prompt"],
+        "device": options["device"],
+        "dtype": options["dtype"],
+        "seed": options["seed"],
+        "data_dir": options["data_dir"],
+        "include": options["include_path"],
+    }
 
 
 def _executor_args(options: Mapping[str, Any]) -> dict[str, Any]:

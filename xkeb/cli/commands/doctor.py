@@ -16,7 +16,7 @@ import click
 
 from xkeb.cli.completion import complete_registered
 from xkeb.cli.echo import say
-from xkeb.cli.options import device_options, split_names
+from xkeb.cli.options import device_options, model_args_option, split_names
 from xkeb.errors import NotHereError, PluginError, PluginWarning, RequestError, XkebError
 from xkeb.utils.importing import importing
 
@@ -45,7 +45,7 @@ Finding = tuple[str, str, str]
     shell_complete=complete_registered("models"),
     help="Edit a made-up fact on this model instead.",
 )
-@click.option("--model-args", metavar="K=V,..", help="Options of the model.")
+@model_args_option
 @click.option(
     "--methods",
     metavar="M[,M]",

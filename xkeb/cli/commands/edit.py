@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xkeb.cli.completion import complete_registered
-from xkeb.cli.options import data_dir_option, device_options
+from xkeb.cli.options import data_dir_option, device_options, model_args_option
 from xkeb.errors import RequestError
 from xkeb.types import PROMPT_STYLES
 from xkeb.utils.importing import importing
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @click.command("edit")
 @click.option("--model", required=True, metavar="M", shell_complete=complete_registered("models"), help="Backbone.")
-@click.option("--model-args", metavar="K=V,..", help="Options of the backbone.")
+@model_args_option
 @click.option(
     "--method", required=True, metavar="M", shell_complete=complete_registered("methods"), help="Editing method."
 )

@@ -19,8 +19,11 @@ from xkeb.cli.options import (
     device_options,
     include_option,
     json_option,
+    model_args_option,
     prompt_option,
+    seed_option,
     settings_option,
+    train_size_option,
 )
 from xkeb.cli.run_config import run_config
 from xkeb.cli.run_files import read_config
@@ -45,7 +48,7 @@ if TYPE_CHECKING:
     shell_complete=complete_registered("models"),
     help="Backbones (xkeb ls models); PLUGIN:NAME gives one a name of its own.",
 )
-@click.option("--model-args", metavar="K=V,..", help="Options of the backbone, e.g. path=FOLDER.")
+@model_args_option
 @click.option(
     "--methods",
     metavar="M[,M]|all",
@@ -93,7 +96,7 @@ if TYPE_CHECKING:
 )
 @click.option("--limit", type=int, metavar="N", help="Only the first N cases of each task.")
 @click.option("--cases", metavar="ID,..", help="Only these cases; 100-299 is a range.")
-@click.option("--train-size", type=int, metavar="N", help="Learn from the first N training facts only.")
+@train_size_option
 @device_options
 @click.option(
     "--batch-size",
@@ -102,7 +105,7 @@ if TYPE_CHECKING:
     metavar="auto|N",
     help="Cases edited together. Where memory runs out, auto goes on with half as many; N is kept, and the job fails.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of everything that is drawn at random.")
+@seed_option
 @data_dir_option
 @click.option(
     "--output",

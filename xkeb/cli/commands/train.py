@@ -15,10 +15,14 @@ from xkeb.cli.options import (
     data_dir_option,
     device_options,
     include_option,
+    model_args_option,
     prompt_option,
+    seed_option,
     settings_option,
     split_names,
+    train_size_option,
 )
+from xkeb.cli.run_config import shared_config
 from xkeb.utils.importing import importing
 
 if TYPE_CHECKING:
@@ -50,13 +54,13 @@ if TYPE_CHECKING:
     shell_complete=complete_tasks,
     help="Tasks or groups whose source languages' training facts to learn from.",
 )
-@click.option("--train-size", type=int, metavar="N", help="Learn from the first N training facts only.")
-@click.option("--model-args", metavar="K=V,..", help="Options of the backbone, e.g. path=FOLDER.")
+@train_size_option
+@model_args_option
 @click.option("--method-args", metavar="M.K=V,..", help="Options of the methods, e.g. METHOD.steps=500.")
 @settings_option
 @prompt_option
 @device_options
-@click.option("--seed", type=int, default=0, show_default=True, help="Of everything that is drawn at random.")
+@seed_option
 @data_dir_option
 @include_option
 def command(**options: Any) -> None:
@@ -80,16 +84,10 @@ def command(**options: Any) -> None:
         tasks=split_names(options["tasks"]),
         models=split_names(options["models"]),
         methods=split_names(options["methods"]),
-        model_args=parse_options(options["model_args"], "--model-args"),
         method_args=parse_options(options["method_args"], "--method-args"),
         settings=[Path(name) for name in split_names(options["settings"])],
         train_size=options["train_size"],
-        prompt=options["prompt"],
-        device=options["device"],
-        dtype=options["dtype"],
-        seed=options["seed"],
-        data_dir=options["data_dir"],
-        include=options["include_path"],
+        **shared_config(options),
     )
     jobs = plan_run(config, "train").jobs
     try:

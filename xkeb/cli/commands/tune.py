@@ -11,7 +11,16 @@ import click
 
 from xkeb.cli.completion import complete_registered, complete_tasks
 from xkeb.cli.echo import complain
-from xkeb.cli.options import data_dir_option, device_options, include_option, prompt_option, split_names
+from xkeb.cli.options import (
+    data_dir_option,
+    device_options,
+    include_option,
+    model_args_option,
+    prompt_option,
+    seed_option,
+    split_names,
+)
+from xkeb.cli.run_config import shared_config
 from xkeb.errors import RequestError
 from xkeb.utils.importing import importing
 
@@ -50,10 +59,10 @@ T = TypeVar("T")
     help="Edits of one model before it is asked, as of xkeb run.",
 )
 @click.option("--metric", default="f1", show_default=True, metavar="M", help="What the score is made of.")
-@click.option("--model-args", metavar="K=V,..", help="Options of the backbone, e.g. path=FOLDER.")
+@model_args_option
 @prompt_option
 @device_options
-@click.option("--seed", type=int, default=0, show_default=True, help="Of everything that is drawn at random.")
+@seed_option
 @data_dir_option
 @click.option(
     "--output",
@@ -102,19 +111,13 @@ def _config(options: Mapping[str, Any]) -> RunConfig:
         tasks=paper_tasks() if options["tasks"] is None else split_names(options["tasks"]),
         models=[options["model"]],
         methods=[method],
-        model_args=parse_options(options["model_args"], "--model-args"),
         method_args={f"{method}.{name}": value for name, value in fixed.items()},
         metrics=[options["metric"]],
         limit=options["limit"],
-        prompt=options["prompt"],
         regime=options["regime"],
-        device=options["device"],
-        dtype=options["dtype"],
-        seed=options["seed"],
-        data_dir=options["data_dir"],
         overwrite=options["fresh"],
-        include=options["include_path"],
         command=command_line(["xkeb", *sys.argv[1:]]),
+        **shared_config(options),
     )
 
 
