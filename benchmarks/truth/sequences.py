@@ -1,10 +1,11 @@
-"""The tables of docs/sequences.md, as Markdown: what is left of many edits, and what they harmed.
+"""What is left of many edits and what they harmed, as a Markdown table: those of docs/sequences.md.
 
     python benchmarks/truth/sequences.py OUT [OUT..] [--data-dir DIR]
 
-F1 / EM of all cases after the last edit. *Damage* is KL from the untouched model, in nats, and how many times its perplexity is
-the edited one's. *Kept of N* is reliability (F1) of the first N edits, asked after N. With `--data-dir`, EM of the cases whose
-subject no other record of the task has, and how many they are: what contradicts another edit can't be kept.
+F1 / EM of all cases, asked when the regime says. *Damage* is KL from the untouched model, in nats, and the edited model's
+perplexity as a multiple of the untouched one's. *Kept of N* is reliability (F1) of the first N edits, asked after N. With
+`--data-dir`, EM of the cases whose subject no other record of the task has, and how many they are: what contradicts another
+edit can't be kept.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ from xkeb.tasks.task import load_task
 def main(folders: tuple[Path, ...], data_dir: Path | None) -> None:
     found = [path for folder in folders for path in sorted(folder.glob("*/*/*/result.json"))]
     results = [(Result.load(path), path.parent) for path in found]
+    regimes = [str(result.regime) for result, _ in results]
+    if len(set(regimes)) > 1 or len({result.model.name for result, _ in results}) > 1:
+        raise click.UsageError("The results are of several models or regimes; a table is of one.")
     codes = sorted({code for result, _ in results for code in result.task.direction.languages})
     counts = sorted({int(point) for result, _ in results if result.retention for point in result.retention})
     columns = ["edited in", "method", "cases", "reliability"]
@@ -75,7 +79,9 @@ def _alone(result: Result, folder: Path, data_dir: Path) -> list[str]:
 def _damage(result: Result, code: str) -> str:
     if result.damage is None:
         return ""
-    last = result.damage.after[max(result.damage.after, key=int)].languages[code]
+    last = result.damage.after[max(result.damage.after, key=int)].languages.get(code)
+    if last is None:
+        return ""
     kl = "" if last.kl is None else f"{last.kl:.2f}"
     text = last.perplexity
     return f"{kl}, {text.after / text.before:.2g}×" if text and text.after and text.before else kl

@@ -80,7 +80,10 @@ def test_many_edits_are_tuned_on_as_a_run_makes_them(
     outcome = tune(regime="sequential:3", grid="lr=0.01,0.1", method_args="steps=5,layer=1")
     assert outcome.status == 0, outcome.err
     found = yaml.safe_load((tmp_path / "ft.yaml").read_text(encoding="utf-8"))
-    assert found["regime"] == "sequential:3" and [row["edited"] for row in found["table"]] == [{"bizsre_en2zh": 3}] * 2
+    assert (
+        found["regime"] == "sequential:3@after_all"
+        and [row["edited"] for row in found["table"]] == [{"bizsre_en2zh": 3}] * 2
+    )
     outcome = tune(grid="lr=0.01,0.1", method_args="steps=5,layer=1")
     assert outcome.status == 0, outcome.err
     single = yaml.safe_load((tmp_path / "ft.yaml").read_text(encoding="utf-8"))
@@ -175,6 +178,7 @@ def test_a_validation_file_is_used_and_the_default_file_is_named_after_method_an
             {"regime": "sequential:9"},
             "--regime sequential:9 makes 9 edits on one model, and 'bizsre_en2zh' has 3 cases",
         ),
+        ({"regime": "sequentail:3"}, "A regime is single, batch:N or sequential:N[xM], "),
         ({"regime": "batch:2"}, "Method 'ft' can't follow --regime batch:2: "),
         ({"limit": "0"}, "--limit must be at least 1, not 0."),
         ({"tasks": "bizsre_en2hz"}, "Unknown task 'bizsre_en2hz': did you mean 'bizsre_en2zh'?"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,10 +19,12 @@ from xkeb.editing.changes import Change
 from xkeb.editing.editor import prepare
 from xkeb.errors import RequestError
 from xkeb.evaluation.api import execute
+from xkeb.evaluation.events import RunObserver
 from xkeb.evaluation.parts import cut
 from xkeb.evaluation.planning import plan_run
 from xkeb.evaluation.probing import case_queries
 from xkeb.evaluation.protocols import TeacherForcingProtocol
+from xkeb.evaluation.runner import local_runner
 from xkeb.evaluation.state import model_state
 from xkeb.models.backbone import Backbone
 from xkeb.models.prediction import predict
@@ -151,6 +154,19 @@ def test_earlier_edits_are_asked_again(tiny_folders: dict[str, Path], llama: Bac
     assert [(skip.case_id, skip.reason) for skip in result.skipped][-1:] == [
         (cases[8].id, "it is left over: --regime sequential:4 takes cases in groups of 4")
     ]
+
+
+def test_nothing_is_asked_again_where_nobody_wants_it(
+    tiny_folders: dict[str, Path], llama: Backbone, tmp_path: Path
+) -> None:
+    config = make_config(tiny_folders, tmp_path, ["ft"], method_args=FT, regime="sequential:4", limit=4)
+    (job,) = plan_run(config).jobs
+    (kept,) = local_runner(job.placed(tmp_path / "kept"), llama, config, RunObserver()).run()
+    without = dataclasses.replace(job, retention=False).placed(tmp_path / "without")
+    (bare,) = local_runner(without, llama, config, RunObserver()).run()
+    assert kept.retention and not bare.retention
+    assert bare.scores == kept.scores
+    assert not list((tmp_path / "without-sequential-4").glob("retention-*"))
 
 
 def test_a_batch_is_the_methods_own_batch(

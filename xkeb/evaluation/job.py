@@ -52,6 +52,8 @@ class Job:
     """How many edits its model gets, and when the questions are asked."""
     damage: bool = False
     """Whether damage is measured there."""
+    retention: bool = True
+    """Whether earlier edits of a sequence are asked again."""
 
     @property
     def name(self) -> str:
@@ -76,6 +78,11 @@ class Job:
     def passages(self) -> Mapping[str, Sequence[str]]:
         """Of each language that is asked in, the text whose perplexity is a measure of damage; empty where it has none."""
         return {code: get_plugins().languages.get(code).passages for code in self.task.pair.languages}
+
+    @property
+    def retained(self) -> tuple[int, ...]:
+        """After how many edits of a sequence the earlier ones are asked again."""
+        return self.regime.retention if self.retention else ()
 
     @property
     def needs_training(self) -> bool:

@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +20,8 @@ from xkeb.utils.importing import importing
 
 LONGEST = 45
 """Characters of the folder below which Ray puts its sockets: the path of a socket has 107 at most."""
+PATIENCE = 10.0
+"""Seconds in which an address must answer."""
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # no reports to anybody
     # Ray would have every worker run `uv run` again, in an environment of its own, where the driver was started so.
@@ -54,7 +57,7 @@ def worker_environment(threads: int, gpus: float) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def joined(address: str | None, *, cpus: int, gpus: float) -> Iterator[Any]:
+def joined(address: str | None, *, cpus: int, gpus: int | None) -> Iterator[Any]:
     """Inside, this process belongs to a cluster. Gives the package. Not to be entered by the first thread: there Ray would have
     SIGTERM leave the process at once.
 
@@ -62,7 +65,7 @@ def joined(address: str | None, *, cpus: int, gpus: float) -> Iterator[Any]:
         address: of one that is there, as ``ray.init`` takes it. None: one of the run's own, on this machine, for as long as
             the run takes.
         cpus: of an own one. Ray starts as many processes at once; left to itself, as the machine has cores.
-        gpus: likewise.
+        gpus: likewise; None for all of this machine's.
 
     Raises:
         RequestError: there is none at the address, or it asks for a token that isn't here.
@@ -77,6 +80,7 @@ def joined(address: str | None, *, cpus: int, gpus: float) -> Iterator[Any]:
             own = {"num_cpus": cpus, "num_gpus": gpus, "include_dashboard": False, "_temp_dir": folder}
             ray.init(address="local", **own, **common)
         else:
+            _check_answers(address)
             try:
                 ray.init(address=address, **common)
             except ray.exceptions.AuthenticationError as error:
@@ -146,6 +150,21 @@ def _kill_autoscaler() -> None:
         with contextlib.suppress(psutil.Error):  # it is gone already
             if any(part.endswith("autoscaler/_private/monitor.py") for part in process.cmdline()):
                 process.kill()
+
+
+def _check_answers(address: str) -> None:
+    """Refuses an address at which nobody answers; Ray would try for many minutes.
+
+    Raises:
+        RequestError: says so.
+    """
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdecimal()) or "/" in host:  # such as `auto`
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        raise RequestError(f"There is no Ray cluster at {address}: {one_line(error)}.") from error
 
 
 def _short_folder() -> str:

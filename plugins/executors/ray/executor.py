@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xkeb.errors import RequestError
 from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.events import RunObserver
+from xkeb.results.regime import Regime
+from xkeb.utils.importing import importing
 from xkeb_plugins.executors.ray.cluster import Cluster, import_ray, joined
 
 if TYPE_CHECKING:
@@ -48,41 +51,50 @@ class RayExecutor:
 
     @contextlib.contextmanager
     def opened(self, config: RunConfig) -> Iterator[Executor]:
-        """Inside, the cluster starts, and its workers import what they need: both take seconds, and so does a plan.
+        """Inside, an own cluster starts, and its workers import what they need: both take seconds, and so does a plan. A
+        cluster that is there is joined when the plan is made.
 
         Raises:
-            RequestError: the run names a card.
+            RequestError: the run names a card, or more cards than this machine has, or edits that can't be divided.
         """
         if config.device.startswith("cuda:"):
             raise RequestError(f"A worker sees its own cards only: --device cuda instead of {config.device}.")
-        with ThreadPoolExecutor(1) as thread, contextlib.ExitStack() as stack:
-            starting = thread.submit(lambda: stack.enter_context(self._cluster(config)))
+        if config.regime is not None:
+            _check_regime(Regime.parse(config.regime, config.evaluate))
+        with ExitStack() as stack, ThreadPoolExecutor(1) as thread:
+            early = self._start(config, stack, thread) if self.address is None else None
 
             def run(jobs: Sequence[Job], config: RunConfig, observer: RunObserver) -> list[Result]:
                 from xkeb_plugins.executors.ray.driving import run_jobs
 
                 for job in jobs:
-                    if not job.regime.is_single:
-                        raise RequestError(
-                            "--executor ray divides single edits among workers; "
-                            f"--regime {job.regime.asked} runs without it."
-                        )
+                    _check_regime(job.regime)
+                starting = early or self._start(config, stack, thread)
                 return run_jobs(jobs, config, observer, starting.result())
 
-            try:
-                yield run
-            finally:
-                starting.exception()  # what is started after the stack is closed would remain
+            yield run
 
-    def __call__(self, jobs: Sequence[Job], config: RunConfig, observer: RunObserver) -> list[Result]:
-        """Runs the jobs.
+    def _start(self, config: RunConfig, stack: ExitStack, thread: ThreadPoolExecutor) -> Future[Cluster]:
+        """Begins to start the workers.
+
+        Args:
+            stack: what ends the cluster; closed when the thread is done.
 
         Raises:
-            RequestError: there is no such cluster, or it can't be used so.
-            JobError: after the last job, if any failed.
+            RequestError: see `_gpus`.
         """
-        with self.opened(config) as run:
-            return run(jobs, config, observer)
+        cpus, gpus = self.workers, 0 if self._without_cards(config) else None
+        joining = thread.submit(lambda: stack.enter_context(joined(self.address, cpus=cpus, gpus=gpus)))
+        # Here and not in the other thread: when Ctrl-C ends the import of torch, another import crashes the process.
+        with importing():
+            import torch
+        threads = self.threads or torch.get_num_threads()
+        cores = threads if self.address else 1  # nobody else is in a cluster of one's own
+        cards = self._gpus(config)
+        return thread.submit(lambda: Cluster(joining.result(), self.workers, threads, cores, cards, self.start_seconds))
+
+    def _without_cards(self, config: RunConfig) -> bool:
+        return self.gpus_per_worker == 0 or (self.gpus_per_worker is None and config.device == "cpu")
 
     def _gpus(self, config: RunConfig) -> float:
         """Cards of a worker.
@@ -90,7 +102,7 @@ class RayExecutor:
         Raises:
             RequestError: this machine has too few for a cluster of the run's own.
         """
-        if self.gpus_per_worker == 0 or (self.gpus_per_worker is None and config.device == "cpu"):
+        if self._without_cards(config):
             return 0
         import torch
 
@@ -103,12 +115,9 @@ class RayExecutor:
             )
         return gpus
 
-    @contextlib.contextmanager
-    def _cluster(self, config: RunConfig) -> Iterator[Cluster]:
-        gpus = self._gpus(config)
-        with joined(self.address, cpus=self.workers, gpus=math.ceil(self.workers * gpus)) as ray:
-            import torch  # meanwhile the first thread has it
 
-            threads = self.threads or torch.get_num_threads()
-            cores = threads if self.address else 1  # nobody else is in a cluster of one's own
-            yield Cluster(ray, self.workers, threads, cores, gpus, self.start_seconds)
+def _check_regime(regime: Regime) -> None:
+    if not regime.is_single:
+        raise RequestError(
+            f"--executor ray divides single edits among workers; --regime {regime.asked} runs without it."
+        )

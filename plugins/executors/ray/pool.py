@@ -6,6 +6,7 @@ import contextlib
 import enum
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -69,7 +70,9 @@ class Pool:
         self.on_lost: Callable[[Sequence[Case], str], None] = lambda cases, reason: None
         """Takes the cases that a lost worker had, and what became of it."""
         self.lost = 0
-        """Workers that were lost."""
+        """Times that a worker was lost."""
+        self.lost_with: Counter[str] = Counter()
+        """Of these, how many with a case in hand, by its id."""
 
     def start(self, slot: Slot) -> None:
         """Starts a worker's process. A constructor that fails isn't tried again by Ray, nor is a process that is scheduled
@@ -134,6 +137,7 @@ class Pool:
         chunk = slot.chunk
         self.discard(slot)
         self.lost += 1
+        self.lost_with.update(case.id for case in chunk)
         if chunk:
             self.on_lost(chunk, reason)
 

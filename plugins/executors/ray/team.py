@@ -67,8 +67,6 @@ class RayTeam:
         self._spent: dict[tuple[int, int], Spent] = {}  # of each life of each worker
         self._alone: collections.Counter[str] = collections.Counter()
         """By case: workers that were lost with it alone in hand."""
-        self._with: collections.Counter[str] = collections.Counter()
-        """By case: workers that were lost with it in hand."""
         self._learned: Sequence[str] | None = None
         self._begun: Begun | None = None
         pool.advance, pool.on_lost = self._advance, lambda cases, reason: None
@@ -186,7 +184,7 @@ class RayTeam:
             yield [by_id[case_id]], Batch(records, {"edit": 0.0, "evaluate": 0.0})
 
     def edit_sequence(self, *_: Any) -> Iterator[Any]:
-        """Refused: the executor refuses such jobs before it starts a worker."""
+        """Refused, as the executor refuses such jobs before."""
         raise RequestError(f"{self.job.name}: the edits of one model can't be divided among workers.")
 
     def spent(self) -> Spent:
@@ -250,14 +248,13 @@ class RayTeam:
         def lost(chunk: Sequence[Case], reason: str) -> None:
             nonlocal out
             out -= 1
-            self._with.update(case.id for case in chunk)
             if len(chunk) > 1:
                 half = -(-len(chunk) // 2)
                 waiting.extendleft([chunk[half:], chunk[:half]])
                 return
             (case,) = chunk
             self._alone[case.id] += 1
-            others = self.pool.lost - self._with[case.id]
+            others = self.pool.lost - self.pool.lost_with[case.id]
             if self._alone[case.id] < TRIES + min(others, MORE_TRIES):
                 waiting.append(chunk)
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -143,6 +144,21 @@ def ray_processes() -> set[int]:
     return {one.pid for one in psutil.Process().children(recursive=True) if "ray" in one.name()}
 
 
+def processes_below(folder: Path) -> list[list[str]]:
+    """Command lines that name a folder."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):  # it is gone already
+            line = process.cmdline()
+            if any(str(folder) in part for part in line):
+                found.append(line)
+    return found
+
+
+def raylets_below(folder: Path) -> bool:
+    return any("raylet" in Path(line[0]).name for line in processes_below(folder))
+
+
 def test_a_plan_that_is_refused_ends_what_was_begun_for_it(run: Callable[..., Any]) -> None:
     before = ray_processes(), set(Path(tempfile.gettempdir()).glob("xkeb-ray-*"))
     outcome = run("--executor", "ray", tasks="no_such_task")
@@ -151,7 +167,10 @@ def test_a_plan_that_is_refused_ends_what_was_begun_for_it(run: Callable[..., An
     assert (ray_processes(), set(Path(tempfile.gettempdir()).glob("xkeb-ray-*"))) == before
 
 
-def test_ctrl_c_while_the_run_is_planned_ends_what_was_begun_for_it(options: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("moment", ["torch is imported", "the run is planned"])
+def test_ctrl_c_before_the_first_job_ends_what_was_begun_for_it(
+    options: dict[str, str], tmp_path: Path, moment: str
+) -> None:
     folders = tmp_path / "temporary"
     folders.mkdir()
     options |= {"executor": "ray", "workers": "1"}
@@ -161,18 +180,28 @@ def test_ctrl_c_while_the_run_is_planned_ends_what_was_begun_for_it(options: dic
         [sys.executable, "-c", heeding, "run", *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True, env={**os.environ, "TMPDIR": str(folders)},
     )  # fmt: skip
-    cluster: list[psutil.Process] = []
-    while not any("raylet" in one.name() for one in cluster):
+    while not (list(folders.glob("xkeb-ray-*")) if moment == "torch is imported" else raylets_below(folders)):
         assert process.poll() is None
-        time.sleep(0.05)
-        cluster = psutil.Process(process.pid).children(recursive=True)
+        time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)
     _, told = process.communicate(timeout=120)
     assert process.returncode == 130, told
     assert told.splitlines()[-1] == "xkeb: stopped; the same command goes on from here."
-    assert "Traceback" not in told
-    assert not psutil.wait_procs(cluster, timeout=30)[1]
+    assert "Traceback" not in told and "Fatal" not in told
+    deadline = time.monotonic() + 30
+    while left := processes_below(folders):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
     assert not list(folders.glob("xkeb-ray-*"))
+
+
+def test_a_cluster_that_is_there_is_joined_after_the_plan_and_must_answer(run: Callable[..., Any]) -> None:
+    nobody = ["--executor", "ray", "--executor-args", "address=127.0.0.1:1"]
+    outcome = run(*nobody, tasks="no_such_task")
+    assert outcome.status == 2 and outcome.err.startswith("xkeb: Unknown task 'no_such_task'")
+    outcome = run(*nobody)
+    assert outcome.status == 2
+    assert outcome.err.splitlines()[-1].startswith("xkeb: There is no Ray cluster at 127.0.0.1:1: ")
 
 
 def test_ctrl_c_finishes_the_chunks_in_hand_and_says_how_to_go_on(options: dict[str, str]) -> None:

@@ -23,6 +23,22 @@ FILES = {
     if file.name.endswith(".yaml")
 }
 """By method and family."""
+GIVEN: dict[str, dict[str, Any]] = {
+    "alphaedit": {"l2": 3.0},
+    "emmet": {"layers": (8,)},
+    "ft": {"lr": 0.003},
+    "ft-m": {"lr": 0.003},
+    "grace": {"radius": 3.0},
+    "lora": {"lr": 0.003},
+    "memit": {"mom2_update_weight": 7.0},
+    "mend": {"rank": 3},
+    "r-rome": {"mom2_adjustment": False},
+    "rome": {"mom2_adjustment": False},
+    "serac": {"accumulate": 2},
+    "ultraedit": {"lr": 0.003},
+    "wise": {"lr": 0.5},
+}
+"""By method that has a file, an option of it that a user gives."""
 EMBEDDED = ("gemma3-270m", "smollm2-135m")
 TUNED = [(method, family) for method, families in FILES.items() for family in families]
 
@@ -61,6 +77,7 @@ def test_it_is_the_family_that_counts_and_not_the_name(embedded: dict[str, Model
 
 
 def test_there_are_files_of_registered_methods_for_embedded_models(embedded: dict[str, ModelSpec]) -> None:
+    assert set(FILES) == set(GIVEN)
     assert set(FILES) <= set(get_plugins().methods)
     assert {family for _, family in TUNED} <= {each.family for each in embedded.values()}
 
@@ -84,22 +101,7 @@ def test_no_model_is_its_own_counterfactual_model(embedded: dict[str, ModelSpec]
 @pytest.mark.parametrize("method", FILES)
 def test_what_is_given_goes_before_what_was_tuned(embedded: dict[str, ModelSpec], method: str) -> None:
     gemma = embedded["gemma3-270m"]
-    options: dict[str, dict[str, Any]] = {
-        "alphaedit": {"l2": 3.0},
-        "emmet": {"layers": (8,)},
-        "ft": {"lr": 0.003},
-        "ft-m": {"lr": 0.003},
-        "grace": {"radius": 3.0},
-        "lora": {"lr": 0.003},
-        "memit": {"mom2_update_weight": 7.0},
-        "mend": {"rank": 3},
-        "r-rome": {"mom2_adjustment": False},
-        "rome": {"mom2_adjustment": False},
-        "serac": {"accumulate": 2},
-        "ultraedit": {"lr": 0.003},
-        "wise": {"lr": 0.5},
-    }
-    given = options[method]
+    given = GIVEN[method]
     found = options_of(xkeb.load_editor(method, **given).configure(gemma))
     assert {option: found[option] for option in given} == given
     others = {option: value for option, value in tuned_settings(method, gemma).items() if option not in given}

@@ -8,24 +8,27 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from xkeb.errors import RequestError
+from xkeb.evaluation.executors import OpenedExecutor
 from xkeb.registry.manager import get_plugins
 from xkeb.registry.options import build_with_options
+from xkeb.utils.importing import importing
 
 if TYPE_CHECKING:
     from xkeb.evaluation.config import RunConfig
     from xkeb.evaluation.executors import Executor
 
 
-def make_executor(config: RunConfig) -> Executor:
-    """The executor, ready to be called with jobs.
+def make_executor(config: RunConfig) -> Executor | OpenedExecutor:
+    """The executor, ready to be called with jobs, or to be opened.
 
     Raises:
         RequestError: an unknown one, an option that it doesn't have, or a package of it that isn't installed.
     """
     name, options = config.executor, config.executor_args
-    registered = get_plugins().executors.get(name)
+    with importing():  # of most runs, it imports torch
+        registered = get_plugins().executors.get(name)
     if inspect.isclass(registered):
-        executor: Executor = build_with_options("executor", name, registered, options)
+        executor: Executor | OpenedExecutor = build_with_options("executor", name, registered, options)
         return executor
     if options:
         raise RequestError(
@@ -36,17 +39,14 @@ def make_executor(config: RunConfig) -> Executor:
 
 @contextlib.contextmanager
 def opened_executor(config: RunConfig) -> Iterator[Executor]:
-    """The executor, inside of what it needs. One with a method `opened(config)`, which gives a context manager, is entered: as
-    a run is entered before it is planned, it can get ready meanwhile. What is inside is called with the jobs, or never, where
-    the plan is refused.
+    """The executor, inside of what it needs (see `OpenedExecutor`).
 
     Raises:
         RequestError: see `make_executor`.
     """
     executor = make_executor(config)
-    opened = getattr(executor, "opened", None)
-    if opened is None:
-        yield executor
-    else:
-        with opened(config) as ready:
+    if isinstance(executor, OpenedExecutor):
+        with executor.opened(config) as ready:
             yield ready
+    else:
+        yield executor

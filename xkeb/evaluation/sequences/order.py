@@ -17,6 +17,8 @@ class EditSequence:
 
     cases: Sequence[Case]
     regime: Regime
+    retained: Sequence[int] = ()
+    """After how many edits the earlier ones are asked again."""
 
     @functools.cached_property
     def sha256(self) -> str:
@@ -38,7 +40,7 @@ class EditSequence:
         asked: list[tuple[str, Sequence[Case]]] = []
         if due := [case for case in self.cases[:edits] if self._is_due(case, number)]:
             asked.append((CASES, due))
-        if edits in self.regime.retention:
+        if edits in self.retained:
             asked.append((RETENTION.format(edits), self.cases[:edits]))
         return asked
 
@@ -55,9 +57,12 @@ class EditSequence:
         return SequenceRecord(sha256=self.sha256, place=place, edits=edits or self.regime.edits_before(place))
 
 
-def sequences_of(cases: Sequence[Case], regime: Regime, seed: int) -> tuple[list[EditSequence], Sequence[Case]]:
+def sequences_of(
+    cases: Sequence[Case], regime: Regime, seed: int, retained: Sequence[int] = ()
+) -> tuple[list[EditSequence], Sequence[Case]]:
     """The cases in an order by seed, parted into whole sequences, and those that are left over."""
     ordered = sorted(cases, key=lambda case: order_key(seed, case.id))
     whole = len(ordered) // regime.edits * regime.edits
     starts = range(0, whole, regime.edits)
-    return [EditSequence(ordered[start : start + regime.edits], regime) for start in starts], ordered[whole:]
+    parts = [EditSequence(ordered[start : start + regime.edits], regime, retained) for start in starts]
+    return parts, ordered[whole:]

@@ -77,7 +77,7 @@ class SequencesRun:
     def __init__(self, job: Job, team: SequenceTeam, config: RunConfig, observer: RunObserver) -> None:
         self.job, self.team, self.config, self.observer = job, team, config, observer
         self.settings = team.about.settings
-        self.sequences, self.left_over = sequences_of(job.cases, job.regime, config.seed)
+        self.sequences, self.left_over = sequences_of(job.cases, job.regime, config.seed, job.retained)
         self.texts = texts_of(job.passages)
         self._done = 0
         self._interrupted = False
@@ -116,7 +116,7 @@ class SequencesRun:
 
     def _open(self, number: int, journal: Journal[CaseRecord], stack: ExitStack) -> Files:
         files = {CASES: journal}
-        for edits in self.job.regime.retention:
+        for edits in self.job.retained:
             name = RETENTION.format(edits)
             path = self.job.measurements[number].folder / name
             files[name] = stack.enter_context(
@@ -246,7 +246,7 @@ class SequencesRun:
     def _retained(self, files: Files) -> dict[int, Sequence[CaseRecord]]:
         """In the order of the cases, as the result has them."""
         found: dict[int, Sequence[CaseRecord]] = {}
-        for edits in self.job.regime.retention:
+        for edits in self.job.retained:
             journal = files[RETENTION.format(edits)]
             found[edits] = [journal.lines[case.id] for case in self.job.cases if case.id in journal]
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import tempfile
@@ -23,6 +24,7 @@ from xkeb.evaluation.planning import (
     make_job,
     options_by_method,
     plan_models,
+    regime_of,
 )
 from xkeb.evaluation.runner import local_runner
 from xkeb.evaluation.tuned_settings import read_settings, write_settings
@@ -112,6 +114,7 @@ class _Search:
         ]
         for task in self.tasks:
             _ = task.test  # read now, so that what is wrong with a file is said at once
+        self.regimes = [regime_of(config, task) for task in self.tasks]
         (self.model,) = plan_models(config)
         self.jobs = [self._jobs(point, self.model) for point in self.points]
 
@@ -119,7 +122,8 @@ class _Search:
         """The jobs of a point, or why it fails before any weight is loaded."""
         options = {**self.fixed, **point}
         try:
-            jobs = [make_job(self.config, task, model, self.method, options, task.test.cases) for task in self.tasks]
+            made = [make_job(self.config, task, model, self.method, options, task.test.cases) for task in self.tasks]
+            jobs = [dataclasses.replace(job, retention=False) for job in made]
             for job in jobs:
                 if job.needs_training:
                     job.training()
@@ -207,7 +211,7 @@ class _Search:
             "score": best.score,
             "metric": self.metric,
             "protocol": self.protocol,
-            "regime": config.regime,
+            "regime": ", ".join(dict.fromkeys(map(str, self.regimes))),
             "formula": FORMULA,
             "seed": config.seed,
             "facts": tuning.facts,
