@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from xkeb.errors import RequestError
 from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.events import RunObserver
+from xkeb.evaluation.executors.interrupts import StopSignal
 from xkeb.results.regime import Regime
 from xkeb.utils.importing import importing
 from xkeb_plugins.executors.ray.cluster import Cluster, import_ray, joined
@@ -61,7 +62,8 @@ class RayExecutor:
             raise RequestError(f"A worker sees its own cards only: --device cuda instead of {config.device}.")
         if config.regime is not None:
             _check_regime(Regime.parse(config.regime, config.evaluate))
-        with ExitStack() as stack, ThreadPoolExecutor(1) as thread:
+        # Ray's processes end with the thread that started them, so it outlives the stack.
+        with ThreadPoolExecutor(1) as thread, ExitStack() as stack, waiting_for(thread):
             early = self._start(config, stack, thread) if self.address is None else None
 
             def run(jobs: Sequence[Job], config: RunConfig, observer: RunObserver) -> list[Result]:
@@ -78,16 +80,18 @@ class RayExecutor:
         """Begins to start the workers.
 
         Args:
-            stack: what ends the cluster; closed when the thread is done.
+            stack: what ends the cluster; to be closed when the thread has nothing to do any more, and is still there.
 
         Raises:
             RequestError: see `_gpus`.
         """
         cpus, gpus = self.workers, 0 if self._without_cards(config) else None
         joining = thread.submit(lambda: stack.enter_context(joined(self.address, cpus=cpus, gpus=gpus)))
-        # Here and not in the other thread: when Ctrl-C ends the import of torch, another import crashes the process.
-        with importing():
+        # Where Ctrl-C ends it, and the other thread imports torch or numpy again, the process crashes.
+        with StopSignal(lambda: None) as stop, importing():
             import torch
+
+            stop.pass_on()
         threads = self.threads or torch.get_num_threads()
         cores = threads if self.address else 1  # nobody else is in a cluster of one's own
         cards = self._gpus(config)
@@ -114,6 +118,15 @@ class RayExecutor:
                 f"{self.workers} workers with {gpus:g} cards each need more than this machine's {torch.cuda.device_count()}."
             )
         return gpus
+
+
+@contextlib.contextmanager
+def waiting_for(thread: ThreadPoolExecutor) -> Iterator[None]:
+    """Waits at the end until a thread has done all that it was given."""
+    try:
+        yield
+    finally:
+        thread.submit(lambda: None).result()
 
 
 def _check_regime(regime: Regime) -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -167,12 +167,17 @@ def test_a_plan_that_is_refused_ends_what_was_begun_for_it(run: Callable[..., An
     assert (ray_processes(), set(Path(tempfile.gettempdir()).glob("xkeb-ray-*"))) == before
 
 
+@pytest.fixture
+def folders() -> Iterator[Path]:
+    """For temporary files, with a path that is short enough for sockets."""
+    with tempfile.TemporaryDirectory(prefix="x-", dir="/tmp") as name:
+        yield Path(name)
+
+
 @pytest.mark.parametrize("moment", ["torch is imported", "the run is planned"])
 def test_ctrl_c_before_the_first_job_ends_what_was_begun_for_it(
-    options: dict[str, str], tmp_path: Path, moment: str
+    options: dict[str, str], folders: Path, moment: str
 ) -> None:
-    folders = tmp_path / "temporary"
-    folders.mkdir()
     options |= {"executor": "ray", "workers": "1"}
     flags = [part for name, value in options.items() for part in (f"--{name}", value)]
     heeding = "import signal; signal.signal(2, signal.default_int_handler); from xkeb.cli import main; main()"
