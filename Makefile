@@ -32,6 +32,7 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/speed/dry_run.py $(MINI) --models gemma3-270m --methods ft,kn
 	$(BIN)/python benchmarks/speed/gpu_7b.py --layers 4 --width 64 --vocabulary 2000 --device cpu --methods ft,rome --limit 2
 	$(BIN)/python benchmarks/speed/vs_easyeditor.py $(MINI) --methods ft --limit 1 --batch 1
+	$(BIN)/python benchmarks/speed/sessions.py --task bizsre_mini_en2zh --methods ft,rome --edits 2
 	$(BIN)/python benchmarks/speed/products.py --shape 576x192 --rows 12
 	folder=$$(mktemp -d) && $(BIN)/python benchmarks/speed/whole_7b.py $$folder/model --layers 4 --width 256 --mlp 640 \
 	  --tasks bizsre_mini_en2zh --methods ft,rome && rm -r $$folder

@@ -1,14 +1,18 @@
-"""How large a session is when it is saved: the change that holds all edits so far, and the state that a method carries.
+"""What edits that follow one another cost: seconds, and the size of a saved session, which is the change of all edits so far and
+the state that a method carries.
 
-    python benchmarks/speed/session_size.py --data-dir DIR [--methods ft,rome] [--model M] [--task T] [--edits 3]
+    python benchmarks/speed/sessions.py --data-dir DIR [--methods ft,rome] [--model M] [--task T] [--edits 3]
 
-A Markdown table, in MB (10⁶ bytes): after the first edit, after the last, and what an edit between them added.
+A Markdown table: the median of an edit's seconds, MB (10⁶ bytes) after the first edit and after the last, and what each edit
+between them added.
 """
 
 from __future__ import annotations
 
 import tempfile
+import time
 from pathlib import Path
+from statistics import median
 
 import click
 
@@ -32,16 +36,18 @@ METHODS = "ft,ft-m,ft-l,lora,rome,r-rome,memit,emmet,alphaedit,langedit,ultraedi
 def main(data_dir: Path | None, methods: str, model: str, task_name: str, edits: int) -> None:
     config = RunConfig(tasks=[task_name], models=[model], methods=split_names(methods), data_dir=data_dir)
     backbone = xkeb.load_backbone(model)
-    click.echo(f"| method | after 1 | after {edits} | MB an edit |\n|---|---|---|---|")
+    click.echo(f"| method | s an edit | MB after 1 | MB after {edits} | MB an edit |\n|---|---|---|---|---|")
     for job in plan_run(config).jobs:
         editor = prepare(job.editor, backbone, job.training() if job.needs_training else ())
         session = editor.begin(backbone)
-        sizes = []
+        sizes, seconds = [], []
         for case in supported_cases(editor, backbone, job.cases[: 2 * edits])[:edits]:
+            start = time.perf_counter()
             session.edit([case.edit])
+            seconds.append(time.perf_counter() - start)
             sizes.append(_megabytes(session))
         added = (sizes[-1] - sizes[0]) / (len(sizes) - 1)
-        click.echo(f"| {job.method} | {sizes[0]:.3f} | {sizes[-1]:.3f} | {added:.3f} |")
+        click.echo(f"| {job.method} | {median(seconds):.2f} | {sizes[0]:.3f} | {sizes[-1]:.3f} | {added:.3f} |")
 
 
 def _megabytes(session: Session) -> float:
