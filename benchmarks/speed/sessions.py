@@ -1,4 +1,4 @@
-"""What edits that follow one another cost: seconds, and the size of a saved session, which is the change of all edits so far and
+"""What edits that follow one another cost: seconds, and the size of a saved session: the change of all edits so far, and
 the state that a method carries.
 
     python benchmarks/speed/sessions.py --data-dir DIR [--methods ft,rome] [--model M] [--task T] [--edits 3]
