@@ -3,9 +3,9 @@
     python benchmarks/truth/sequences.py OUT [OUT..] [--data-dir DIR]
 
 F1 / EM of all cases, asked when the regime says. *Damage* is KL from the untouched model, in nats, and the edited model's
-perplexity as a multiple of the untouched one's. *Kept of N* is reliability (F1) of the first N edits, asked after N. With
-`--data-dir`, EM of the cases whose subject no other record of the task has, and how many they are: what contradicts another
-edit can't be kept.
+perplexity as a multiple of the untouched one's. *Kept of N* is reliability (F1) of the first N edits, asked after N, with its
+interval. With `--data-dir`, EM of the cases whose subject no other record of the task has, and how many they are: what
+contradicts another edit can't be kept.
 """
 
 from __future__ import annotations
@@ -89,7 +89,11 @@ def _damage(result: Result, code: str) -> str:
 
 def _kept(result: Result, count: str, source: str) -> str:
     point = (result.retention or {}).get(count)
-    return f"{point['reliability'][source]['f1'].mean:.1f}" if point else ""
+    if not point:
+        return ""
+    kept = point["reliability"][source]["f1"]
+    low, high = kept.ci95
+    return f"{kept.mean:.1f} ({low:.0f} to {high:.0f})"
 
 
 if __name__ == "__main__":
