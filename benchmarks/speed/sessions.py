@@ -1,5 +1,5 @@
-"""What edits that follow one another cost: seconds, and the size of a saved session: the change of all edits so far, and
-the state that a method carries.
+"""What edits that follow one another cost: seconds, and MB of a saved session, which holds the change of all edits so far and
+what a method carries.
 
     python benchmarks/speed/sessions.py --data-dir DIR [--methods ft,rome] [--model M] [--task T] [--edits 3]
 
