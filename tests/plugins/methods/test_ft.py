@@ -175,7 +175,7 @@ def test_no_steps_are_refused() -> None:
 
 
 def test_the_default_layer_stands_as_deep_as_the_papers(llama: Backbone, gemma: Backbone) -> None:
-    for method, backbone, layer in (("ft", llama, 4), ("ft-m", gemma, 12)):  # 21 of 32, of 6 and of 18
+    for method, backbone, layer in (("ft", llama, 4), ("ft-l", gemma, 12)):  # 21 of 32, of 6 and of 18
         editor = xkeb.load_editor(method).configure(backbone.spec)
         assert isinstance(editor, FineTuning) and editor.layer == layer
 
