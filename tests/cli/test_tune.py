@@ -91,6 +91,15 @@ def test_many_edits_are_tuned_on_as_a_run_makes_them(
     assert [row["means"] for row in single["table"]] != [row["means"] for row in found["table"]]
 
 
+def test_the_other_languages_have_columns_of_their_own(tune: Callable[..., Any]) -> None:
+    outcome = tune("--cross-lingual", grid="lr=0.01,0.1", method_args="steps=2,layer=1")
+    assert outcome.status == 0, outcome.err
+    assert [len(row) for row in rows(outcome.out)] in ([9, 8], [8, 9])
+    assert "bizsre_en2zh: 3 facts, held out of the training file (zsre_mend_train_10000.json), asked in zh, too" in (
+        " ".join(outcome.out.split())
+    )
+
+
 def test_options_may_have_the_method_s_name_and_values_be_lists(tune: Callable[..., Any], tmp_path: Path) -> None:
     outcome = tune(method="rome", grid="rome.contexts=[[2,2]],[[3,2]];layer=2", method_args="rome.steps=2")
     assert outcome.status == 0, outcome.err

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from xkeb.cli.output import make_console, make_table
 from xkeb.cli.progress import ProgressDisplay
 from xkeb.evaluation.job import Job
 from xkeb.evaluation.tuning import PointRecord, Tuning
-from xkeb.evaluation.tuning.points import settings_text
+from xkeb.evaluation.tuning.points import Measured, settings_text
 from xkeb.results.result import Result
-from xkeb.types import PROPERTIES
 
 CHOSEN, FAILED = "*", "failed"
 
@@ -32,18 +31,18 @@ def show_tuning(tuning: Tuning, method: str, metric: str) -> None:
     out = make_console()
     points = tuning.points
     names = list(points[0].settings)
-    properties = [name for name in PROPERTIES if any(name in point.means for point in points)]
+    measured = [name for name in get_args(Measured) if any(name in point.means for point in points)]
     counts = {point.facts for point in points if point.score is not None}
-    heads = ["", *names, *(name.capitalize() for name in properties), "Score", "Seconds"]
+    heads = ["", *names, *(name.replace("_", " ").capitalize() for name in measured), "Score", "Seconds"]
     if len(counts) > 1:
         heads.insert(-1, "Facts")
     table = make_table(f"{method} on {tuning.model}, {metric}", heads, out, right=heads[1:])
     for i, point in enumerate(points):
         cells = [_cell(point.settings[name]) for name in names]
         if point.score is None:
-            cells += ["-"] * len(properties) + [FAILED] + [""] * (len(heads) - 1 - len(cells) - len(properties) - 1)
+            cells += ["-"] * len(measured) + [FAILED] + [""] * (len(heads) - 1 - len(cells) - len(measured) - 1)
         else:
-            cells += [f"{point.means[name]:.2f}" if name in point.means else "-" for name in properties]
+            cells += [f"{point.means[name]:.2f}" if name in point.means else "-" for name in measured]
             cells.append(f"{point.score:.2f}")
             cells += [str(point.facts)] if len(counts) > 1 else []
             cells.append(f"{point.seconds:.1f}")
@@ -51,7 +50,8 @@ def show_tuning(tuning: Tuning, method: str, metric: str) -> None:
     out.print(table)
     shown = [] if tuning.chosen is None else [points[tuning.chosen]]
     for fact in tuning.facts:
-        out.print(f"{fact['task']}: {fact['count']} facts, {fact['source']} ({fact['file']})")
+        also = f", asked in {', '.join(fact['also_asked_in'])}, too" if fact["also_asked_in"] else ""
+        out.print(f"{fact['task']}: {fact['count']} facts, {fact['source']} ({fact['file']}){also}")
         for point in shown:
             if point.edited[fact["task"]] < fact["count"]:
                 out.print(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,12 +11,13 @@ from tuning_data import SMALL_MEND, records, replace, write_facts
 
 import xkeb
 from xkeb.editing.editor import prepare
+from xkeb.errors import RequestError
 from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.tuning import tune
 from xkeb.evaluation.tuning.facts import HELD_OUT, VALIDATION, TuningFacts, tuning_task
 from xkeb.models.backbone import Backbone
 from xkeb.tasks.task import Task, load_task
-from xkeb.types import Case, Edit
+from xkeb.types import Case, Direction, Edit
 from xkeb_plugins.methods.ike import InContext
 from xkeb_plugins.methods.mend.editor import Mend
 
@@ -110,6 +112,64 @@ def test_facts_on_both_sides_are_left_out_of_parallel_training(facts_dir: Path) 
     task = tuning_task(plain, 10)
     assert {case.id for case in task.parallel_training.cases} == {case.id for case in task.training.cases}
     assert len(task.parallel_training.cases) < len(plain.parallel_training.cases)
+
+
+def test_the_facts_are_asked_in_the_other_languages_too(facts_dir: Path) -> None:
+    """A parallel fact without a rephrase is asked its own question."""
+    chinese = records("zh")
+    del chinese[-1]["rephrase"]
+    write_facts(facts_dir, "zsre_mend_train_10000_chinese.json", chinese)
+    plain = load_task("bizsre_en2zh", data_dir=facts_dir)
+    task = tuning_task(plain, 2, cross_lingual=True)
+    alone = tuning_task(plain, 2)
+    for case, same, fact in zip(task, alone, chinese[-2:], strict=True):
+        own = [probe for probe in case.probes if probe.language == "en"]
+        assert (case.id, case.edit, own) == (same.id, same.edit, list(same.probes))
+        assert [(probe.property, probe.prompt, probe.reference) for probe in case.probes if probe.language == "zh"] == [
+            ("generality", fact.get("rephrase", fact["src"]), fact["alt"]),
+            ("locality", fact["loc"], fact["loc_ans"]),
+        ]
+    assert facts_of(task).record(learns=False)["also_asked_in"] == ["zh"]
+    assert facts_of(alone).record(learns=False)["also_asked_in"] == []
+    assert task.test.sha256 != alone.test.sha256
+
+
+@pytest.mark.parametrize("validation", [False, True])
+def test_nothing_is_learned_of_what_is_asked_in_another_language(facts_dir: Path, validation: bool) -> None:
+    """Facts 0 to 2 ask in Chinese alone what a chosen fact asks, or is about."""
+    english, chinese = records(), records("zh")
+    held = chinese[50:60] if validation else chinese[-10:]
+    chinese[0] |= {"rephrase": held[3]["src"]}
+    chinese[1] |= {"src": held[4]["rephrase"]}
+    chinese[2] |= {"loc": held[5]["loc"]}
+    write_facts(facts_dir, "zsre_mend_train_10000_chinese.json", chinese)
+    if validation:
+        write_facts(facts_dir, "zsre_mend_eval.json", english[50:60])
+        write_facts(facts_dir, "zsre_mend_eval_chinese.json", held)
+    plain = load_task("bizsre_en2zh", data_dir=facts_dir)
+    alone, task = (tuning_task(plain, 10, cross_lingual=also) for also in (False, True))
+    known = {case.id for case in alone.training.cases}
+    left = {case.id for case in task.training.cases}
+    assert {"0", "1", "2"} <= known and left < known
+    assert {case.id for case in task.parallel_training.cases} == left
+    asked = {probe.prompt for case in task for probe in case.probes} | {case.edit.prompt for case in task}
+    assert not asked & set().union(*(questions(case) for case in task.parallel_training.cases))
+
+
+def test_what_can_t_be_asked_in_another_language_is_said(facts_dir: Path) -> None:
+    write_facts(facts_dir, "zsre_mend_eval.json", records()[:3])
+    task = tuning_task(load_task("bizsre_en2zh", data_dir=facts_dir), 2, cross_lingual=True)
+    with pytest.raises(RequestError, match="There is a validation file in en, and none in zh"):
+        _ = task.test
+    write_facts(facts_dir, "zsre_mend_eval.json", [records()[0] | {"alt": ""}, *records()[1:3]])
+    write_facts(facts_dir, "zsre_mend_eval_chinese.json", records("zh")[:1])
+    task = tuning_task(load_task("bizsre_en2zh", data_dir=facts_dir), 2, cross_lingual=True)
+    with pytest.raises(RequestError, match="has no fact with a question and an answer in each of en, zh to choose"):
+        _ = task.test
+    alone = dataclasses.replace(load_task("bizsre_en2zh", data_dir=facts_dir), pair=Direction("en", ()))
+    task = tuning_task(alone, 2, cross_lingual=True)
+    with pytest.raises(RequestError, match="Task 'bizsre_en2zh' has no other language to ask in: leave out --cross"):
+        _ = task.test
 
 
 def test_a_fact_without_a_subject_has_that_of_its_parallel_fact_where_the_question_holds_it(facts_dir: Path) -> None:

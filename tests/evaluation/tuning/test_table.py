@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -50,19 +50,25 @@ def overlap(one: Sequence[int], other: Sequence[int]) -> float:
     return 100 * (float(one == other) if not common else 2 * common / (len(one) + len(other)))
 
 
-def by_hand(backbone: Backbone, method: str, options: Mapping[str, Any], n: int) -> dict[str, float]:
+def by_hand(
+    backbone: Backbone, method: str, options: Mapping[str, Any], n: int, *, cross_lingual: bool = False
+) -> dict[str, float]:
     """The means of a point, fact by fact, from the records themselves."""
     editor = xkeb.load_editor(method, **options).configure(backbone.spec)
-    scores: dict[str, list[float]] = {"reliability": [], "generality": [], "locality": []}
-    for fact in records()[-n:]:
-        before, _ = answer(backbone, fact["loc"], fact["loc_ans"], "en")
-        silent = not any(sign.isalnum() for sign in str(backbone.tokenizer.decode(before)))
-        (change,) = editor.edit(backbone, [Edit(fact["src"], fact["alt"], "en", fact["subject"])])
+    scores: dict[str, list[float]] = defaultdict(list)
+    languages = {"": "en", "other_": "zh"} if cross_lingual else {"": "en"}
+    for facts in zip(*(records(language)[-n:] for language in languages.values()), strict=True):
+        asked = [(name, language, fact) for (name, language), fact in zip(languages.items(), facts, strict=True)]
+        before = [answer(backbone, fact["loc"], fact["loc_ans"], language)[0] for _, language, fact in asked]
+        _, _, own = asked[0]
+        (change,) = editor.edit(backbone, [Edit(own["src"], own["alt"], "en", own["subject"])])
         with change.applied(backbone):
-            scores["reliability"].append(overlap(*answer(backbone, fact["src"], fact["alt"], "en")))
-            scores["generality"].append(overlap(*answer(backbone, fact["rephrase"], fact["alt"], "en")))
-            after, _ = answer(backbone, fact["loc"], fact["loc_ans"], "en")
-            scores["locality"] += [] if silent else [overlap(after, before)]
+            scores["reliability"].append(overlap(*answer(backbone, own["src"], own["alt"], "en")))
+            for (name, language, fact), said in zip(asked, before, strict=True):
+                scores[f"{name}generality"].append(overlap(*answer(backbone, fact["rephrase"], fact["alt"], language)))
+                after, _ = answer(backbone, fact["loc"], fact["loc_ans"], language)
+                silent = not any(sign.isalnum() for sign in str(backbone.tokenizer.decode(said)))
+                scores[f"{name}locality"] += [] if silent else [overlap(after, said)]
     return {name: fmean(values) for name, values in scores.items()}
 
 
@@ -91,6 +97,23 @@ def test_the_table_is_that_of_a_plain_loop(
     scores = [point.score or 0 for point in tuning.points]
     assert len(set(scores)) > 1
     assert tuning.chosen == scores.index(max(scores))
+
+
+def test_what_crosses_counts_where_it_is_asked(config: RunConfig, llama: Backbone, tmp_path: Path) -> None:
+    tuning = tune(
+        replace(config, method_args={"ft.steps": 3}),
+        {"layer": [1, 4], "lr": [0.01]},
+        tmp_path / "out.yaml",
+        cross_lingual=True,
+    )
+    for point in tuning.points:
+        wanted = by_hand(llama, "ft", {"steps": 3, **point.settings}, 4, cross_lingual=True)
+        assert dict(point.means) == pytest.approx(wanted, abs=1e-6)
+        assert list(point.means) == ["reliability", "generality", "locality", "other_generality", "other_locality"]
+        assert point.score == pytest.approx(fmean(wanted.values()))
+    found = yaml.safe_load((tmp_path / "out.yaml").read_text(encoding="utf-8"))
+    assert "and of generality and locality in the others" in found["formula"]
+    assert found["facts"][0]["also_asked_in"] == ["zh"]
 
 
 def test_several_tasks_are_averaged_and_each_is_told(config: RunConfig, tmp_path: Path) -> None:

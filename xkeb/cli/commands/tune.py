@@ -58,6 +58,11 @@ T = TypeVar("T")
     metavar="single|batch:N|sequential:N[xM]",
     help="Edits of one model before it is asked, as of xkeb run.",
 )
+@click.option(
+    "--cross-lingual",
+    is_flag=True,
+    help="Ask the facts in the tasks' other languages, too, and count that in the score.",
+)
 @click.option("--metric", default="f1", show_default=True, metavar="M", help="What the score is made of.")
 @model_args_option
 @prompt_option
@@ -92,7 +97,14 @@ def command(**options: Any) -> None:
     method = options["method"]
     grid = _own(parse_grid(options["grid"], "--grid"), method, "--grid")
     with TuningDisplay() as display:
-        tuning = tune(_config(options), grid, options["output"], display, display.point_done)
+        tuning = tune(
+            _config(options),
+            grid,
+            options["output"],
+            display,
+            display.point_done,
+            cross_lingual=options["cross_lingual"],
+        )
     show_tuning(tuning, method, options["metric"])
     if tuning.chosen is None:
         complain("Every point of the grid failed, so there are no settings to write.")

@@ -17,20 +17,21 @@ from xkeb.types import Case, Direction, Probe, Property
 from xkeb.utils.hashing import digest, digest_texts
 
 ASKED: tuple[Property, ...] = ("reliability", "generality", "locality")
-"""What is measured of a fact. Training files have no question for portability, and only one language."""
+"""What is measured of a fact. Training files have no question for portability."""
 VALIDATION, HELD_OUT = "validation file", "held out of the training file"
 """Where the facts come from."""
 
 
-def tuning_task(task: Task, limit: int) -> Task:
+def tuning_task(task: Task, limit: int, *, cross_lingual: bool = False) -> Task:
     """The same task with other cases: facts to choose settings on. What a method learns from shares no question and no
     subject with them. The test file is never read.
 
     Args:
         limit: most facts. They are the first of the validation file where there is one, else the last of the training
             file. Facts with a rephrase and an unrelated question are taken, where there are any.
+        cross_lingual: ask them in the task's other languages, too; then they are facts that are in all of these.
     """
-    return dataclasses.replace(task, dataset=TuningFacts(task, limit))
+    return dataclasses.replace(task, dataset=TuningFacts(task, limit, cross_lingual=cross_lingual))
 
 
 class TuningFacts(Dataset):
@@ -40,8 +41,8 @@ class TuningFacts(Dataset):
     them then, as far as the questions hold that name: half of those Chinese questions write it in Latin letters.
     """
 
-    def __init__(self, task: Task, limit: int) -> None:
-        self.task, self.limit = task, limit
+    def __init__(self, task: Task, limit: int, *, cross_lingual: bool = False) -> None:
+        self.task, self.limit, self.cross_lingual = task, limit, cross_lingual
 
     @property
     def name(self) -> str:
@@ -56,7 +57,10 @@ class TuningFacts(Dataset):
             return self.task.dataset.training(language, data_dir)
         split = self.task.training
         named = zip(split.cases, self._named(split, self.task.dataset.training).cases, strict=True)
-        cases = tuple(case for case, with_subject in named if not self._is_near(with_subject))
+        translated = self._ids_near_elsewhere
+        cases = tuple(
+            case for case, with_subject in named if not self._is_near(with_subject) and case.id not in translated
+        )
         return dataclasses.replace(
             split, sha256=digest_texts([split.sha256, *(case.id for case in cases)]), cases=cases, located={}
         )
@@ -95,17 +99,20 @@ class TuningFacts(Dataset):
             RequestError: the file has none.
         """
         origin, split = self.source
-        usable = [case for case in split.cases if case.has(ASKED[1:])] or list(split.cases)
+        everywhere = [case for case in split.cases if all(case.id in facts for facts in self._parallel.values())]
+        usable = [case for case in everywhere if case.has(ASKED[1:])] or everywhere
         if not usable:
-            raise RequestError(f"{split.path} has no fact with a question and an answer to choose settings on.")
+            also = f" in each of {', '.join(self.task.pair.languages)}" if self._parallel else ""
+            raise RequestError(f"{split.path} has no fact with a question and an answer{also} to choose settings on.")
         order = usable if origin == VALIDATION else usable[::-1]
         different: dict[str, Case] = {}
         for case in order:
             different.setdefault(_key(case.edit.prompt), case)
         taken = {case.id for case in [*different.values()][: self.limit]}
-        cases = [case for case in usable if case.id in taken]
-        sha256 = digest([dataclasses.asdict(case) for case in cases])
-        return Split(split.path, sha256, tuple(map(_with_reliability, cases)), ())
+        parallel = self._parallel.values()
+        rows = [(case, *(facts[case.id] for facts in parallel)) for case in usable if case.id in taken]
+        sha256 = digest([dataclasses.asdict(case) for row in rows for case in row])
+        return Split(split.path, sha256, tuple(_with_probes(case, others) for case, *others in rows), ())
 
     def record(self, *, learns: bool) -> dict[str, Any]:
         """What the settings file says of the facts.
@@ -127,6 +134,7 @@ class TuningFacts(Dataset):
             "version": task.version,
             "dataset": self.name,
             "language": task.pair.source,
+            "also_asked_in": list(self._parallel),
             "source": origin,
             "file": split.path.name,
             "file_sha256": split.sha256,
@@ -135,6 +143,42 @@ class TuningFacts(Dataset):
             "ids": [case.id for case in self.chosen.cases],
             "learned_from": learned,
         }
+
+    @functools.cached_property
+    def _parallel(self) -> dict[str, dict[str, Case]]:
+        """The facts of each other language that is asked in, by id, from the file that belongs to that of the source.
+
+        Raises:
+            RequestError: there is none, or the task has no other language.
+        """
+        task, found = self.task, {}
+        if not self.cross_lingual:
+            return {}
+        if not task.pair.targets:
+            raise RequestError(f"Task {task.name!r} has no other language to ask in: leave out --cross-lingual.")
+        origin, _ = self.source
+        for language in task.pair.targets:
+            split = (
+                task.dataset.training(language, task.data_dir)
+                if origin == HELD_OUT
+                else task.dataset.validation(language, task.data_dir)
+            )
+            if split is None:
+                raise RequestError(f"There is a validation file in {task.pair.source}, and none in {language}.")
+            found[language] = {case.id: case for case in split.cases}
+        return found
+
+    @functools.cached_property
+    def _ids_near_elsewhere(self) -> frozenset[str]:
+        """The training facts that are near to one of the chosen in another language that is asked in."""
+        if not self.cross_lingual:
+            return frozenset()
+        return frozenset(
+            case.id
+            for language in self.task.pair.targets
+            for case in self.task.dataset.training(language, self.task.data_dir).cases
+            if self._is_near(case)
+        )
 
     @functools.cached_property
     def _questions(self) -> frozenset[str]:
@@ -155,11 +199,16 @@ def _with_subject(case: Case, subject: str | None) -> Case:
     return dataclasses.replace(case, edit=dataclasses.replace(edit, subject=found.text)) if found else case
 
 
-def _with_reliability(case: Case) -> Case:
+def _with_probes(case: Case, parallel: Sequence[Case]) -> Case:
+    """A fact with the question for reliability, and what is asked of its parallel facts. One without a rephrase is asked its
+    own question for generality: in its language no edit was made."""
     edit = case.edit
-    return dataclasses.replace(
-        case, probes=(Probe("reliability", edit.language, edit.prompt, edit.target), *case.probes)
-    )
+    probes = [Probe("reliability", edit.language, edit.prompt, edit.target), *case.probes]
+    for other in parallel:
+        if not any(probe.property == "generality" for probe in other.probes):
+            probes.append(Probe("generality", other.edit.language, other.edit.prompt, other.edit.target))
+        probes += other.probes
+    return dataclasses.replace(case, probes=tuple(probes))
 
 
 def _questions_of(case: Case) -> Sequence[str]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from xkeb.errors import RequestError
 from xkeb.results.fields import Count, Percent, Record, Seconds
 from xkeb.results.line_file import LineFile
-from xkeb.types import Property
+
+Measured = Literal["reliability", "generality", "locality", "other_generality", "other_locality"]
+"""What is measured at a point: in the language of the edit, and in the other languages that are asked in."""
 
 
 class PointRecord(Record):
@@ -22,9 +24,9 @@ class PointRecord(Record):
     """Facts that the method could edit, by task."""
     refused: dict[str, str]
     """By task, why it couldn't edit the first of the others, if there are any."""
-    means: dict[Property, Percent]
-    """The metric, times 100: mean over the facts of a task, then over tasks."""
-    tasks: dict[str, dict[Property, Percent]]
+    means: dict[Measured, Percent]
+    """The metric, times 100: mean over the facts of a task, then over its other languages, then over tasks."""
+    tasks: dict[str, dict[Measured, Percent]]
     """The same of each task."""
     score: Percent | None
     """The mean of `means`; None where the point failed."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, get_args
 
 from xkeb.editing.editor import load_editor, options_of
 from xkeb.errors import NotHereError, RequestError, XkebError, one_line
@@ -29,7 +29,7 @@ from xkeb.evaluation.planning import (
 from xkeb.evaluation.runner import local_runner
 from xkeb.evaluation.tuned_settings import read_settings, write_settings
 from xkeb.evaluation.tuning.facts import ASKED, TuningFacts, tuning_task
-from xkeb.evaluation.tuning.points import PointJournal, PointRecord, choose, settings_text
+from xkeb.evaluation.tuning.points import Measured, PointJournal, PointRecord, choose, settings_text
 from xkeb.models.backbone import Backbone
 from xkeb.models.loader import load_backbone
 from xkeb.models.oom import detach_traceback
@@ -40,10 +40,11 @@ from xkeb.tasks.task import Task, expand_groups, load_definitions, load_task
 from xkeb.utils.hashing import digest
 
 FORMULA = (
-    "score = mean of reliability, generality and locality, of those that were measured; each is 100 times the metric, "
-    "mean over the facts of a task, then over the tasks; locality compares the answers after and before the edit; of equal "
-    "scores the first in the table wins"
+    "score = mean of {measured}, of those that were measured; each is 100 times the metric, mean over the facts of a task, "
+    "then over the tasks; locality compares the answers after and before the edit; of equal scores the first in the table wins"
 )
+OWN = "reliability, generality and locality"
+CROSS_LINGUAL = OWN + " in the edit's language, and of generality and locality in the others"
 Report = Callable[[PointRecord, int, int], None]
 """Hears of each point that is done: the point, its number, and how many there are."""
 
@@ -70,6 +71,8 @@ def tune(
     output: Path | None = None,
     observer: RunObserver | None = None,
     report: Report | None = None,
+    *,
+    cross_lingual: bool = False,
 ) -> Tuning:
     """Tries every point of a grid on validation facts, and writes the best settings to a file.
 
@@ -81,11 +84,12 @@ def tune(
             number of facts of a task.
         grid: the values of each option.
         output: by default ``METHOD-MODEL.yaml``.
+        cross_lingual: also ask the facts' parallels in the tasks' other languages.
 
     Raises:
         RequestError: the request is wrong; nothing was tried.
     """
-    search = _Search(config, grid, observer or RunObserver())
+    search = _Search(config, grid, observer or RunObserver(), cross_lingual=cross_lingual)
     path = output or Path(f"{search.method}-{search.model.name}.yaml")
     if path.exists():
         read_settings(path)  # anything else is not overwritten
@@ -99,17 +103,23 @@ def tune(
 
 
 class _Search:
-    def __init__(self, config: RunConfig, grid: Mapping[str, Sequence[Any]], observer: RunObserver) -> None:
+    def __init__(
+        self, config: RunConfig, grid: Mapping[str, Sequence[Any]], observer: RunObserver, *, cross_lingual: bool
+    ) -> None:
         check_request(config)
         (self.method,), (self.protocol,) = config.methods or (), config.protocols
         (self.metric,) = config.scored_under(self.protocol)
-        self.config, self.observer = config, observer
+        self.config, self.observer, self.cross_lingual = config, observer, cross_lingual
         self.fixed = options_by_method(config.method_args).get(self.method, {})
         self.points = _points(self.method, self.fixed, grid)
         definitions = load_definitions(config.include)
         names = expand_groups(config.tasks, definitions)
         self.tasks = [
-            tuning_task(load_task(name, data_dir=config.data_dir, definitions=definitions), config.limit or 0)
+            tuning_task(
+                load_task(name, data_dir=config.data_dir, definitions=definitions),
+                config.limit or 0,
+                cross_lingual=cross_lingual,
+            )
             for name in names
         ]
         for task in self.tasks:
@@ -212,7 +222,7 @@ class _Search:
             "metric": self.metric,
             "protocol": self.protocol,
             "regime": ", ".join(dict.fromkeys(map(str, self.regimes))),
-            "formula": FORMULA,
+            "formula": FORMULA.format(measured=CROSS_LINGUAL if self.cross_lingual else OWN),
             "seed": config.seed,
             "facts": tuning.facts,
             "table": table,
@@ -252,15 +262,10 @@ def _measured(point: Mapping[str, Any], results: Sequence[Result], metric: str) 
     if not done:
         reason = results[0].skipped[0].reason
         return _failed(point, f"It can edit none of the facts; the first: {reason}.")
-    tasks = {
-        result.task.name: {
-            name: result.scores[name][result.task.source][metric].mean for name in ASKED if name in result.scores
-        }
-        for result in done
-    }
+    tasks = {result.task.name: _means(result, metric) for result in done}
     means = {
         name: fmean(of_task[name] for of_task in tasks.values() if name in of_task)
-        for name in ASKED
+        for name in get_args(Measured)
         if any(name in of_task for of_task in tasks.values())
     }
     phases = [result.timing.phases for result in done]
@@ -274,6 +279,18 @@ def _measured(point: Mapping[str, Any], results: Sequence[Result], metric: str) 
         seconds=round(sum(one.fit + one.edit + one.evaluate for one in phases), 2),
         failure=None,
     )
+
+
+def _means(result: Result, metric: str) -> dict[Measured, float]:
+    """What was measured in the language of the edit, and the mean over the others."""
+    source = result.task.source
+    found: dict[str, float] = {}
+    for name in ASKED:
+        by_language = {code: scores[metric].mean for code, scores in result.scores.get(name, {}).items()}
+        others = [mean for code, mean in by_language.items() if code != source]
+        found |= {name: by_language[source]} if source in by_language else {}
+        found |= {f"other_{name}": fmean(others)} if others else {}
+    return {name: found[name] for name in get_args(Measured) if name in found}
 
 
 def _failed(point: Mapping[str, Any], reason: str) -> PointRecord:
