@@ -1,15 +1,14 @@
-"""The points of a grid that were tried, and the file in which they are kept while a tuning runs."""
+"""The points of a grid: how the method did at each, and which is the best."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal, Self
+from statistics import fmean
+from typing import Any, Literal, get_args
 
-from xkeb.errors import RequestError
+from xkeb.evaluation.tuning.facts import ASKED
 from xkeb.results.fields import Count, Percent, Record, Seconds
-from xkeb.results.line_file import LineFile
+from xkeb.results.result import Result
 
 Measured = Literal["reliability", "generality", "locality", "other_generality", "other_locality"]
 """What is measured at a point: in the language of the edit, and in the other languages that are asked in."""
@@ -41,6 +40,59 @@ class PointRecord(Record):
         return sum(self.edited.values())
 
 
+def measured_point(point: Mapping[str, Any], results: Sequence[Result], metric: str) -> PointRecord:
+    """A point from the results of its tasks. A task in which the method could edit no fact doesn't count."""
+    done = [result for result in results if result.case_ids]
+    if not done:
+        reason = results[0].skipped[0].reason
+        return failed_point(point, f"It can edit none of the facts; the first: {reason}.")
+    tasks = {result.task.name: _means(result, metric) for result in done}
+    means = {
+        name: fmean(of_task[name] for of_task in tasks.values() if name in of_task)
+        for name in get_args(Measured)
+        if any(name in of_task for of_task in tasks.values())
+    }
+    phases = [result.timing.phases for result in done]
+    return PointRecord(
+        settings=dict(point),
+        edited={result.task.name: len(result.case_ids) for result in results},
+        refused={result.task.name: result.skipped[0].reason for result in results if result.skipped},
+        means=means,
+        tasks=tasks,
+        score=fmean(means.values()),
+        seconds=round(sum(one.fit + one.edit + one.evaluate for one in phases), 2),
+        failure=None,
+    )
+
+
+def _means(result: Result, metric: str) -> dict[Measured, float]:
+    """What was measured in the language of the edit, and the mean over the others."""
+    source = result.task.source
+    found: dict[str, float] = {}
+    for name in ASKED:
+        by_language = {code: scores[metric].mean for code, scores in result.scores.get(name, {}).items()}
+        others = [mean for code, mean in by_language.items() if code != source]
+        found |= {name: by_language[source]} if source in by_language else {}
+        found |= {f"other_{name}": fmean(others)} if others else {}
+    return {name: found[name] for name in get_args(Measured) if name in found}
+
+
+def failed_point(point: Mapping[str, Any], reason: str) -> PointRecord:
+    return PointRecord(
+        settings=dict(point), edited={}, refused={}, means={}, tasks={}, score=None, seconds=0.0, failure=reason
+    )
+
+
+def formula(*, cross_lingual: bool) -> str:
+    """What the score is, for the settings file."""
+    also = " in the edit's language, and of generality and locality in the others" if cross_lingual else ""
+    return (
+        f"score = mean of reliability, generality and locality{also}, of those that were measured; each is 100 times the "
+        "metric, mean over the facts of a task, then over the tasks; locality compares the answers after and before the "
+        "edit; of equal scores the first in the table wins"
+    )
+
+
 def choose(points: Sequence[PointRecord]) -> int | None:
     """The place of the best point; None where all failed.
 
@@ -54,48 +106,3 @@ def choose(points: Sequence[PointRecord]) -> int | None:
 def settings_text(settings: Mapping[str, Any]) -> str:
     """Options as a sentence has them: ``layer=8, lr=0.1``."""
     return ", ".join(f"{name}={value}" for name, value in settings.items())
-
-
-class PointJournal:
-    """A file of JSON lines: each has a finished point, and the hash of everything that the point depends on.
-
-    A point is found again under its hash alone, so that the same file serves a grid that grows. A last line that was cut
-    short is dropped. Without any point, no file stays.
-    """
-
-    def __init__(self, path: Path, *, overwrite: bool = False) -> None:
-        """
-        Raises:
-            RequestError: the file can't be written, another process writes it, or it holds something else.
-        """
-        self.path = path
-        self.points: dict[str, PointRecord] = {}
-        self._file = LineFile(path, overwrite=overwrite)
-        try:
-            self._read()
-        except BaseException:
-            self._file.close()
-            raise
-
-    def _read(self) -> None:
-        for number, line in self._file.read():
-            try:
-                value = json.loads(line)
-                self.points[value["key"]] = PointRecord.model_validate(value["point"])
-            except (ValueError, KeyError, TypeError, RecursionError) as error:  # pydantic's own among them
-                raise RequestError(f"{self.path}:{number} is no point of a tuning; --fresh starts over.") from error
-
-    def append(self, key: str, point: PointRecord) -> None:
-        """Writes one point, and returns when it is on disk."""
-        self._file.append(
-            json.dumps({"key": key, "point": point.model_dump(mode="json")}, ensure_ascii=False, allow_nan=False)
-        )
-        self.points[key] = point
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if not self.points:
-            self.path.unlink(missing_ok=True)
-        self._file.close()

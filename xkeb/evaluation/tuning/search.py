@@ -9,8 +9,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
-from typing import Any, get_args
+from typing import Any
 
 from xkeb.editing.editor import load_editor, options_of
 from xkeb.errors import NotHereError, RequestError, XkebError, one_line
@@ -28,23 +27,24 @@ from xkeb.evaluation.planning import (
 )
 from xkeb.evaluation.runner import local_runner
 from xkeb.evaluation.tuned_settings import read_settings, write_settings
-from xkeb.evaluation.tuning.facts import ASKED, TuningFacts, tuning_task
-from xkeb.evaluation.tuning.points import Measured, PointJournal, PointRecord, choose, settings_text
+from xkeb.evaluation.tuning.facts import TuningFacts, tuning_task
+from xkeb.evaluation.tuning.journal import PointJournal
+from xkeb.evaluation.tuning.points import (
+    PointRecord,
+    choose,
+    failed_point,
+    formula,
+    measured_point,
+    settings_text,
+)
 from xkeb.models.backbone import Backbone
 from xkeb.models.loader import load_backbone
 from xkeb.models.oom import detach_traceback
 from xkeb.models.products import said_of
 from xkeb.results.environment import describe_environment, today
-from xkeb.results.result import Result
 from xkeb.tasks.task import Task, expand_groups, load_definitions, load_task
 from xkeb.utils.hashing import digest
 
-FORMULA = (
-    "score = mean of {measured}, of those that were measured; each is 100 times the metric, mean over the facts of a task, "
-    "then over the tasks; locality compares the answers after and before the edit; of equal scores the first in the table wins"
-)
-OWN = "reliability, generality and locality"
-CROSS_LINGUAL = OWN + " in the edit's language, and of generality and locality in the others"
 Report = Callable[[PointRecord, int, int], None]
 """Hears of each point that is done: the point, its number, and how many there are."""
 
@@ -159,7 +159,7 @@ class _Search:
         with tempfile.TemporaryDirectory(prefix="xkeb-tune-") as scratch:
             for number, (point, jobs) in enumerate(zip(self.points, self.jobs, strict=True), 1):
                 if isinstance(jobs, str) or backbone is None:
-                    record = _failed(point, str(jobs))
+                    record = failed_point(point, str(jobs))
                 else:
                     record = self._try(point, jobs, backbone, journal, Path(scratch), number)
                 records.append(record)
@@ -189,9 +189,9 @@ class _Search:
                 self.observer.job_started(runner.job)
                 results += runner.run()
                 self.observer.job_done(runner.job, results[-1])
-            record = _measured(point, results, self.metric)
+            record = measured_point(point, results, self.metric)
         except Exception as error:  # noqa: BLE001 - whatever a point raises costs that point
-            return _failed(point, _sentence(detach_traceback(error)))
+            return failed_point(point, _sentence(detach_traceback(error)))
         if record.failure is None:
             journal.append(key, record)
         return record
@@ -222,7 +222,7 @@ class _Search:
             "metric": self.metric,
             "protocol": self.protocol,
             "regime": ", ".join(dict.fromkeys(map(str, self.regimes))),
-            "formula": FORMULA.format(measured=CROSS_LINGUAL if self.cross_lingual else OWN),
+            "formula": formula(cross_lingual=self.cross_lingual),
             "seed": config.seed,
             "facts": tuning.facts,
             "table": table,
@@ -254,49 +254,6 @@ def _plain(options: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, An
     """Some options as JSON has them: lists for tuples."""
     plain: dict[str, Any] = json.loads(json.dumps({name: options[name] for name in names}, default=str))
     return plain
-
-
-def _measured(point: Mapping[str, Any], results: Sequence[Result], metric: str) -> PointRecord:
-    """A point from the results of its tasks. A task in which the method could edit no fact doesn't count."""
-    done = [result for result in results if result.case_ids]
-    if not done:
-        reason = results[0].skipped[0].reason
-        return _failed(point, f"It can edit none of the facts; the first: {reason}.")
-    tasks = {result.task.name: _means(result, metric) for result in done}
-    means = {
-        name: fmean(of_task[name] for of_task in tasks.values() if name in of_task)
-        for name in get_args(Measured)
-        if any(name in of_task for of_task in tasks.values())
-    }
-    phases = [result.timing.phases for result in done]
-    return PointRecord(
-        settings=dict(point),
-        edited={result.task.name: len(result.case_ids) for result in results},
-        refused={result.task.name: result.skipped[0].reason for result in results if result.skipped},
-        means=means,
-        tasks=tasks,
-        score=fmean(means.values()),
-        seconds=round(sum(one.fit + one.edit + one.evaluate for one in phases), 2),
-        failure=None,
-    )
-
-
-def _means(result: Result, metric: str) -> dict[Measured, float]:
-    """What was measured in the language of the edit, and the mean over the others."""
-    source = result.task.source
-    found: dict[str, float] = {}
-    for name in ASKED:
-        by_language = {code: scores[metric].mean for code, scores in result.scores.get(name, {}).items()}
-        others = [mean for code, mean in by_language.items() if code != source]
-        found |= {name: by_language[source]} if source in by_language else {}
-        found |= {f"other_{name}": fmean(others)} if others else {}
-    return {name: found[name] for name in get_args(Measured) if name in found}
-
-
-def _failed(point: Mapping[str, Any], reason: str) -> PointRecord:
-    return PointRecord(
-        settings=dict(point), edited={}, refused={}, means={}, tasks={}, score=None, seconds=0.0, failure=reason
-    )
 
 
 def _sentence(error: Exception) -> str:
