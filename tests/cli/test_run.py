@@ -147,6 +147,16 @@ def test_debug_shows_where_a_cell_failed(xkeb_cli: Callable[..., Any], options: 
     assert "ft.py" in outcome.err
 
 
+def test_cases_that_a_shorter_run_leaves_out_of_the_result_are_told(
+    run: Callable[..., Any], output: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert run(methods="ft", method_args=None, limit="3").status == 0 and not caplog.messages
+    assert run(methods="ft", method_args=None, limit="2").status == 0
+    folder = output / "bizsre_mini_en2zh" / "llama" / "ft"
+    assert caplog.messages == [f"{folder} holds 3 cases of this kind; its result is of the 2 that were asked for."]
+    assert read(folder / "result.json")["case_ids"] == ["0", "1"]
+
+
 def test_records_that_can_t_be_run_are_counted_with_the_reason(
     run: Callable[..., Any], options: dict[str, str], tmp_path: Path
 ) -> None:

@@ -118,6 +118,27 @@ def test_a_pipe_gets_every_mean_under_its_name(capsys: pytest.CaptureFixture[str
     assert out.count("\n") == 1 + 6
 
 
+def test_what_was_skipped_is_told_with_a_reason_and_no_empty_table(show: Any) -> None:
+    skipped = [{"case_id": "7", "reason": "no subject."}, {"case_id": "8", "reason": "no answer"}]
+    some = in_languages(["en", "zh"], skipped=skipped)
+    assert show([some], 200)[-2] == "bizsre_en2zh / chinese-llama-2-7b / rome: 2 cases skipped; the first, 7: no subject."
+    none = some.model_copy(update={"case_ids": [], "scores": {}, "scores_before": {}})
+    assert show([none], 200) == [
+        "bizsre_en2zh / chinese-llama-2-7b / rome: no case could be edited; the first, 7: no subject.",
+        "Results: results",
+    ]
+
+
+def test_points_of_damage_that_stand_in_no_row_are_counted(show: Any) -> None:
+    languages = {"en": {"n": 1, "changed": 0.0, "n_kl": 1, "kl": 0.1, "perplexity": None}}
+    point = {"sequences": 1, "languages": languages}
+    damage = {"after": {str(edits): point for edits in (1, 2, 3, 4)}, "texts": {}}
+    made = in_languages(["en", "zh"], regime="sequential:4@after_each", damage=damage)
+    lines = show([made], 200)
+    assert "Measured after 2 more edits, too: damage in result.json." in lines
+    assert [line.split()[0] for line in lines if line.split()[1:2] == ["en"] and "0.1000" in line] == ["1", "4"]
+
+
 def test_two_protocols_stand_in_two_tables(show: Any) -> None:
     """Each under its own metrics, with its own baseline; both directions of one protocol in one."""
     made = [result(), result("bizsre_zh2en", "zh", "en"), result(protocol="generate", protocol_args={"cut": "line"})]

@@ -93,6 +93,18 @@ def test_a_question_has_its_texts_and_what_became_of_it(xkeb_cli: Callable[..., 
     assert "  generality en  f1 1.00" in shown, "what was right already isn't fixed"
 
 
+def test_what_locality_leaves_out_is_told(xkeb_cli: Callable[..., Any], folder: Path) -> None:
+    cases = [case(i) for i in range(4)]
+    place(cases[1], "locality", "zh")["blank"] = True
+    score = result()["scores"]["locality"]["zh"]
+    blank = {"zh": {"n": 1, "scores": score, "echoes": 1}}
+    made = put(folder.parent / "blank", result(blank=blank), cases)
+    outcome = xkeb_cli("show", made, "--cases", "0,1")
+    assert outcome.status == 0, outcome.err
+    assert re.search(r"^English +rome +Chinese +1 of 4 ", outcome.out, re.MULTILINE)
+    assert re.findall(r"^  (\w+ \w+)  left out: no answer before the edit", outcome.out, re.MULTILINE) == ["locality zh"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

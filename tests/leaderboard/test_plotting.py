@@ -117,8 +117,8 @@ def test_a_gap_is_of_the_cases_that_were_asked_in_both_ways(tmp_path: Path) -> N
     assert heads[4:] == ["em, teacher forcing", "em, generate", "gap"]
     chinese = [row for row in found if row[2:4] == ["generality", "zh"]]
     assert chinese == [
-        ["ft", "chinese-llama-2-7b", "generality", "zh", "33.3", "0.0", "+33.3"],
-        ["rome", "chinese-llama-2-7b", "generality", "zh", "100.0", "33.3", "+66.7"],
+        ["ft", "chinese-llama-2-7b", "generality", "zh", "33.3", "0.0", "-33.3"],
+        ["rome", "chinese-llama-2-7b", "generality", "zh", "100.0", "33.3", "-66.7"],
     ]
     with pytest.raises(
         RequestError, match=r"gap is of two results of a method that differ in their prompt|don't differ"

@@ -66,7 +66,7 @@ def test_the_gap_by_hand_for_all_cases_and_for_each_slice(both: tuple[Path, Path
                 place = (row.property, row.language)
                 means = [100 * fmean(values[place]) for values in (a, b)]
                 assert [row.a, row.b] == pytest.approx(means)
-                assert row.gap == pytest.approx(means[0] - means[1])
+                assert row.gap == pytest.approx(means[1] - means[0])
                 assert row.ci95[0] - 1e-9 <= row.gap <= row.ci95[1] + 1e-9
 
 
@@ -81,7 +81,7 @@ def test_the_command_calls_it_a_gap_and_nothing_better(xkeb_cli: Callable[..., A
     said = " ".join(outcome.out.split())
     assert said.startswith("Gap across protocol: bizsre_en2zh / llama / ft A: ")
     assert "They differ in protocol (teacher_forcing and generate)." in said
-    assert "neither is better than the other" in said and "A - B" in said
+    assert "neither is better than the other" in said and "B - A" in said
     assert "Holm" not in said and "McNemar" not in said and "+/=/-" not in said
     assert "All cases (" in said and outcome.out.count("\nCase ") <= 1
     found = json.loads(xkeb_cli("compare", "--across", "protocol", *both, "--json").out)

@@ -27,15 +27,19 @@ def show_damage(out: Console, results: Sequence[Result]) -> None:
     names = ["Method"] if len(measured) > 1 else []
     title = "Damage: unrelated answers, and a text in each language"
     table = make_table(title, [*names, *COLUMNS], out, right=[name for name in COLUMNS if name != "In"])
+    left_out = 0
     for result in measured:
         assert result.damage is not None
         regime = Regime.read(result.regime)
         shown = {*regime.retention, regime.edits}
         for edits, point in result.damage.after.items():
+            left_out += int(edits) not in shown
             for code, score in point.languages.items() if int(edits) in shown else ():
                 first = [result.method.name] if names else []
                 table.add_row(*first, f"{int(edits):,}", code, *_cells(score))
     out.print(table)
+    if left_out:
+        out.print(f"Measured after {left_out:,} more edits, too: damage in result.json.", style="dim")
 
 
 def _cells(score: DamageScore) -> list[str]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from xkeb.results.gap import Gap, GapPart
 
-NEITHER = "The two are asked in different ways, so neither is better than the other; the gap says what the way of asking makes."
+NEITHER = "The two are asked in different ways, so neither is better than the other; the gap is the effect of the way of asking."
 
 
 def gap_data(gap: Gap, within: str | None) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def _told(gap: Gap) -> Sequence[GapPart]:
 
 
 def _show_part(out: Console, part: GapPart) -> None:
-    numbers = ("Pairs", "A", "B", "A - B", "95% interval")
+    numbers = ("Pairs", "A", "B", "B - A", "95% interval")
     title = f"{part.within or 'All cases'} ({part.cases:,})"
     table = make_table(title, ("Property", "In", "Metric", *numbers), out, right=numbers)
     for row in part.rows:

@@ -80,28 +80,37 @@ def show_table(results: Sequence[Result], output: Path, headlines: Sequence[str]
     if not out.is_terminal:
         print_tsv(results)
         return
-    for group in _blocks([result for result in results if len(result.task.direction.targets) < 2]):
+    edited = [result for result in results if result.case_ids]
+    for group in _blocks([result for result in edited if len(result.task.direction.targets) < 2]):
         if any(len(_values_of(ANSWERS, result)) > 1 for result in group):
             show_block(group, out, HEADLINE, headlines)
         show_block(group, out, headlines=headlines)
-        _show_blank(group, out, headlines)
+        show_blank(group, out, headlines)
         _show_second_turn(group, out, headlines)
-    several = [result for result in results if len(result.task.direction.targets) > 1]
+    several = [result for result in edited if len(result.task.direction.targets) > 1]
     if several:
         from xkeb.cli.crossing_tables import show_crossing  # which needs numpy
 
         show_crossing(several, out)
-        _show_blank(several, out, headlines)
+        show_blank(several, out, headlines)
         _show_second_turn(several, out, headlines)
     show_damage(out, results)
-    skipped = sum(len(result.skipped) for result in results)
-    if skipped:
-        out.print(f"{skipped} cases skipped; the reasons stand in result.json.")
+    show_skipped(out, results)
     missing = sum(len(result.missing or ()) for result in results)
     if missing:
         out.print(f"{missing} times a case lacks a language; the reasons stand in result.json.")
     if results:
         out.print(f"Results: {output}", soft_wrap=True)
+
+
+def show_skipped(out: Console, results: Sequence[Result]) -> None:
+    """How many cases were skipped, and why the first was; a result without any other case is told by its name."""
+    for result in results:
+        if result.skipped:
+            first = result.skipped[0]
+            count = f"{len(result.skipped):,} cases skipped" if result.case_ids else "no case could be edited"
+            told = f"{result.title}: {count}; the first, {first.case_id}: {first.reason.rstrip('.')}."
+            out.print(told, soft_wrap=True, markup=False)
 
 
 def _blocks(results: Sequence[Result]) -> list[list[Result]]:
@@ -248,7 +257,7 @@ def _cell(measured: Mapping[str, Score], metrics: Sequence[str], separator: str 
     return separator.join(f"{measured[metric].mean:.2f}" for metric in metrics if metric in measured) or "-"
 
 
-def _show_blank(group: Sequence[Result], out: Console, headlines: Sequence[str]) -> None:
+def show_blank(group: Sequence[Result], out: Console, headlines: Sequence[str] = ()) -> None:
     """What locality leaves out, what it would be with it, and how much of that is answered with the edit."""
     metrics = shown_metrics(group[0], headlines)
     columns = ["Editing", "Method", "In", "Left out", "Locality", "With them", "Echoes"]

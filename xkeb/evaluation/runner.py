@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 
@@ -25,6 +26,8 @@ from xkeb.results.settings import RunSettings, scorer_of
 from xkeb.results.statistics import blank_scores, mean_scores, slice_scores
 from xkeb.types import Case
 from xkeb.utils.secrets import without_secrets
+
+LOG = logging.getLogger(__name__)
 
 
 class JobRunner:
@@ -61,8 +64,16 @@ class JobRunner:
                 self._build_result(number, [journal.lines[case.id] for case in self.job.cases])
                 for number, journal in enumerate(journals)
             ]
-        for measurement, result in zip(self.job.measurements, results, strict=True):
+            held = [len(journal.lines) for journal in journals]
+        for measurement, result, count in zip(self.job.measurements, results, held, strict=True):
             result.save(measurement.folder)
+            if count > len(self.job.cases):
+                LOG.warning(
+                    "%s holds %s cases of this kind; its result is of the %s that were asked for.",
+                    measurement.folder,
+                    f"{count:,}",
+                    f"{len(self.job.cases):,}",
+                )
         return results
 
     def _run_missing(self, journals: Sequence[Journal[CaseRecord]], before: Before) -> None:

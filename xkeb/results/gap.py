@@ -32,7 +32,7 @@ class GapRow:
     a: float
     b: float
     gap: float
-    """A - B."""
+    """B - A."""
     ci95: tuple[float, float]
     """Of the gap, over subjects."""
 
@@ -160,7 +160,7 @@ def _part(a: Side, pairs: Pairs, metrics: Sequence[str], within: str | None) -> 
 
 def _rows(samples: Sequence[tuple[Place, Paired]]) -> list[GapRow]:
     spreads = spreads_of(
-        {place: Sample((-sample.differences).tolist(), sample.labels) for place, sample in samples}, low=-1.0
+        {place: Sample(sample.differences.tolist(), sample.labels) for place, sample in samples}, low=-1.0
     )
     rows = []
     for place, sample in samples:

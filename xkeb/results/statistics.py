@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Literal
 
 from xkeb.results.clusters import cluster_of
-from xkeb.results.echo import echoes_edit
+from xkeb.results.echo import count_echoes
 from xkeb.results.lines import REVERTED, CaseRecord, ProbeRecord
 from xkeb.results.scores import BlankRecord, Score, Scores
 from xkeb.results.slices import parts_of
@@ -70,13 +70,13 @@ def slice_scores(cases: Sequence[CaseRecord], key: Key = "scores") -> dict[str, 
 
 
 def blank_scores(cases: Sequence[CaseRecord]) -> dict[str, BlankRecord]:
-    """By language, how many questions can't measure locality, what it would be with them, and how many of them get the edit's
-    own answer."""
+    """By language, how many questions can't measure locality, what it would be with them, and how many of them get the answer
+    of an edit."""
     blank = [(case, probe) for case in cases for probe in case.probes if probe.blank]
     counts = Counter(probe.language for _, probe in blank)
     if not counts:
         return {}
-    echoes = Counter(probe.language for case, probe in blank if echoes_edit(case, probe))
+    echoes = count_echoes(cases)
     scores = mean_scores(cases, with_blank=True)["locality"]
     return {
         language: BlankRecord(n=counts[language], scores=scores[language], echoes=echoes[language])

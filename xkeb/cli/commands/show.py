@@ -58,7 +58,7 @@ def command(
     from xkeb.cli.damage_display import show_damage
     from xkeb.cli.output import make_console
     from xkeb.cli.retention_display import show_retention
-    from xkeb.cli.score_table import show_block
+    from xkeb.cli.score_table import show_blank, show_block, show_skipped
     from xkeb.results.reader import open_result
 
     path, content, records = open_result(result)
@@ -87,10 +87,13 @@ def command(
         )
         return
     out = make_console()
-    show_block([content], out)
+    if content.case_ids:
+        show_block([content], out)
+        show_blank([content], out)
     show_retention(out, content)
     show_damage(out, [content])
     _show_counts(out, content, counts, len(records))
+    show_skipped(out, [content])
     for case in shown:
         _show_case(out, case, exact)
     if len(chosen) > len(shown) and limit != 0:
@@ -154,11 +157,6 @@ def _show_counts(out: Console, result: Result, counts: Mapping[Outcome, int], to
     for outcome in possible_outcomes(result):
         share = f"{counts[outcome]:,}" if outcome in told_outcomes(result) else "?"
         show_prose(out, f"  {share:>6}  {outcome}: {MEANINGS[outcome]}")
-    skipped = len(result.skipped)
-    if skipped:
-        out.print(
-            f"  {skipped:,} more were skipped; the first, {result.skipped[0].case_id}: {result.skipped[0].reason}"
-        )
 
 
 def _show_case(out: Console, case: CaseRecord, exact: str) -> None:
@@ -178,6 +176,8 @@ def _show_question(out: Console, case: CaseRecord, probe: ProbeRecord, exact: st
     colours = {"fixed": "green", "crossed": "green", "broken": "red", "wrong-language": "yellow"}
     for mark in marks:
         head.append(f"  {mark}", colours[mark])
+    if probe.blank:
+        head.append("  left out: no answer before the edit", "yellow")
     scores = ", ".join(f"{name} {value:.2f}" for name, value in probe.scores.items())
     head.append(f"  {plain(scores)}", "dim")
     out.print(head, soft_wrap=True)

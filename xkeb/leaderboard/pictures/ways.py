@@ -46,7 +46,7 @@ def two_ways(name: str, title: str, ways: tuple[str, str], metric: str, found: S
         panels,
         ["method", "model", "property", "language", f"{metric}, {ways[0]}", f"{metric}, {ways[1]}", "gap"],
         [
-            [one.method, one.model, *place, one_digit(a), one_digit(b), f"{a - b:+.1f}"]
+            [one.method, one.model, *place, one_digit(a), one_digit(b), f"{b - a:+.1f}"]
             for one in found
             for place, (a, b) in one.values.items()
         ],
