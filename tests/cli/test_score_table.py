@@ -121,7 +121,9 @@ def test_a_pipe_gets_every_mean_under_its_name(capsys: pytest.CaptureFixture[str
 def test_what_was_skipped_is_told_with_a_reason_and_no_empty_table(show: Any) -> None:
     skipped = [{"case_id": "7", "reason": "no subject."}, {"case_id": "8", "reason": "no answer"}]
     some = in_languages(["en", "zh"], skipped=skipped)
-    assert show([some], 200)[-2] == "bizsre_en2zh / chinese-llama-2-7b / rome: 2 cases skipped; the first, 7: no subject."
+    assert (
+        show([some], 200)[-2] == "bizsre_en2zh / chinese-llama-2-7b / rome: 2 cases skipped; the first, 7: no subject."
+    )
     none = some.model_copy(update={"case_ids": [], "scores": {}, "scores_before": {}})
     assert show([none], 200) == [
         "bizsre_en2zh / chinese-llama-2-7b / rome: no case could be edited; the first, 7: no subject.",

@@ -102,7 +102,9 @@ def test_what_locality_leaves_out_is_told(xkeb_cli: Callable[..., Any], folder: 
     outcome = xkeb_cli("show", made, "--cases", "0,1")
     assert outcome.status == 0, outcome.err
     assert re.search(r"^English +rome +Chinese +1 of 4 ", outcome.out, re.MULTILINE)
-    assert re.findall(r"^  (\w+ \w+)  left out: no answer before the edit", outcome.out, re.MULTILINE) == ["locality zh"]
+    assert re.findall(r"^  (\w+ \w+)  left out: no answer before the edit", outcome.out, re.MULTILINE) == [
+        "locality zh"
+    ]
 
 
 @pytest.mark.parametrize(

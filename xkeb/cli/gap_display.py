@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from xkeb.results.gap import Gap, GapPart
 
-NEITHER = "The two are asked in different ways, so neither is better than the other; the gap is the effect of the way of asking."
+NEITHER = "The two are asked in different ways, so neither is better; the gap is the effect of the way of asking."
 
 
 def gap_data(gap: Gap, within: str | None) -> dict[str, Any]:

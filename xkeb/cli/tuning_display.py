@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from xkeb.cli.output import make_console, make_table
+from rich.console import Console
+from rich.text import Text
+
+from xkeb.cli.output import make_console, show_columns, show_prose
 from xkeb.cli.progress import ProgressDisplay
 from xkeb.evaluation.job import Job
 from xkeb.evaluation.tuning import PointRecord, Tuning
@@ -30,39 +33,59 @@ def show_tuning(tuning: Tuning, method: str, metric: str) -> None:
     """Every point with its means, the chosen one marked, and why others failed."""
     out = make_console()
     points = tuning.points
-    names = list(points[0].settings)
-    measured = [name for name in get_args(Measured) if any(name in point.means for point in points)]
-    counts = {point.facts for point in points if point.score is not None}
-    heads = ["", *names, *(name.replace("_", " ").capitalize() for name in measured), "Score", "Seconds"]
-    if len(counts) > 1:
-        heads.insert(-1, "Facts")
-    table = make_table(f"{method} on {tuning.model}, {metric}", heads, out, right=heads[1:])
-    for i, point in enumerate(points):
-        cells = [_cell(point.settings[name]) for name in names]
-        if point.score is None:
-            cells += ["-"] * len(measured) + [FAILED] + [""] * (len(heads) - 1 - len(cells) - len(measured) - 1)
-        else:
-            cells += [f"{point.means[name]:.2f}" if name in point.means else "-" for name in measured]
-            cells.append(f"{point.score:.2f}")
-            cells += [str(point.facts)] if len(counts) > 1 else []
-            cells.append(f"{point.seconds:.1f}")
-        table.add_row(CHOSEN if i == tuning.chosen else "", *cells, style="bold" if i == tuning.chosen else None)
-    out.print(table)
-    shown = [] if tuning.chosen is None else [points[tuning.chosen]]
+    out.print(f"{method} on {tuning.model}, {metric}", style="bold")
+    _show_points(out, points, tuning.chosen)
+    chosen = None if tuning.chosen is None else points[tuning.chosen]
     for fact in tuning.facts:
-        also = f", asked in {', '.join(fact['also_asked_in'])}, too" if fact["also_asked_in"] else ""
-        out.print(f"{fact['task']}: {fact['count']} facts, {fact['source']} ({fact['file']}){also}")
-        for point in shown:
-            if point.edited[fact["task"]] < fact["count"]:
-                out.print(
-                    f"{fact['task']}: {point.edited[fact['task']]} of {fact['count']} facts could be edited; the first of "
-                    f"the others: {point.refused[fact['task']]}"
-                )
+        _show_facts(out, fact, chosen)
+    if chosen:
+        _show_left_out(out, chosen)
     for point in points:
         if point.failure:
             out.print(f"{settings_text(point.settings)}: {point.failure}")
-    if tuning.chosen is not None:
-        out.print(f"* {settings_text(points[tuning.chosen].settings)}: written to {tuning.path}")
+    if chosen:
+        out.print(f"* {settings_text(chosen.settings)}: written to {tuning.path}")
+
+
+def _show_points(out: Console, points: Sequence[PointRecord], chosen: int | None) -> None:
+    names = list(points[0].settings)
+    measured = [name for name in get_args(Measured) if any(name in point.means for point in points)]
+    several = len({point.facts for point in points if point.score is not None}) > 1
+    rows = []
+    for i, point in enumerate(points):
+        cells = [CHOSEN if i == chosen else "", *(_cell(point.settings[name]) for name in names)]
+        cells += [f"{point.means[name]:.2f}" if name in point.means else "-" for name in measured]
+        cells.append(FAILED if point.score is None else f"{point.score:.2f}")
+        worked = point.score is not None
+        cells += [str(point.facts) if worked else ""] * several
+        cells.append(f"{point.seconds:.1f}" if worked else "")
+        rows.append([Text(cell, style="bold" if i == chosen else "") for cell in cells])
+    numbers = [*map(_title, measured), "Score", *["Facts"] * several, "Seconds"]
+    show_columns(out, ["", *names], rows, numbers)
+
+
+def _show_facts(out: Console, fact: Mapping[str, Any], chosen: PointRecord | None) -> None:
+    """Which facts were asked, and how many of them could be edited where it isn't all."""
+    task = fact["task"]
+    also = f", asked in {', '.join(fact['also_asked_in'])}, too" if fact["also_asked_in"] else ""
+    out.print(f"{task}: {fact['count']} facts, {fact['source']} ({fact['file']}){also}")
+    if chosen and chosen.edited[task] < fact["count"]:
+        out.print(
+            f"{task}: {chosen.edited[task]} of {fact['count']} facts could be edited; the first of the others: "
+            f"{chosen.refused[task]}"
+        )
+
+
+def _show_left_out(out: Console, chosen: PointRecord) -> None:
+    for name, (left_out, of) in chosen.left_out.items():
+        told = f"{_title(name)}: {left_out} of {of} questions are left out, which the model answers with nothing."
+        if name not in chosen.means:
+            told += " So the score doesn't say whether such answers stay as they were."
+        show_prose(out, told)
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ").capitalize()
 
 
 def _cell(value: Any) -> str:

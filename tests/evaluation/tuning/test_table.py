@@ -12,15 +12,19 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from made_results import result
 from tuning_data import SMALL_MEND, records, replace, write_facts
 
 import xkeb
+from xkeb.cli.tuning_display import show_tuning
 from xkeb.editing.editor import make_changes as real_changes
 from xkeb.errors import NotHereError
 from xkeb.evaluation.config import RunConfig
-from xkeb.evaluation.tuning import PointRecord, tune
-from xkeb.evaluation.tuning.points import choose
+from xkeb.evaluation.tuning import PointRecord, Tuning, tune
+from xkeb.evaluation.tuning.points import choose, measured_point
 from xkeb.models.backbone import Backbone
+from xkeb.results.fields import validated
+from xkeb.results.result import Result
 from xkeb.types import Edit
 
 pytest_plugins = ("tuning_data",)
@@ -134,6 +138,27 @@ def test_what_the_facts_have_no_question_for_is_left_out_of_the_score(config: Ru
     (point,) = tune(config, {"layer": [2]}, tmp_path / "out.yaml").points
     assert list(point.means) == ["reliability", "generality"]
     assert point.score == pytest.approx(fmean(point.means.values()))
+
+
+def test_the_questions_that_locality_leaves_out_are_counted_and_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """Two tasks, of which one has only such questions in the other language."""
+    made = []
+    for source, target, counts in (("en", "zh", {"en": 1, "zh": 4}), ("zh", "en", {"zh": 2})):
+        one = result(f"bizsre_{source}2{target}", source=source, target=target)
+        one["blank"] = {
+            code: {"n": n, "scores": one["scores"]["locality"][code], "echoes": 0} for code, n in counts.items()
+        }
+        if counts.get(target) == 4:
+            del one["scores"]["locality"][target]
+        made.append(validated(Result, one))
+    point = measured_point({"layer": 1}, made[:1], "f1")
+    assert point.left_out == {"locality": (1, 4), "other_locality": (4, 4)} and "other_locality" not in point.means
+    both = measured_point({"layer": 1}, made, "f1")
+    assert both.left_out == {"locality": (3, 8), "other_locality": (4, 4)}
+    show_tuning(Tuning(Path("out.yaml"), "llama", [point], 0, []), "ft", "f1")
+    said = capsys.readouterr().out
+    assert "Locality: 1 of 4 questions are left out, which the model answers with nothing.\n" in said
+    assert "Other locality: 4 of 4 questions are left out, which the model answers with nothing. So the score" in said
 
 
 def test_a_task_in_which_nothing_can_be_edited_does_not_count(config: RunConfig, tmp_path: Path) -> None:

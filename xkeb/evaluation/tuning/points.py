@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any, Literal, get_args
 
+from pydantic import Field
+
 from xkeb.evaluation.tuning.facts import ASKED
 from xkeb.results.fields import Count, Percent, Record, Seconds
 from xkeb.results.result import Result
@@ -27,6 +29,8 @@ class PointRecord(Record):
     """The metric, times 100: mean over the facts of a task, then over its other languages, then over tasks."""
     tasks: dict[str, dict[Measured, Percent]]
     """The same of each task."""
+    left_out: dict[Measured, tuple[Count, Count]] = Field(default_factory=dict)
+    """Of locality, the questions that the model answers with nothing before any edit, and how many there are; of all tasks."""
     score: Percent | None
     """The mean of `means`; None where the point failed."""
     seconds: Seconds
@@ -59,6 +63,7 @@ def measured_point(point: Mapping[str, Any], results: Sequence[Result], metric: 
         refused={result.task.name: result.skipped[0].reason for result in results if result.skipped},
         means=means,
         tasks=tasks,
+        left_out=_left_out(done, metric),
         score=fmean(means.values()),
         seconds=round(sum(one.fit + one.edit + one.evaluate for one in phases), 2),
         failure=None,
@@ -75,6 +80,16 @@ def _means(result: Result, metric: str) -> dict[Measured, float]:
         found |= {name: by_language[source]} if source in by_language else {}
         found |= {f"other_{name}": fmean(others)} if others else {}
     return {name: found[name] for name in get_args(Measured) if name in found}
+
+
+def _left_out(results: Sequence[Result], metric: str) -> dict[Measured, tuple[int, int]]:
+    counts: dict[Measured, tuple[int, int]] = {}
+    for result in results:
+        for code, blank in result.blank.items():
+            name: Measured = "locality" if code == result.task.source else "other_locality"
+            n, whole = counts.get(name, (0, 0))
+            counts[name] = (n + blank.n, whole + blank.scores[metric].n)
+    return counts
 
 
 def failed_point(point: Mapping[str, Any], reason: str) -> PointRecord:
