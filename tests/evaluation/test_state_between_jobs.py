@@ -226,7 +226,7 @@ ENDING: dict[type[Any], str] = {
     Exits: "Method 'culprit' ended the process (SystemExit: 3); the run goes on.",
     Fails: "nobody tried this",
     NeverEnds: "maximum recursion depth exceeded",
-    TooFew: "TooFew.edit returned 1 changes for 2 edits.",
+    TooFew: "TooFew.edit returned 1 changes for 2 edits; a list with a change for each edit was expected.",
     NoChange: "",
 }
 """What is said of a job that comes to nothing."""

@@ -12,10 +12,10 @@ pytest_plugins = ("installed_packages",)
 
 def test_a_hook_may_do_without_its_argument(install: Install) -> None:
     bare = "called = []\n@xkeb.hookimpl\ndef register_metrics():\n    called.append(True)\n"
-    made = install(("bare", "1.0", bare + metric("mine").replace("metrics", "editors")))
+    made = install(("bare", "1.0", bare + metric("mine", "dict").replace("metrics", "editors")))
     assert made.problems == []
     assert sys.modules["bare"].called == [True]
-    assert made.methods.get("mine") is max
+    assert made.methods.get("mine") is dict
 
 
 WRAPPERS = {
@@ -47,8 +47,12 @@ def test_each_hook_is_called_once_for_each_plugin(install: Install) -> None:
 
 def test_executors_and_observers_are_registered_like_the_rest(install: Install) -> None:
     made = install(
-        ("mine", "1.0", metric("here").replace("metrics", "executors") + metric("eye").replace("metrics", "observers"))
+        (
+            "mine",
+            "1.0",
+            metric("here").replace("metrics", "executors") + metric("eye", "dict").replace("metrics", "observers"),
+        )
     )
     assert made.problems == []
-    assert made.executors.get("here") is max and made.observers.get("eye") is max
+    assert made.executors.get("here") is max and made.observers.get("eye") is dict
     assert {"local", "here"} <= set(made.executors) and {"event-log", "wandb", "eye"} <= set(made.observers)

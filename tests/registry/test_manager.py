@@ -27,12 +27,12 @@ def test_a_plugin_s_names_stand_beside_the_built_in_ones(install: Install) -> No
 
 
 def test_a_name_that_the_suite_has_itself_stays_its_own(install: Install) -> None:
-    made = install(("my-plugin", "1.0", metric("f1") + metric("mine").replace("metrics", "editors")))
+    made = install(("my-plugin", "1.0", metric("f1") + metric("mine", "dict").replace("metrics", "editors")))
     assert made.problems == [
         "Plugin 'mine' of package my-plugin 1.0 registers the metric 'f1', which xkeb has itself; its own is used."
     ]
     assert made.metrics.get("f1") is f1
-    assert made.methods.get("mine") is max
+    assert made.methods.get("mine") is dict
 
 
 def test_a_name_that_two_packages_claim_is_neither_s(install: Install) -> None:
@@ -83,6 +83,13 @@ BROKEN = {
     metric("../../x"): (
         "registers '../../x' for a name; expected a name of at most 200 characters, all printable, without / or \\."
     ),
+    metric("x", "3"): "registers the metric 'x' of type int; a function was expected.",
+    metric("x").replace("metrics", "editors"): (
+        "registers the method 'x' of type builtin_function_or_method; a class was expected."
+    ),
+    "@xkeb.hookimpl\ndef register_metrics():\n    return {'x': max}\n": (
+        "returns something from its hook 'register_metrics', which is not read: `register(name, thing)` was expected."
+    ),
     metric("x", "1 / 0"): "can't register what it brings: ZeroDivisionError: division by zero.",
 }
 """A module, and what is said of it."""
@@ -90,7 +97,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("source", BROKEN, ids=range(len(BROKEN)))
 def test_a_plugin_that_breaks_the_rules_is_left_out_whole_and_the_rest_goes_on(install: Install, source: str) -> None:
-    early = metric("half").replace("metrics", "editors")  # registered before the one that fails
+    early = metric("half", "dict").replace("metrics", "editors")  # registered before the one that fails
     whole = source if "def f(:" in source or not source.startswith(("@", "def")) else early + source
     made = install(("broken-one", "0.9", whole), ("sound", "1.0", metric("sound")))
     (problem,) = made.problems

@@ -84,7 +84,7 @@ def words(text: str) -> list[str]:
 GOOD = Language("xx", "Good", words)
 HEAD = "Language 'xx' fails "
 CAUGHT: dict[str, tuple[Any, str]] = {
-    "no language": ("xx", "registers the language 'xx' as a str; a xkeb.types.Language was expected."),
+    "no language": ("xx", "registers the language 'xx' of type str; a xkeb.types.Language was expected."),
     "another code": (Language("yy", "Y", words), "Its code should be the name it is registered as; it is 'yy'."),
     "no name": (Language("xx", " ", words), "It should have an English name, for tables; it is empty."),
     "separator": (

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
@@ -102,10 +104,7 @@ class Editor:
         """
         if len(edits) > 1:
             return self.edit_together(backbone, edits), past
-        changes = self.edit(backbone, edits)
-        if len(changes) != 1:
-            raise PluginError(f"{type(self).__name__}.edit returned {len(changes)} changes for one edit.")
-        return changes[0], past
+        return checked_changes(self, self.edit(backbone, edits), 1)[0], past
 
     def begin(self, backbone: Backbone) -> Session:
         """Edits that follow one another on one model; of a prepared editor."""
@@ -147,6 +146,8 @@ def known(value: T | None) -> T:
     return value
 
 
+EDITING = ("edit", "edit_together", "edit_after")
+"""Of which a method has at least one."""
 _COMPLETED: dict[type[Any], type[Editor]] = {}
 
 
@@ -165,8 +166,19 @@ def editor_class(name: str) -> type[Editor]:
 
     Raises:
         RequestError: there is no such method.
+        PluginError: the class can't edit.
     """
-    return with_defaults(get_plugins().methods.get(name))
+    found = with_defaults(get_plugins().methods.get(name))
+    if not any(getattr(found, method) is not getattr(Editor, method) for method in EDITING):
+        raise PluginError(f"Method {name!r} is registered as {found.__name__}, which has no edit(backbone, edits).")
+    with contextlib.suppress(ValueError):  # of a function that tells nothing of its arguments
+        try:
+            inspect.signature(found.edit).bind(None, None, None)
+        except TypeError as error:
+            raise PluginError(
+                f"{found.__name__}.edit of method {name!r} can't be called with (backbone, edits): {error}."
+            ) from error
+    return found
 
 
 def load_editor(name: str, **options: Any) -> Editor:
@@ -203,11 +215,29 @@ def make_changes(editor: Editor, backbone: Backbone, edits: Sequence[Edit]) -> S
     """One change for each edit; the editor is shown what it declares to see.
 
     Raises:
-        PluginError: it returned another number of changes.
+        PluginError: it returned something else.
     """
     changes = editor.edit(backbone, [show_edit(edit, editor.sees) for edit in edits])
-    if len(changes) != len(edits):
-        raise PluginError(f"{type(editor).__name__}.edit returned {len(changes)} changes for {len(edits)} edits.")
+    return checked_changes(editor, changes, len(edits))
+
+
+def checked_changes(editor: Editor, changes: Any, count: int) -> Sequence[Change]:
+    """What a method returned, if it is as many changes as there were edits.
+
+    Raises:
+        PluginError: it isn't.
+    """
+    wrong = None
+    if not isinstance(changes, Sequence) or isinstance(changes, str):
+        wrong = f"something of type {type(changes).__name__}"
+    elif len(changes) != count:
+        wrong = f"{len(changes)} changes for {count} edit{'s' * (count != 1)}"
+    elif others := [one for one in changes if not isinstance(one, Change)]:
+        wrong = f"a list that holds something of type {type(others[0]).__name__}, which has no applied(backbone)"
+    if wrong:
+        raise PluginError(
+            f"{type(editor).__name__}.edit returned {wrong}; a list with a change for each edit was expected."
+        )
     return changes
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from transformers import Cache, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
-from xkeb.errors import RequestError
+from xkeb.errors import PluginError, RequestError, nearest
 from xkeb.models import tokenization
 from xkeb.models.alignment import Alignment, find_alignment
 from xkeb.models.batching import saturating_tokens
@@ -144,8 +144,17 @@ class Backbone:
         return self.module(self.layout.layer(self.n_layers - 1))
 
     def parameter(self, name: str) -> nn.Parameter:
-        """The parameter of that name, as in ``model.named_parameters()``."""
-        return self.model.get_parameter(name)
+        """The parameter of that name, as in ``model.named_parameters()``.
+
+        Raises:
+            PluginError: there is none; names the nearest.
+        """
+        try:
+            return self.model.get_parameter(name)
+        except AttributeError as error:
+            near = nearest(name, (known for known, _ in self.model.named_parameters()))
+            hint = f": did you mean {near!r}?" if near else "."
+            raise PluginError(f"{self.spec.name!r} has no parameter {name!r}{hint}") from error
 
     @functools.cached_property
     def pad_id(self) -> int:

@@ -15,7 +15,7 @@ from xkeb.data.dataset import Dataset
 from xkeb.errors import PluginError, PluginWarning, one_line
 from xkeb.registry import hookspecs
 from xkeb.registry.entry_points import InstalledPlugin, check_hooks, find_installed
-from xkeb.registry.registry import Registry
+from xkeb.registry.registry import CLASS, FUNCTION, Expected, Registry
 from xkeb.types import Language, LanguagePair, Metric
 from xkeb.utils.names import EXPECTED, is_folder_name
 
@@ -43,15 +43,17 @@ class PluginManager:
     """
 
     def __init__(self, *, entry_points: bool = True) -> None:
-        self.methods: Registry[type[Any]] = Registry("method", "register_editors")
-        self.models: Registry[type[Any]] = Registry("model", "register_backbones")
-        self.languages: Registry[Language] = Registry("language", "register_languages", Language)
-        self.pairs: Registry[LanguagePair] = Registry("language pair", "register_language_pairs", LanguagePair)
-        self.metrics: Registry[Metric] = Registry("metric", "register_metrics")
-        self.datasets: Registry[Dataset] = Registry("data set", "register_datasets", Dataset)
-        self.task_folders: Registry[Path] = Registry("task folder", "register_tasks")
-        self.executors: Registry[Callable[..., Any]] = Registry("executor", "register_executors")
-        self.observers: Registry[type[Any]] = Registry("observer", "register_observers")
+        self.methods: Registry[type[Any]] = Registry("method", "register_editors", CLASS)
+        self.models: Registry[type[Any]] = Registry("model", "register_backbones", CLASS)
+        self.languages: Registry[Language] = Registry("language", "register_languages", Expected.instance_of(Language))
+        self.pairs: Registry[LanguagePair] = Registry(
+            "language pair", "register_language_pairs", Expected.instance_of(LanguagePair)
+        )
+        self.metrics: Registry[Metric] = Registry("metric", "register_metrics", FUNCTION)
+        self.datasets: Registry[Dataset] = Registry("data set", "register_datasets", Expected.instance_of(Dataset))
+        self.task_folders: Registry[Path] = Registry("task folder", "register_tasks", Expected.instance_of(Path))
+        self.executors: Registry[Callable[..., Any]] = Registry("executor", "register_executors", FUNCTION)
+        self.observers: Registry[type[Any]] = Registry("observer", "register_observers", CLASS)
         self.registries: tuple[Registry[Any], ...] = (
             self.methods,
             self.models,
@@ -129,14 +131,21 @@ class PluginManager:
             self.pluggy.register(holder, name)
             for registry in self.registries:
                 call = self.pluggy.subset_hook_caller(registry.hook, self._others(registry.hook, name))
-                call(register=lambda key, thing, registry=registry: registered.append((registry, key, thing)))
-            for _, key, _ in registered:
+                said = call(register=lambda key, thing, registry=registry: registered.append((registry, key, thing)))
+                if said:
+                    raise PluginError(
+                        f"Plugin {called} returns something from its hook {registry.hook!r}, which is not read: "
+                        "`register(name, thing)` was expected."
+                    )
+            for registry, key, thing in registered:
                 if not isinstance(key, str):
                     raise PluginError(
                         f"Plugin {called} registers {key!r} for a name; `register(name, thing)` was expected."
                     )
                 if not is_folder_name(key):
                     raise PluginError(f"Plugin {called} registers {key!r} for a name; {EXPECTED}.")
+                if not isinstance(thing, str):
+                    registry.check(called, key, thing)
         except (Exception, SystemExit) as error:  # a hook is a stranger's code, too
             if self.pluggy.has_plugin(name):
                 self.pluggy.unregister(name=name)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+import inspect
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from xkeb.errors import PluginError, one_line, unknown
 from xkeb.registry.entry_points import InstalledPlugin
@@ -47,15 +48,31 @@ class Entry(Generic[T]):
         return thing
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a registered thing has to be."""
+
+    holds: Callable[[Any], bool]
+    words: str
+    """As a sentence names one of them."""
+
+    @classmethod
+    def instance_of(cls, wanted: type[Any]) -> Self:
+        return cls(lambda thing: isinstance(thing, wanted), f"a {wanted.__module__}.{wanted.__qualname__}")
+
+
+CLASS = Expected(inspect.isclass, "a class")
+FUNCTION = Expected(callable, "a function")
+
+
 class Registry(Generic[T]):
     """Names of one kind. Iterates them sorted, since pluggy calls the plugin that was registered last first."""
 
-    def __init__(self, kind: str, hook: str, expected: type[T] | None = None) -> None:
+    def __init__(self, kind: str, hook: str, expected: Expected) -> None:
         """
         Args:
             kind: what its things are, as a sentence names one of them.
             hook: the hook that fills it.
-            expected: the class that a thing must be an instance of, where there is one.
         """
         self.kind, self.hook, self.expected = kind, hook, expected
         self.entries: dict[str, Entry[T]] = {}
@@ -83,12 +100,23 @@ class Registry(Generic[T]):
         """
         entry = self.entry(name)
         thing = entry.load()
-        if self.expected is not None and not isinstance(thing, self.expected):
-            raise PluginError(
-                f"Plugin {entry.package or repr(entry.plugin)} registers the {self.kind} {name!r} as a "
-                f"{type(thing).__name__}; a {self.expected.__module__}.{self.expected.__qualname__} was expected."
-            )
+        self.check(str(entry.package or repr(entry.plugin)), name, thing)
         return thing
+
+    def check(self, plugin: str, name: str, thing: T) -> None:
+        """Refuses what is no thing of this kind.
+
+        Args:
+            plugin: as a sentence names it.
+
+        Raises:
+            PluginError: it is something else than expected.
+        """
+        if not self.expected.holds(thing):
+            raise PluginError(
+                f"Plugin {plugin} registers the {self.kind} {name!r} of type {type(thing).__name__}; "
+                f"{self.expected.words} was expected."
+            )
 
     def entry(self, name: str) -> Entry[T]:
         """What is registered under that name, not imported yet.

@@ -14,6 +14,7 @@ from xkeb.editing.editor import Editor, editor_class, make_changes, prepare, sup
 from xkeb.errors import PluginError
 from xkeb.models.backbone import Backbone
 from xkeb.registry.manager import get_plugins
+from xkeb.registry.registry import Entry
 from xkeb.types import Case, Edit, Probe, Sight
 
 EDIT = Edit(
@@ -100,13 +101,55 @@ def test_who_declares_nothing_sees_the_edit_alone(llama: Backbone) -> None:
     assert OnlyEdit.sees == {Sight.SOURCE_EDIT} and editor.edits == [BARE]
 
 
-def test_who_returns_another_number_of_changes_is_refused(llama: Backbone) -> None:
-    class TooMany(Watcher):
-        def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> Sequence[Change]:
-            return [ContextChange("")] * 3
+@pytest.mark.parametrize(
+    ("returned", "told"),
+    [
+        ([ContextChange("")] * 3, "3 changes for 1 edit"),
+        (ContextChange(""), "something of type ContextChange"),
+        (None, "something of type NoneType"),
+        ("changes", "something of type str"),
+        ([{}], r"a list that holds something of type dict, which has no applied\(backbone\)"),
+    ],
+    ids=["too many", "no list", "nothing", "a text", "no change"],
+)
+def test_who_returns_something_else_than_a_change_for_each_edit_is_refused(
+    llama: Backbone, returned: Any, told: str
+) -> None:
+    class Mistaken(Watcher):
+        def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> Any:
+            return returned
 
-    with pytest.raises(PluginError, match=r"TooMany\.edit returned 3 changes for 1 edits"):
-        make_changes(TooMany(), llama, [EDIT])
+    sentence = rf"^Mistaken\.edit returned {told}; a list with a change for each edit was expected\.$"
+    with pytest.raises(PluginError, match=sentence):
+        make_changes(Mistaken(), llama, [EDIT])
+    with pytest.raises(PluginError, match=sentence):
+        Mistaken().edit_after(llama, [EDIT], {})
+
+
+class NoEdit:
+    pass
+
+
+class OneArgument:
+    def edit(self, edits: Sequence[Edit]) -> Any: ...
+
+
+@pytest.mark.parametrize(
+    ("method", "told"),
+    [
+        (NoEdit, r"Method 'mine' is registered as NoEdit, which has no edit\(backbone, edits\)\."),
+        (
+            OneArgument,
+            r"OneArgument\.edit of method 'mine' can't be called with \(backbone, edits\): too many positional arguments\.",
+        ),
+    ],
+)
+def test_a_class_that_can_t_edit_is_refused_before_anything_is_loaded(
+    method: type[Any], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(get_plugins().methods.entries, "mine", Entry(method, "tests"))
+    with pytest.raises(PluginError, match=f"^{told}$"):
+        xkeb.load_editor("mine")
 
 
 # Training facts ---------------------------------------------------------------------------------------------------------

@@ -234,3 +234,5 @@ def _show_failures(error: JobError, *, debug: bool) -> None:
             say("".join(traceback.format_exception(problem)), err=True)
     for sentence, jobs in jobs_by_sentence.items():
         complain(f"{', '.join(jobs)}: {sentence}")
+    if not debug and any(not isinstance(problem, XkebError) for _, problem in error.failed):
+        complain("With --debug, the same command shows where in the code.")
