@@ -90,13 +90,17 @@ def test_the_run_that_the_others_spoil_is_right(run: Callable[..., Any], tmp_pat
             {"protocol": "paper", "prompt": "qa"},
             "The paper's protocol puts questions as the released code does: not --prompt qa.",
         ),
-        ({"method_args": "steps=3"}, "--method-args takes method.option=value, not 'steps'."),
+        ({"method_args": "steps=3"}, "--method-args takes METHOD.OPTION=VALUE; 'steps' names no method."),
         (
             {"method_args": "rome.layer=3"},
             "--method-args sets options of 'rome', which is not a method of this run: ft.",
         ),
         ({"model_args": "pth=x"}, "Unknown option of model 'hf': 'pth': did you mean 'path'?"),
         ({"model_args": "x"}, "--model-args takes key=value pairs separated by commas, not 'x'."),
+        (
+            {"tasks": "mine/mine_en2de.yaml"},
+            "'mine/mine_en2de.yaml' is a file; name the task: --include-path mine --tasks mine_en2de.",
+        ),
         ({"limit": "0"}, "--limit must be at least 1, not 0."),
         ({"limit": "-1"}, "--limit must be at least 1, not -1."),
         ({"batch_size": "0"}, "--batch-size must be auto or at least 1, not 0."),
@@ -118,6 +122,26 @@ def test_a_name_or_a_number_that_is_wrong(
     assert sentence(outcome).startswith(message)
     assert outcome.out == ""
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("run --num_fewshot 5", "No such option '--num_fewshot'. Examples are shown by some methods alone"),
+        ("run --resume", "No such option '--resume'. There is no need for it: the same command goes on"),
+        ("run --freesh", "No such option '--freesh'. Did you mean '--regime'?"),
+        (
+            "run --tasks x --model y --methods ft rome",
+            "Got unexpected extra argument (rome). Several names are joined by commas: --methods A,B.",
+        ),
+        ("eval --tasks x", "Unknown command 'eval': did you mean 'run'?"),
+        ("validate tasks", "tasks is a folder; name its files: tasks/*.yaml."),
+    ],
+)
+def test_what_other_suites_have_or_a_shell_splits(xkeb_cli: Callable[..., Any], typed: str, message: str) -> None:
+    outcome = xkeb_cli(*typed.split())
+    assert outcome.status == 2 and outcome.out == ""
+    assert sentence(outcome).startswith(message)
 
 
 def test_a_model_without_a_chat_template(run: Callable[..., Any], tmp_path: Path) -> None:
@@ -312,8 +336,10 @@ def test_a_model_that_is_no_causal_language_model_is_named_by_its_class(run: Cal
 def test_an_output_folder_that_can_t_be_written_is_named(run: Callable[..., Any], tmp_path: Path) -> None:
     """A path below a file, since nothing else stops root."""
     (tmp_path / "file").write_text("in the way")
-    for output in (tmp_path / "file", tmp_path / "file" / "results"):
-        assert sentence(run(output=str(output))).startswith(f"Can't write to the output folder {output}: ")
+    output = tmp_path / "file" / "results"
+    assert sentence(run(output=str(output))).startswith(f"Can't write to the output folder {output}: ")
+    told = f"{output.parent} is a file; choose a folder with --output."
+    assert sentence(run(output=str(output.parent))) == told
     assert (tmp_path / "file").read_text() == "in the way"
 
 
@@ -402,7 +428,10 @@ def edit(xkeb_cli: Callable[..., Any], tiny_folders: dict[str, Path]) -> Callabl
         ({"ask": "zh:法国的首都？| "}, "--ask takes LANGUAGE:QUESTION|ANSWER, not "),
         ({"ask": "zh:|里昂"}, "--ask takes LANGUAGE:QUESTION|ANSWER, not "),
         ({"ask": "zz:q|a"}, "Unknown language 'zz': "),
-        ({"method": "rome"}, "This edit can't be made: the subject '' does not stand in the prompt."),
+        (
+            {"method": "rome"},
+            "This edit can't be made: it has no subject, whose place in the question this method needs.",
+        ),
         ({"method": "rome", "subject": "Spain"}, "This edit can't be made: the subject 'Spain' does not stand in "),
     ],
     ids=lambda value: "+".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "",

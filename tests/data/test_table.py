@@ -384,7 +384,7 @@ def test_such_a_task_runs_and_its_result_names_the_file(
     unanswered = {"case_id": "2", "reason": f"{path}:4: en: empty answer (column 'a')"}
     assert result["skipped"] == [unanswered]
     result = json.loads((tmp_path / "out/mine_en2de/llama/rome/result.json").read_text(encoding="utf-8"))
-    refused = {"case_id": "3", "reason": "the subject '' does not stand in the prompt"}
+    refused = {"case_id": "3", "reason": "it has no subject, whose place in the question this method needs"}
     assert sorted(result["skipped"], key=lambda skip: skip["case_id"]) == [unanswered, refused]
 
 

@@ -18,7 +18,8 @@ from xkeb.cli.echo import PlainFormatter, complain
 from xkeb.cli.options import add_common_options
 from xkeb.cli.stopping import exit_status, stopping_in_order
 from xkeb.cli.telling import Telling
-from xkeb.errors import PluginWarning, unknown
+from xkeb.cli.usage import COMMANDS_ELSEWHERE, usage_sentence
+from xkeb.errors import PluginWarning, RequestError, unknown
 
 COMMANDS = (
     "run",
@@ -66,6 +67,8 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         known = args[0] in self.modules or args[0].startswith("-")
         if not known and not ctx.resilient_parsing:  # which is a shell that asks how a word may go on
+            if ctx.parent is None and args[0] in COMMANDS_ELSEWHERE:
+                raise RequestError(f"Unknown command {args[0]!r}: did you mean {COMMANDS_ELSEWHERE[args[0]]!r}?")
             raise unknown("command" if ctx.parent is None else f"command of {ctx.info_name}", args[0], self.modules)
         return super().resolve_command(ctx, args)
 
@@ -117,7 +120,7 @@ def _main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        complain(" ".join(error.format_message().split()))
+        complain(usage_sentence(error))
         sys.exit(error.exit_code)
     except click.Abort as error:
         with contextlib.suppress(OSError):  # the terminal may be gone

@@ -311,6 +311,8 @@ def _json_rows(path: Path) -> Iterator[Row]:
         try:
             cells = json.loads(line)
         except json.JSONDecodeError as error:
+            if number == 1 and line.lstrip().startswith("["):
+                raise RequestError(f"{path} holds one list; JSON lines are an object a line.") from error
             raise RequestError(f"{path}:{number}: not JSON: {error.msg} at column {error.colno}.") from error
         except (ValueError, RecursionError) as error:  # an integer of 5,000 digits, a thousand lists within each other
             raise RequestError(f"{path}:{number}: no JSON that can be read: {one_line(error)}.") from error

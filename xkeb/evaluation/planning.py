@@ -331,7 +331,7 @@ def _select_cases(task: Task, config: RunConfig) -> list[Case]:
             if case_id in reasons:
                 raise RequestError(f"Case {case_id!r} of {task.name!r} can't be run: {reasons[case_id]}.")
             if case_id not in by_id:
-                raise unknown(f"case of {task.name!r}:", case_id, by_id if len(by_id) < 20 else [])
+                raise unknown(f"case of {task.name!r}:", case_id, by_id)
         cases = [by_id[case_id] for case_id in named]
     if not cases:
         skipped = task.test.skipped
@@ -376,7 +376,7 @@ def options_by_method(method_args: Mapping[str, Any]) -> dict[str, dict[str, Any
     for key, value in method_args.items():
         method, dot, option = key.rpartition(".")
         if not dot:
-            raise RequestError(f"--method-args takes method.option=value, not {key!r}.")
+            raise RequestError(f"--method-args takes METHOD.OPTION=VALUE; {key!r} names no method.")
         options.setdefault(method, {})[option] = value
     return options
 
@@ -395,4 +395,6 @@ def _check_output(output: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
+        if output.is_file():
+            raise RequestError(f"{output} is a file; choose a folder with --output.") from error
         raise RequestError(f"Can't write to the output folder {output}: {error.strerror}.") from error

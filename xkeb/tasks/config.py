@@ -251,6 +251,8 @@ def _read_yaml(path: Path, seen: set[Path]) -> tuple[dict[str, Any], dict[str, s
     seen = seen | {path.resolve()}
     try:
         values, node = load_with_node(path.read_text(encoding="utf-8"))
+    except IsADirectoryError as error:
+        raise RequestError(f"{path} is a folder; name its files: {path / '*.yaml'}.") from error
     except OSError as error:
         raise RequestError(f"Can't read {path}: {error.strerror}.") from error
     except AbsurdYamlError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,7 +116,7 @@ def load_task(
     """
     catalogue = load_definitions(include) if definitions is None else definitions
     if name not in catalogue:
-        raise unknown("task", name, catalogue, "xkeb ls tasks")
+        raise _unknown_task(name, catalogue)
     content = catalogue[name].content
     if isinstance(content, GroupFile):
         members = expand_groups([name], catalogue)
@@ -124,6 +124,13 @@ def load_task(
         told = ", ".join(members[:SAMPLED] if more else members)
         raise RequestError(f"{name!r} is a group of tasks: {told}{more}.")
     return make_task(content, Path(data_dir) if data_dir else None)
+
+
+def _unknown_task(name: str, known: Iterable[str]) -> RequestError:
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        return RequestError(f"{name!r} is a file; name the task: --include-path {path.parent} --tasks {path.stem}.")
+    return unknown("task", name, known, "xkeb ls tasks")
 
 
 def make_task(content: TaskFile, data_dir: Path | None = None) -> Task:
@@ -153,7 +160,7 @@ def expand_groups(names: Sequence[str], catalogue: Mapping[str, Definition]) -> 
     while pending:
         name = pending.pop(0)
         if name not in catalogue:
-            raise unknown("task", name, catalogue, "xkeb ls tasks")
+            raise _unknown_task(name, catalogue)
         content = catalogue[name].content
         if isinstance(content, GroupFile):
             pending = [*content.tasks, *pending]

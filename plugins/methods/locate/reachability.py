@@ -15,7 +15,9 @@ def why_unreachable(backbone: Backbone, edit: Edit, layer: int) -> str | None:
     rounding of a divergence of zero, and Adam makes steps of full length of it. A separator that is a token of its own may be
     within reach there, but of the answer nothing is.
     """
-    if not edit.subject or edit.subject not in edit.prompt:
+    if not edit.subject:
+        return "it has no subject, whose place in the question this method needs"
+    if edit.subject not in edit.prompt:
         return f"the subject {edit.subject!r} does not stand in the prompt"
     site = backbone.subject_last(edit)
     first = backbone.encode(edit.prompt, edit.target, edit.language).target

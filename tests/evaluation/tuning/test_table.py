@@ -169,10 +169,10 @@ def test_a_task_in_which_nothing_can_be_edited_does_not_count(config: RunConfig,
     (point,) = tune(rome, {"layer": [2]}, tmp_path / "out.yaml").points
     assert (list(point.tasks), point.facts) == (["bizsre_en2zh"], 4)
     assert point.edited == {"bizsre_en2zh": 4, "bizsre_zh2en": 0}
-    assert point.refused["bizsre_zh2en"].startswith("the subject ''")
+    assert point.refused["bizsre_zh2en"].startswith("it has no subject")
     tuning = tune(replace(rome, tasks=["bizsre_zh2en"]), {"layer": [2]}, tmp_path / "zh.yaml")
     assert tuning.chosen is None
-    assert str(tuning.points[0].failure).startswith("It can edit none of the facts; the first: the subject ''")
+    assert str(tuning.points[0].failure).startswith("It can edit none of the facts; the first: it has no subject")
 
 
 # What is chosen ----------------------------------------------------------------------------------------------------------

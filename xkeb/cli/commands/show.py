@@ -41,7 +41,12 @@ if TYPE_CHECKING:
     help="Show cases with such a question; of several, separated by commas, with each of them.",
 )
 @click.option("--slice", "within", metavar="KIND=VALUE", help="Show cases of a slice, such as answers=differ.")
-@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Show the first N of them.  [default: 5]")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Show the first N of them; of those that a filter lets through, 5 by default.",
+)
 @json_option
 def command(
     result: Path, cases: str | None, only: str | None, within: str | None, limit: int | None, as_json: bool
@@ -136,7 +141,7 @@ def _choose(
     named = named_cases(split_names(cases), records) if cases is not None else None
     for case_id in named or ():
         if case_id not in records:
-            raise unknown(f"case of {result.title}:", case_id, records if len(records) < 20 else [])
+            raise unknown(f"case of {result.title}:", case_id, records)
     there = {f"{kind}={value}" for case in records.values() for kind, value in case.slices.items()}
     if within is not None and within not in there:
         raise unknown(f"slice of {result.title}:", within, there)
