@@ -39,6 +39,8 @@ def show_case(out: Console, case: Changed, metric: str) -> None:
     right = (f"{score} A", f"{score} B")
     columns = ("Property", "Language", "Question", "Expected", "A", "B", *right)
     rows = make_table(None, columns, out, right=right)
+    for column in rows.columns[:2]:
+        column.no_wrap = True  # the texts beside them take the lines
     for answer in case.answers:
         expected = answer.reference
         if answer.property == "locality":  # judged by what was answered before the edit
