@@ -48,14 +48,17 @@ LISTED, SAMPLED = 60, 5
 """Names that a message lists, and how many of more."""
 
 
-def unknown(kind: str, name: str, choices: Iterable[str], listing: str = "") -> RequestError:
+def unknown(
+    kind: str, name: str, choices: Iterable[str], listing: str = "", *, meant: str | None = None
+) -> RequestError:
     """The error for a name that is not in a registry: names the nearest one, or lists all of them, or some of very many.
 
     Args:
         listing: the command that lists them.
+        meant: the one that is meant, where that is known.
     """
     names = sorted(choices)
-    near = nearest(name, names)
+    near = meant or nearest(name, names)
     if near:
         hint = f"did you mean {near!r}?"
     elif len(names) > LISTED:

@@ -88,6 +88,12 @@ def test_an_unknown_name_says_what_it_is_and_the_nearest(registry: Registry[Any]
     assert nearest in registry
 
 
+@pytest.mark.parametrize(("name", "code"), [("German", "de"), ("chinese", "zh")])
+def test_a_language_called_by_its_name_is_told_by_its_code(name: str, code: str) -> None:
+    with pytest.raises(RequestError, match=rf"^Unknown language '{name}': did you mean '{code}'\?$"):
+        get_plugins().languages.get(name)
+
+
 def test_a_name_near_to_none_lists_them_all() -> None:
     registry = get_plugins().languages
     with pytest.raises(RequestError, match=f"Unknown language 'qqqqqq': known: {', '.join(sorted(registry))}"):

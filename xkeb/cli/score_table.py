@@ -263,10 +263,12 @@ def show_blank(group: Sequence[Result], out: Console, headlines: Sequence[str] =
     columns = ["Editing", "Method", "In", "Left out", "Locality", "With them", "Echoes"]
     rows = make_table("Locality: questions that the model answers with nothing", columns, out, right=columns[3:])
     for result in group:
-        for language, blank in result.blank.items():
+        source = result.task.source
+        for language in sorted(result.blank, key=lambda code: (code != source, code)):
+            blank = result.blank[language]
             counted = result.scores.get("locality", {}).get(language, {})
             whole = max(score.n for score in blank.scores.values())
-            names = [language_name(code) for code in (result.task.source, language)]
+            names = [language_name(code) for code in (source, language)]
             rows.add_row(
                 names[0], result.method.name, names[1], f"{blank.n} of {whole}", _cell(counted, metrics),
                 _cell(blank.scores, metrics), "-" if blank.echoes is None else str(blank.echoes),

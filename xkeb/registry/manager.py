@@ -45,7 +45,9 @@ class PluginManager:
     def __init__(self, *, entry_points: bool = True) -> None:
         self.methods: Registry[type[Any]] = Registry("method", "register_editors", CLASS)
         self.models: Registry[type[Any]] = Registry("model", "register_backbones", CLASS)
-        self.languages: Registry[Language] = Registry("language", "register_languages", Expected.instance_of(Language))
+        self.languages: Registry[Language] = Registry(
+            "language", "register_languages", Expected.instance_of(Language), lambda language: language.name
+        )
         self.pairs: Registry[LanguagePair] = Registry(
             "language pair", "register_language_pairs", Expected.instance_of(LanguagePair)
         )

@@ -68,13 +68,14 @@ FUNCTION = Expected(callable, "a function")
 class Registry(Generic[T]):
     """Names of one kind. Iterates them sorted, since pluggy calls the plugin that was registered last first."""
 
-    def __init__(self, kind: str, hook: str, expected: Expected) -> None:
+    def __init__(self, kind: str, hook: str, expected: Expected, called: Callable[[T], str] | None = None) -> None:
         """
         Args:
             kind: what its things are, as a sentence names one of them.
             hook: the hook that fills it.
+            called: what people call a thing, where that isn't the name it is registered under.
         """
-        self.kind, self.hook, self.expected = kind, hook, expected
+        self.kind, self.hook, self.expected, self.called = kind, hook, expected, called
         self.entries: dict[str, Entry[T]] = {}
         self.disputed: dict[str, str] = {}
         """Names that two packages claim, so that neither has them; and the sentence that says so."""
@@ -128,8 +129,15 @@ class Registry(Generic[T]):
         if name in self.disputed:
             raise PluginError(self.disputed[name])
         if name not in self.entries:
-            raise unknown(self.kind, name, self.entries)
+            meant = next((one for one in self if self._is_called(one, name)), None)
+            raise unknown(self.kind, name, self.entries, meant=meant)
         return self.entries[name]
+
+    def _is_called(self, name: str, text: str) -> bool:
+        try:
+            return self.called is not None and self.called(self.get(name)).casefold() == text.casefold()
+        except PluginError:  # it can't be imported
+            return False
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self.entries))

@@ -95,6 +95,20 @@ def test_a_mean_is_of_one_group_and_of_methods_that_ran_on_the_same_models(tmp_p
     ]
 
 
+def test_results_of_one_method_with_other_options_are_told_apart(tmp_path: Path) -> None:
+    for lr, layer in ((0.01, 5), (0.3, 5)):
+        made = result(model="a")
+        made["method"]["params"] = {"layer": layer, "lr": lr}
+        put(tmp_path / str(lr), made)
+    alone = result(model="b")
+    alone["method"]["params"] = {"layer": 7, "lr": 0.5}
+    put(tmp_path / "b", alone)
+    build_site([tmp_path], tmp_path / "site")
+    text = Page(tmp_path / "site" / "tasks" / "bizsre-en2zh.html").text
+    assert "lr=0.01" in text and "lr=0.3" in text
+    assert "layer=5" not in text and "lr=0.5" not in text
+
+
 def test_each_way_of_asking_has_pictures_of_its_own(tmp_path: Path) -> None:
     put(tmp_path / "a", free(60))
     put(tmp_path / "b", result(f1={CELL: score(99)}))

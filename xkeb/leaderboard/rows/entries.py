@@ -72,6 +72,8 @@ class Entry:
     """The slice that `scores` are of; None for all cases."""
     rules: str = ""
     """Options of the protocol, where results of the site differ in them."""
+    apart: str = ""
+    """Options of the method in which it differs from other results of the same cell."""
     n_cases: int | None = None
     """That its scores are of; None where that isn't said."""
     recomputed: str | None = None
@@ -207,7 +209,7 @@ def find_results(folders: Iterable[Path]) -> Found:
                 reason = str(error).removeprefix(f"{file} ").removesuffix(".")
                 broken.setdefault(file.resolve(), Broken(file, file.relative_to(folder).as_posix(), reason))
     ordered = sorted(
-        _with_rules(list(entries.values())),
+        _compared(list(entries.values())),
         key=lambda entry: (entry.task, entry.model, entry.method, entry.origin, entry.id),
     )
     return Found(ordered, sorted(broken.values(), key=lambda one: (one.name, one.reason)))
@@ -223,11 +225,16 @@ def read_results(files: Iterable[Path]) -> list[Entry]:
     for file in files:
         sha256 = digest_file(file)
         entries.setdefault(sha256, _entry(file, Result.load(file, any_name=True), sha256))
-    return list(_with_rules(list(entries.values())))
+    return list(_compared(list(entries.values())))
+
+
+def _compared(entries: Sequence[Entry]) -> Iterator[Entry]:
+    """Each with the options of its protocol that tell it apart from others of that protocol, and those of its method that tell
+    it apart from others of its cell."""
+    return _told_apart(list(_with_rules(entries)))
 
 
 def _with_rules(entries: Sequence[Entry]) -> Iterator[Entry]:
-    """Each with the options of its protocol that tell it apart from others of that protocol."""
     of_protocol: dict[str, list[dict[str, str]]] = {}
     for entry in entries:
         of_protocol.setdefault(entry.protocol, []).append(_options(entry))
@@ -238,6 +245,16 @@ def _with_rules(entries: Sequence[Entry]) -> Iterator[Entry]:
     for entry in entries:
         own = _options(entry)
         yield replace(entry, rules=", ".join(f"{key}={own[key]}" for key in differing[entry.protocol] if key in own))
+
+
+def _told_apart(entries: Sequence[Entry]) -> Iterator[Entry]:
+    of_cell: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for entry in entries:
+        of_cell.setdefault(entry.cell, []).append(entry.result.method.params if entry.result else {})
+    for entry in entries:
+        own, found = (entry.result.method.params if entry.result else {}), of_cell[entry.cell]
+        names = sorted(key for key in own if any(other.get(key) != own[key] for other in found))
+        yield replace(entry, apart=", ".join(f"{key}={own[key]}" for key in names))
 
 
 def _options(entry: Entry) -> dict[str, str]:
