@@ -161,9 +161,9 @@ def test_the_paper_samples_twenty_prefixes(llama: Backbone) -> None:
 def test_an_edit_whose_subject_is_not_in_its_prompt_is_refused(llama: Backbone, subject: str) -> None:
     edit = dataclasses.replace(EDITS[0], subject=subject)
     reason = rome().unsupported(llama, edit)
-    assert reason and repr(subject) in reason
+    assert reason and (repr(subject) if subject else "it has no subject") in reason
     assert rome().unsupported(llama, EDITS[0]) is None
-    with pytest.raises(RequestError, match="does not stand in the prompt"):
+    with pytest.raises(RequestError, match="does not stand in the prompt|it has no subject"):
         rome().edit(llama, [EDITS[0], edit])
 
 
