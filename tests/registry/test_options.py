@@ -96,6 +96,13 @@ def test_a_grid_has_its_values_as_options_have_theirs(text: str, values: dict[st
     assert parse_grid(text, "--grid") == values
 
 
+def test_a_comma_between_options_of_a_grid_is_told() -> None:
+    with pytest.raises(
+        RequestError, match=r"^--grid has a semicolon before each further option: layer=\.\.;lr=0\.1\.$"
+    ):
+        parse_grid("layer=9,lr=0.1", "--grid")
+
+
 @pytest.mark.parametrize("text", ["", " ; ", "layer", "layer=", "layer= , ", "=3", "a=1;a=2", "a=1;2"])
 def test_what_is_no_grid_is_refused(text: str) -> None:
     with pytest.raises(RequestError, match=r"^--grid "):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 import typing
 from collections.abc import Mapping
 from typing import Any
@@ -76,6 +77,10 @@ def parse_options(text: str | None, flag: str) -> dict[str, Any]:
     return pairs
 
 
+_OPTION = re.compile(r"\s*[a-z_]\w*\s*=")
+"""How an option begins, where a value was expected."""
+
+
 def parse_grid(text: str, flag: str) -> dict[str, list[Any]]:
     """``k=v,v;k=v`` as the values of each option; a value is read as in `parse_options`.
 
@@ -90,6 +95,8 @@ def parse_grid(text: str, flag: str) -> dict[str, list[Any]]:
             raise RequestError(f"{flag} takes option=value,value;option=value,value, not {item.strip()!r}.")
         if name in grid:
             raise RequestError(f"{flag} names {name!r} twice.")
+        if another := next((value for value in _split(values) if _OPTION.match(value)), None):
+            raise RequestError(f"{flag} has a semicolon before each further option: {name}=..;{another.strip()}.")
         grid[name] = [_value(value, name, flag) for value in _split(values)]
         if not grid[name]:
             raise RequestError(f"{flag} gives {name!r} no value.")
