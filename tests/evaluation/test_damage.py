@@ -242,7 +242,7 @@ def test_a_stopped_sequence_measures_the_same(
     assert json.loads((folders[0] / "result.json").read_text(encoding="utf-8"))["damage"]["after"].keys() == {*"1234"}
     # Another text is another measure.
     few_passages(monkeypatch, {"en": ("Something else is said here.",)})
-    with pytest.raises(RequestError, match="holds points made with other settings"):
+    with pytest.raises(RequestError, match="holds points made with other settings or data"):
         run_jobs(llama, dataclasses.replace(plain, damage=True))
 
 

@@ -306,6 +306,6 @@ def test_a_run_goes_on_with_no_line_of_another_version_or_other_settings(
         line["score"] = line.pop("seconds")  # as no line is today
     write(folder, result, lines)
     before = (folder / "cases.jsonl").read_bytes()
-    with pytest.raises(xkeb.XkebError, match="holds cases made with other settings, which are never mixed"):
+    with pytest.raises(xkeb.XkebError, match="holds cases made with other settings or data, which are never mixed"):
         make_runs(runs.output, methods=["ft"])
     assert (folder / "cases.jsonl").read_bytes() == before
