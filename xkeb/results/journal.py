@@ -95,8 +95,8 @@ class Journal(Generic[R]):
                 if not whole and CHAIN in value:
                     raise DamagedError(f"{where} isn't as it was written")
                 raise RequestError(
-                    f"{self.path.parent} holds {self.record.what}s made with other settings or data, which are never mixed with "
-                    "these; name another --output, or start over with --fresh."
+                    f"{self.path.parent} holds {self.record.what}s made with other settings or data, which are never mixed "
+                    "with these; name another --output, or start over with --fresh."
                 )
             entry = self.record.model_validate(value)
         except DamagedError:
