@@ -33,6 +33,7 @@ def consistent(result: Json, cases: list[Json]) -> None:
             edit=SimpleNamespace(**entry["edit"]),
             probes=[SimpleNamespace(**probe) for probe in entry["probes"]],
             slices=entry["slices"],
+            sequence=None,
         )
         for entry in entries
     ]

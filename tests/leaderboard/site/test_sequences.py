@@ -71,7 +71,7 @@ def test_curves_and_points_can_be_had_as_files(site: Path) -> None:
     heads, *rows = lines(site, "overview-points-0.csv")
     assert heads[4:] == ["f1, after each", "f1, after all", "gap"]
     assert {row[0] for row in rows} == {"rome"}  # grace ran other cases at the two points
-    assert rows[0] == ["rome", "chinese-llama-2-7b", "reliability", "en", "95.0", "30.0", "+65.0"]
+    assert rows[0] == ["rome", "chinese-llama-2-7b", "reliability", "en", "95.0", "30.0", "-65.0"]
     assert not (site / "pictures" / "overview-points-1.csv").exists()
     for kind in ("methods/rome", "tasks/bizsre-en2zh", "models/chinese-llama-2-7b"):
         assert "Earlier edits, asked again" in Page(site / f"{kind}.html").text
