@@ -107,8 +107,8 @@ def show_skipped(out: Console, results: Sequence[Result]) -> None:
     """How many cases were skipped, and why the first was; a result without any other case is told by its name."""
     for result in results:
         if result.skipped:
-            first = result.skipped[0]
-            count = f"{len(result.skipped):,} cases skipped" if result.case_ids else "no case could be edited"
+            first, n = result.skipped[0], len(result.skipped)
+            count = f"{n:,} case{'s' * (n != 1)} skipped" if result.case_ids else "no case could be edited"
             told = f"{result.title}: {count}; the first, {first.case_id}: {first.reason.rstrip('.')}."
             out.print(told, soft_wrap=True, markup=False)
 
