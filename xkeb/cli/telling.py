@@ -10,6 +10,13 @@ import click
 from xkeb.cli.echo import complain
 from xkeb.cli.options import DEBUG
 from xkeb.errors import RequestError, XkebError, one_line
+from xkeb.utils.files import UNWRITABLE
+
+
+def is_told(error: BaseException) -> bool:
+    """Whether an error's sentence says what to do, so that nobody needs the place in the code: an error of ours, or a disk that
+    is full or can't be written."""
+    return isinstance(error, XkebError) or (isinstance(error, OSError) and error.errno in UNWRITABLE)
 
 
 class Telling(click.Command):

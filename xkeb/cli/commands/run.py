@@ -27,6 +27,7 @@ from xkeb.cli.options import (
 )
 from xkeb.cli.run_config import run_config
 from xkeb.cli.run_files import read_config
+from xkeb.cli.telling import is_told
 from xkeb.errors import XkebError, one_line
 from xkeb.utils.importing import importing
 
@@ -234,5 +235,5 @@ def _show_failures(error: JobError, *, debug: bool) -> None:
             say("".join(traceback.format_exception(problem)), err=True)
     for sentence, jobs in jobs_by_sentence.items():
         complain(f"{', '.join(jobs)}: {sentence}")
-    if not debug and any(not isinstance(problem, XkebError) for _, problem in error.failed):
+    if not debug and not all(is_told(problem) for _, problem in error.failed):
         complain("With --debug, the same command shows where in the code.")
