@@ -10,6 +10,10 @@ is the share of such questions that it accepts. The cut-off of a memory of n edi
 given rate, for unrelated questions and for those about other facts, each with a rate of its own. The probability is taken
 question by question, since some questions are near to everything.
 
+Where there are no unrelated questions, those about other facts stand in for them: they are nearer, so an edit that accepts few
+enough of these accepts fewer of those. They do so for a single edit alone, below whose cut-off no larger memory's is: held to
+that rate whatever its size, a memory would hardly accept anything.
+
 Questions in the edit's own language and questions in another have a cut-off each: cosines across languages are lower.
 """
 
@@ -39,6 +43,8 @@ class FalsePairs:
     """[questions, facts] False where the question does concern the fact, or may."""
     rate: float
     """Share of the questions that a memory may accept."""
+    of_one: bool = False
+    """Whether the rate is that of a memory of one fact, however many there are."""
 
     def accepted(self, cutoff: float, n: int) -> float:
         """A_n: the share of the questions that a memory of n such facts accepts; 0 where there are none."""
@@ -73,6 +79,7 @@ def calibrated(pairs: Sequence[FalsePairs]) -> tuple[float, ...]:
 
 
 def _least(pairs: FalsePairs, n: int) -> float:
+    n = 1 if pairs.of_one else n
     low, high = -1.0, 1.0
     for _ in range(PRECISION):
         middle = (low + high) / 2

@@ -28,7 +28,7 @@ class GateTraining(MapTraining):
 
     temperature: float
     unrelated: float
-    """Share of unrelated questions that a memory may accept."""
+    """Share of unrelated questions that a memory may accept. Where there are none, of those about other facts, by one edit."""
     others: float
     """Share of questions about other facts that a memory may accept."""
 
@@ -49,12 +49,16 @@ class GateTraining(MapTraining):
         pairs: dict[bool, list[FalsePairs]] = {True: [], False: []}
         languages = sorted({code for case in self.held_out for code in languages_of(case)})
         sides = {code: [case for case in self.held_out if code in languages_of(case)] for code in languages}
-        kinds = ((asked_as, self.others), (unrelated_to, self.unrelated))
+        kinds = [(asked_as, self.others, False)]
+        if any(map(unrelated_to, self.held_out)):
+            kinds.append((unrelated_to, self.unrelated, False))
+        else:
+            kinds.append((asked_as, self.unrelated, True))
         for fact_language, facts in sides.items():
             keys = unit(
                 space, weight, states, [Question(fact_language, case.edit.questions[fact_language]) for case in facts]
             )
-            for questions_of, rate in kinds:
+            for questions_of, rate, of_one in kinds:
                 for asked_language in languages:
                     every = [question for case in self.held_out for question in questions_of(case)]
                     asked = [question for question in every if question.language == asked_language]
@@ -62,7 +66,7 @@ class GateTraining(MapTraining):
                         vectors = unit(space, weight, states, asked)
                         counted = unconcerned(asked, facts)
                         pairs[fact_language == asked_language].append(
-                            FalsePairs(vectors @ keys.T, counted.to(vectors.device), rate)
+                            FalsePairs(vectors @ keys.T, counted.to(vectors.device), rate, of_one)
                         )
         return CutOffs(calibrated(pairs[True]), calibrated(pairs[False]))
 

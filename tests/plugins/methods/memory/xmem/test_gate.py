@@ -170,6 +170,37 @@ def test_a_cutoff_is_the_least_that_keeps_every_rate() -> None:
         assert any(pairs.accepted(cutoff - 1e-3, n) > pairs.rate for pairs in kinds)
 
 
+def test_a_rate_of_one_fact_is_the_least_cutoff_of_every_memory() -> None:
+    """By hand: 100 questions, of which one is at 0.9 with one of ten facts, and all others below 0.2 with all of them."""
+    cosines = torch.linspace(-0.5, 0.2, 1000).reshape(100, 10)
+    cosines[0, 0] = 0.9
+    everything = torch.ones_like(cosines, dtype=torch.bool)
+    floor = calibrated([FalsePairs(cosines, everything, 0.001, of_one=True)])
+    assert floor == pytest.approx([0.2] * len(SIZES), abs=2e-3)  # one pair of a thousand may be above
+    growing = FalsePairs(cosines, everything, 0.5)
+    both = calibrated([growing, FalsePairs(cosines, everything, 0.001, of_one=True)])
+    assert both == tuple(max(pair) for pair in zip(calibrated([growing]), floor, strict=True))
+
+
+def test_without_unrelated_questions_those_about_other_facts_stand_in(llama: Backbone, training: list[Case]) -> None:
+    bare = [
+        dataclasses.replace(case, probes=tuple(probe for probe in case.probes if probe.property != "locality"))
+        for case in training
+    ]
+    gate: Gate = fitted(llama, bare, others=0.5)._gate
+    held_out = bare[-6:]
+    asked = [question for case in held_out for question in asked_as(case) if question.language == "en"]
+    keys = gate.embed(llama, [Question("en", case.edit.questions["en"]) for case in held_out])
+    counted = torch.tensor([[question not in asked_as(case) for case in held_out] for question in asked])
+    cosines = gate.embed(llama, asked) @ keys.T
+    cutoff = gate.cutoffs.of(1, same=True)
+    assert float(cosines[counted].max()) <= cutoff + 1e-3  # so few pairs that not one of them may be above
+    assert FalsePairs(cosines, counted, 0.5).accepted(cutoff - 0.2, 1) < 0.5, (
+        "the rate of other facts alone would be less"
+    )
+    assert all(gate.cutoffs.of(n, same=True) >= cutoff for n in SIZES)
+
+
 def test_without_pairs_there_is_nothing_to_accept() -> None:
     nothing = FalsePairs(torch.zeros(2, 3), torch.zeros(2, 3, dtype=torch.bool), 0.1)
     assert nothing.accepted(-1.0, 5) == 0
