@@ -97,6 +97,12 @@ class Dataset(ABC):
         return ()
 
     @property
+    def pivot(self) -> str | None:
+        """The language that every record has beside its others, where there is one. What its training file asks about a fact
+        is known to whoever learns from facts in several languages, whichever these are."""
+        return None
+
+    @property
     def downloads(self) -> Sequence[Download]:
         """Where its files can be fetched from."""
         return ()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xkeb.data.dataset import Dataset, Split, joint_hash
-from xkeb.errors import SAMPLED, PluginWarning, RequestError, XkebError, unknown
+from xkeb.errors import SAMPLED, NotHereError, PluginWarning, RequestError, XkebError, unknown
 from xkeb.registry.manager import get_plugins
 from xkeb.results.regime import SINGLE, Regime
 from xkeb.results.slices import normal
@@ -50,8 +50,9 @@ class Task:
     @functools.cached_property
     def parallel_training(self) -> Split:
         """The training facts of the source language that a target language has as well, each with its question and answer
-        in all languages that it is in, and with what each language's file asks about it: that of the source first. Facts belong
-        together where their ids are the same. Without targets, all of the source.
+        in all languages that it is in, and with what each language's file asks about it: that of the source first, that of
+        the data set's pivot last, whether it is one of them or not. Facts belong together where their ids are the same. Without
+        targets, all of the source.
 
         Raises:
             RequestError: a language has no training facts, or shares none with the source.
@@ -66,9 +67,30 @@ class Task:
                 raise RequestError(f"No training fact in {source.path} is in {target.path}, too.")
         chosen = [case for case in source.cases if not targets or case.id in others]
         cases = tuple(_with_parallel(case, others.get(case.id, ())) for case in chosen)
-        sha256 = joint_hash([source.sha256, *(target.sha256 for target in targets)])
-        skipped = [*source.skipped, *(one for target in targets for one in target.skipped)]
-        return Split(source.path, sha256, cases, tuple(skipped))
+        files = [source, *targets]
+        if targets and (pivot := self._pivot_training):
+            asked = {case.id: case.probes for case in pivot.cases}
+            cases = tuple(dataclasses.replace(case, probes=(*case.probes, *asked.get(case.id, ()))) for case in cases)
+            files.append(pivot)
+        skipped = tuple(one for file in files for one in file.skipped)
+        return Split(source.path, joint_hash([file.sha256 for file in files]), cases, skipped)
+
+    @property
+    def _pivot_training(self) -> Split | None:
+        """The training facts of the data set's pivot, where that is none of the task's languages.
+
+        Raises:
+            NotHereError: they are known and not on this machine.
+        """
+        pivot = self.dataset.pivot
+        if pivot is None or pivot in self.pair.languages:
+            return None
+        try:
+            return self.dataset.training(pivot, self.data_dir)
+        except NotHereError:
+            raise
+        except RequestError:  # it has none
+            return None
 
     @functools.cached_property
     def trained_answers(self) -> frozenset[str] | None:

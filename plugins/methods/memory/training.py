@@ -78,9 +78,12 @@ class MapTraining(ABC):
         return all_questions([*self.facts, *self.held_out])
 
     def space(self, states: States) -> Space:
-        """The means are over the questions of the facts in each language, not over the unrelated ones."""
+        """The means are over the questions of the facts in each language, and over unrelated ones only in a language in which no
+        fact is asked."""
         asked = [question for case in self.facts for question in asked_as(case)]
-        return Space.of(self.layer, states, asked)
+        spoken = {question.language for question in asked}
+        rest = [question for question in self.questions() if question.language not in spoken]
+        return Space.of(self.layer, states, [*asked, *rest])
 
     def first_map(self, states: States) -> torch.Tensor:
         """[width, hidden_size] random numbers that depend on the seed alone."""

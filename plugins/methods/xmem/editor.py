@@ -49,8 +49,8 @@ class CrossLingualMemory(GatedMemory):
     temperature: float = 0.1
     """Of InfoNCE."""
     unrelated: float = 0.002
-    """Share of unrelated questions that a memory of any size may accept. Where the training facts have none: of questions
-    about other facts that a single edit may accept."""
+    """Share of unrelated questions that a memory of any size may accept. Where the training facts have none, a single edit may
+    accept 3.5 times this share of the questions about other facts."""
     others: float = 0.07
     """Share of questions about other facts that a memory of any size may accept."""
     demonstrations: int = 4

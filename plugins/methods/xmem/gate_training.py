@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from xkeb_plugins.methods.memory.facts import Question, asked_as, languages_of, 
 from xkeb_plugins.methods.memory.space import Space, unit
 from xkeb_plugins.methods.memory.states import States
 from xkeb_plugins.methods.memory.training import MapTrainee, MapTraining, unconcerned
-from xkeb_plugins.methods.xmem.cutoff import CutOffs, FalsePairs, calibrated
+from xkeb_plugins.methods.xmem.cutoff import STAND_IN, CutOffs, FalsePairs, calibrated
 from xkeb_plugins.methods.xmem.gate import Gate
 
 VERSION = 1
@@ -28,7 +28,7 @@ class GateTraining(MapTraining):
 
     temperature: float
     unrelated: float
-    """Share of unrelated questions that a memory may accept. Where there are none, of those about other facts, by one edit."""
+    """Share of unrelated questions that a memory may accept."""
     others: float
     """Share of questions about other facts that a memory may accept."""
 
@@ -48,27 +48,33 @@ class GateTraining(MapTraining):
         """Of a trained map, from the facts that it was not trained on."""
         pairs: dict[bool, list[FalsePairs]] = {True: [], False: []}
         languages = sorted({code for case in self.held_out for code in languages_of(case)})
-        sides = {code: [case for case in self.held_out if code in languages_of(case)] for code in languages}
-        kinds = [(asked_as, self.others, False)]
-        if any(map(unrelated_to, self.held_out)):
-            kinds.append((unrelated_to, self.unrelated, False))
-        else:
-            kinds.append((asked_as, self.unrelated, True))
-        for fact_language, facts in sides.items():
-            keys = unit(
-                space, weight, states, [Question(fact_language, case.edit.questions[fact_language]) for case in facts]
-            )
-            for questions_of, rate, of_one in kinds:
-                for asked_language in languages:
-                    every = [question for case in self.held_out for question in questions_of(case)]
-                    asked = [question for question in every if question.language == asked_language]
-                    if asked:
-                        vectors = unit(space, weight, states, asked)
-                        counted = unconcerned(asked, facts)
-                        pairs[fact_language == asked_language].append(
-                            FalsePairs(vectors @ keys.T, counted.to(vectors.device), rate, of_one)
-                        )
+        facts = {code: [case for case in self.held_out if code in languages_of(case)] for code in languages}
+
+        def against(code: str, asked: Sequence[Question], rate: float, *, of_one: bool = False) -> FalsePairs:
+            own = [Question(code, case.edit.questions[code]) for case in facts[code]]
+            keys, vectors = unit(space, weight, states, own), unit(space, weight, states, asked)
+            return FalsePairs(vectors @ keys.T, unconcerned(asked, facts[code]).to(vectors.device), rate, of_one)
+
+        about_facts, unrelated = (_by_language(of, self.held_out) for of in (asked_as, unrelated_to))
+        for code in languages:
+            for asked_language, asked in about_facts.items():
+                same = code == asked_language
+                pairs[same].append(against(code, asked, self.others))
+                if not unrelated:
+                    pairs[same].append(against(code, asked, STAND_IN * self.unrelated, of_one=True))
+            for asked_language, asked in unrelated.items():
+                # In a language that no fact is in, they stand for the unrelated questions of any language.
+                for same in {code == asked_language} if asked_language in languages else {True, False}:
+                    pairs[same].append(against(code, asked, self.unrelated))
         return CutOffs(calibrated(pairs[True]), calibrated(pairs[False]))
+
+
+def _by_language(questions_of: Callable[[Case], list[Question]], cases: Sequence[Case]) -> dict[str, list[Question]]:
+    found: dict[str, list[Question]] = {}
+    for case in cases:
+        for question in questions_of(case):
+            found.setdefault(question.language, []).append(question)
+    return found
 
 
 class GateTrainee(MapTrainee):

@@ -148,6 +148,23 @@ def test_training_facts_are_joined_over_all_languages_that_have_them(folder: Pat
         _ = Task("t", 1, MZSRE, EN_ALL, data_dir=folder).parallel_training
 
 
+def test_what_the_english_file_asks_is_known_in_pairs_without_english(folder: Path) -> None:
+    write_training(folder, 4, lacking={"de": [1]})
+    pair = Task("t", 1, MZSRE, LanguagePair("de", "ru"), data_dir=folder)
+    english = {case.id: case.probes for case in MZSRE.training("en", folder).cases}
+    facts = pair.parallel_training.cases
+    assert [case.id for case in facts] == ["0", "2", "3"]
+    assert all(case.edit.questions.keys() == case.edit.translations.keys() == {"de", "ru"} for case in facts)
+    assert all(case.probes == english[case.id] for case in facts) and len(english["0"]) == 2
+    before = pair.parallel_training.sha256
+    write_training(folder, 5)
+    assert Task("t", 1, MZSRE, LanguagePair("de", "ru"), data_dir=folder).parallel_training.sha256 != before
+    (folder / "bizsre" / "zsre_mend_train_10000.json").unlink()
+    with pytest.raises(NotHereError, match="zsre_mend_train_10000"):
+        _ = Task("t", 1, MZSRE, LanguagePair("de", "ru"), data_dir=folder).parallel_training
+    assert Task("t", 1, MZSRE, LanguagePair("de", "ru"), data_dir=folder).training.cases
+
+
 def test_there_is_a_task_for_each_source_and_a_group_of_them() -> None:
     known = load_definitions()
     names = expand_groups(["mzsre_all2all"], known)

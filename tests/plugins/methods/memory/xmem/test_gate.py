@@ -201,6 +201,32 @@ def test_without_unrelated_questions_those_about_other_facts_stand_in(llama: Bac
     assert all(gate.cutoffs.of(n, same=True) >= cutoff for n in SIZES)
 
 
+def test_unrelated_questions_in_a_third_language_stand_for_those_of_both(llama: Backbone, training: list[Case]) -> None:
+    elsewhere = [
+        dataclasses.replace(
+            case,
+            probes=tuple(
+                dataclasses.replace(probe, language="de") if probe.property == "locality" else probe
+                for probe in case.probes
+                if probe.property != "locality" or probe.language == "en"
+            ),
+        )
+        for case in training
+    ]
+    editor = fitted(llama, elsewhere, others=1.0)  # so that the unrelated ones alone decide
+    gate: Gate = editor._gate
+    held_out = really_unrelated(elsewhere)[-6:]
+    unrelated = [question for case in held_out for question in unrelated_to(case)]
+    assert {question.language for question in unrelated} == {"de"} and "de" in gate.space.means
+    highest = max(
+        float((gate.embed(llama, unrelated) @ gate.embed(llama, [Question(code, text)]).T).max())
+        for case in held_out
+        for code, text in case.edit.questions.items()
+    )
+    for same in (True, False):
+        assert gate.cutoffs.of(1, same=same) == pytest.approx(highest, abs=1e-3)
+
+
 def test_without_pairs_there_is_nothing_to_accept() -> None:
     nothing = FalsePairs(torch.zeros(2, 3), torch.zeros(2, 3, dtype=torch.bool), 0.1)
     assert nothing.accepted(-1.0, 5) == 0
