@@ -85,6 +85,20 @@ def test_the_plan_says_what_a_tuned_method_learns_from(
     assert "training facts" not in ft
 
 
+def test_all_methods_are_those_that_are_not_told_the_answer(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+    config = RunConfig(
+        ["bizsre_mini_en2zh"],
+        ["hf"],
+        ["all"],
+        model_args={"path": str(tiny_folders["llama"])},
+        limit=1,
+        output=tmp_path / "results",
+    )
+    planned = {job.method for job in plan_run(config, "estimate").jobs}
+    assert {"ft", "ike", "ike-original", "xmem", "xmemit"} <= planned
+    assert not {"ike-published", "xmemit-given"} & planned
+
+
 def test_planning_many_tasks_reads_each_file_once(
     tiny_folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,7 @@ from xkeb.registry.manager import get_plugins
 from xkeb.results.regime import Regime
 from xkeb.tasks.asked import PAPER
 from xkeb.tasks.task import Task, expand_groups, load_definitions, load_task
-from xkeb.types import PROMPT_STYLES, Case, PromptStyle
+from xkeb.types import PROMPT_STYLES, Case, PromptStyle, Sight
 from xkeb.utils.case_names import named_cases
 from xkeb.utils.names import folder_below
 
@@ -343,7 +343,8 @@ def _select_cases(task: Task, config: RunConfig) -> list[Case]:
 
 
 def _methods(config: RunConfig, loader: BackboneLoader, options: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The methods asked for; by default those that the paper runs on the model.
+    """The methods asked for; by default those that the paper runs on the model. ``all`` are those that need no option and
+    aren't told the answer in the language that is asked.
 
     Args:
         options: by method.
@@ -354,7 +355,12 @@ def _methods(config: RunConfig, loader: BackboneLoader, options: Mapping[str, Ma
         names = [name for name in suggested if suggested is not registry or editor_class(name).in_paper]
         return names if PAPER not in config.protocols else [editor_class(name).released_as or name for name in names]
     if list(config.methods) == [ALL]:
-        return [name for name in registry if editor_class(name).required_options <= options.get(name, {}).keys()]
+        classes = {name: editor_class(name) for name in registry}
+        return [
+            name
+            for name, found in classes.items()
+            if found.required_options <= options.get(name, {}).keys() and Sight.TARGET_ANSWER not in found.sees
+        ]
     return list(dict.fromkeys(config.methods))
 
 

@@ -13,6 +13,8 @@ TEACHER_FORCING: ProtocolName = "teacher_forcing"
 PAPER: ProtocolName = "paper"
 GENERATE: ProtocolName = "generate"
 WILD: ProtocolName = "wild"
+COUNTING_BLANKS = frozenset({PAPER, WILD})
+"""The protocols under which an answer that says nothing is one that locality can be measured by, as in the released code."""
 RELEASED: Mapping[str, Any] = {
     "max_length": 30,
     "texts": "growing",

@@ -78,8 +78,7 @@ class MapTraining(ABC):
         return all_questions([*self.facts, *self.held_out])
 
     def space(self, states: States) -> Space:
-        """The means are over the questions of the facts in each language, and over unrelated ones only in a language in which no
-        fact is asked."""
+        """The means are over the questions of the facts in each language; over unrelated ones only if no fact is in it."""
         asked = [question for case in self.facts for question in asked_as(case)]
         spoken = {question.language for question in asked}
         rest = [question for question in self.questions() if question.language not in spoken]

@@ -51,6 +51,20 @@ def test_what_a_run_writes_is_right(finished_runs: Runs, method: str, cases: int
     assert str(EMPTY) not in {line["case_id"] for line in lines}
 
 
+@pytest.mark.parametrize(("protocol", "counts"), [("teacher_forcing", False), ("paper", True), ("wild", True)])
+def test_an_answer_that_says_nothing_is_no_problem_where_it_counts(
+    make_runs: Callable[..., Runs], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: str, counts: bool
+) -> None:
+    """As if no answer said anything: a check of a protocol that leaves such questions out misses their marks."""
+    runs = make_runs(tmp_path / "results", limit=2, methods=["ft"], protocol=protocol)
+    (result,) = (tmp_path / "results").rglob("result.json")
+    sources = Sources(runs.data)
+    assert check_result(result, sources).problems == ()
+    monkeypatch.setattr("xkeb.leaderboard.verify.check.says_nothing", lambda text: True)
+    problems = check_result(result, sources).problems
+    assert (problems == ()) is counts and all("has a blank of false" in problem for problem in problems)
+
+
 def test_a_result_of_fewer_cases_than_its_journal_is_right(make_runs: Callable[..., Runs], runs: Runs) -> None:
     make_runs(runs.output, limit=3)
     report = checked(runs)

@@ -56,10 +56,6 @@ class PaperProtocol(ReleasedRules, Protocol):
         return BASELINE.replace(".", f"-{self.name}-{self.scorer}.")
 
     @property
-    def blank_counts(self) -> bool:
-        return True
-
-    @property
     def style(self) -> ReleasedStyle:
         return ReleasedStyle(self)
 

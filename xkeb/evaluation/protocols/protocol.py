@@ -15,7 +15,7 @@ from xkeb.models.prediction import TEACHER_FORCING as OWN_STYLE
 from xkeb.models.prediction import AnswerStyle, predict
 from xkeb.results.lines import BASELINE
 from xkeb.results.settings import ProtocolName
-from xkeb.tasks.asked import TEACHER_FORCING, query_of
+from xkeb.tasks.asked import COUNTING_BLANKS, TEACHER_FORCING, query_of
 from xkeb.tasks.task import Task
 from xkeb.types import Case, Prediction, Probe, PromptStyle, Query
 
@@ -64,7 +64,7 @@ class Protocol(ABC):
     @property
     def blank_counts(self) -> bool:
         """Whether an answer that says nothing is one that locality can be measured by."""
-        return False
+        return self.name in COUNTING_BLANKS
 
     def query(self, case: Case, probe: Probe, row: int = 0) -> Query:
         """The question that a probe asks, under change `row`."""

@@ -56,10 +56,6 @@ class WildProtocol(Protocol):
             raise RequestError(f"WILD puts questions in its own ways (context_type), not with --prompt {prompt}.")
 
     @property
-    def blank_counts(self) -> bool:
-        return True
-
-    @property
     def style(self) -> AnswerStyle:
         return WildAnswers(self.context_type)
 

@@ -22,7 +22,7 @@ from xkeb.results.reader import StoredResult, read_stored
 from xkeb.results.result import Result
 from xkeb.results.settings import scorer_of
 from xkeb.results.untrusted import inline, quoted
-from xkeb.tasks.asked import PAPER
+from xkeb.tasks.asked import COUNTING_BLANKS
 from xkeb.types import PROPERTIES
 
 
@@ -150,7 +150,8 @@ def _check_case(case: CaseRecord, result: Result, asked: Collection[tuple[str, s
 
 def _check_blank(probe: ProbeRecord, result: Result) -> Iterator[str]:
     """Whether a question that can't measure locality is said to be one, and no other is."""
-    nothing = probe.property == "locality" and result.protocol != PAPER and says_nothing(probe.before)
+    measures = probe.property == "locality" and result.protocol not in COUNTING_BLANKS
+    nothing = measures and says_nothing(probe.before)
     if probe.blank != nothing:
         yield f"has a blank of {str(probe.blank).lower()} where {probe.property} is compared with {quoted(probe.before)}"
 
