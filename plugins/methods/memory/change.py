@@ -114,8 +114,10 @@ class MemoryChange:
 
     @functools.cached_property
     def vectors(self) -> torch.Tensor:
-        """[n, width] of all entries; of a memory with a gate."""
-        return torch.stack([entry.vector for entry in self.entries if entry.vector is not None])
+        """[n, width] of all entries, where the latest one's is; of a memory with a gate. Those of a saved memory are on the
+        host, wherever the later ones are made."""
+        vectors = [entry.vector for entry in self.entries if entry.vector is not None]
+        return torch.stack([vector.to(vectors[-1].device) for vector in vectors])
 
     def in_language(self, language: str) -> torch.Tensor:
         """[n] which edits are in a language."""

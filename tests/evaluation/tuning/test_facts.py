@@ -124,7 +124,12 @@ def test_the_facts_are_asked_in_the_other_languages_too(facts_dir: Path) -> None
     alone = tuning_task(plain, 2)
     for case, same, fact in zip(task, alone, chinese[-2:], strict=True):
         own = [probe for probe in case.probes if probe.language == "en"]
-        assert (case.id, case.edit, own) == (same.id, same.edit, list(same.probes))
+        assert (case.id, own) == (same.id, list(same.probes))
+        bare = [dataclasses.replace(one.edit, translations={}, questions={}, aliases=()) for one in (case, same)]
+        assert bare[0] == bare[1] and (case.edit.aliases, same.edit.aliases) == ((fact["subject"],), ())
+        assert same.edit.translations == {"en": case.edit.target} and same.edit.questions == {"en": case.edit.prompt}
+        assert case.edit.translations == {"en": case.edit.target, "zh": fact["alt"]}
+        assert case.edit.questions == {"en": case.edit.prompt, "zh": fact["src"]}
         assert [(probe.property, probe.prompt, probe.reference) for probe in case.probes if probe.language == "zh"] == [
             ("generality", fact.get("rephrase", fact["src"]), fact["alt"]),
             ("locality", fact["loc"], fact["loc_ans"]),

@@ -18,7 +18,7 @@ from tuning_data import SMALL_MEND, records, replace, write_facts
 import xkeb
 from xkeb.cli.tuning_display import show_tuning
 from xkeb.editing.editor import make_changes as real_changes
-from xkeb.errors import NotHereError
+from xkeb.errors import NotHereError, RequestError
 from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.tuning import PointRecord, Tuning, tune
 from xkeb.evaluation.tuning.points import choose, measured_point
@@ -118,6 +118,14 @@ def test_what_crosses_counts_where_it_is_asked(config: RunConfig, llama: Backbon
     found = yaml.safe_load((tmp_path / "out.yaml").read_text(encoding="utf-8"))
     assert "and of generality and locality in the others" in found["formula"]
     assert found["facts"][0]["also_asked_in"] == ["zh"]
+
+
+def test_a_method_that_is_told_the_answer_is_told_it_of_the_facts(config: RunConfig, tmp_path: Path) -> None:
+    told = replace(config, methods=["ike-published"], method_args={})
+    with pytest.raises(RequestError, match=r"'ike-published' is told the answer .*: add --cross-lingual\.$"):
+        tune(told, {"k": [0]}, tmp_path / "out.yaml")
+    (point,) = tune(told, {"k": [0]}, tmp_path / "out.yaml", cross_lingual=True).points
+    assert point.failure is None and "other_generality" in point.means
 
 
 def test_several_tasks_are_averaged_and_each_is_told(config: RunConfig, tmp_path: Path) -> None:

@@ -111,8 +111,8 @@ class TuningFacts(Dataset):
         taken = {case.id for case in [*different.values()][: self.limit]}
         parallel = self._parallel.values()
         rows = [(case, *(facts[case.id] for facts in parallel)) for case in usable if case.id in taken]
-        sha256 = digest([dataclasses.asdict(case) for row in rows for case in row])
-        return Split(split.path, sha256, tuple(_with_probes(case, others) for case, *others in rows), ())
+        cases = tuple(_with_probes(case, others) for case, *others in rows)
+        return Split(split.path, digest([dataclasses.asdict(case) for case in cases]), cases, ())
 
     def record(self, *, learns: bool) -> dict[str, Any]:
         """What the settings file says of the facts.
@@ -200,15 +200,22 @@ def _with_subject(case: Case, subject: str | None) -> Case:
 
 
 def _with_probes(case: Case, parallel: Sequence[Case]) -> Case:
-    """A fact with the question for reliability, and what is asked of its parallel facts. One without a rephrase is asked its
-    own question for generality: in its language no edit was made."""
-    edit = case.edit
+    """A fact with its question and answer in every language that is asked in, as a test case has them, with the question for
+    reliability, and what is asked of its parallel facts. One without a rephrase is asked its own question for generality: in
+    its language no edit was made."""
+    every = [one.edit for one in (case, *parallel)]
+    edit = dataclasses.replace(
+        case.edit,
+        translations={one.language: one.target for one in every},
+        questions={one.language: one.prompt for one in every},
+        aliases=tuple(one.subject for one in every[1:] if one.subject),
+    )
     probes = [Probe("reliability", edit.language, edit.prompt, edit.target), *case.probes]
     for other in parallel:
         if not any(probe.property == "generality" for probe in other.probes):
             probes.append(Probe("generality", other.edit.language, other.edit.prompt, other.edit.target))
         probes += other.probes
-    return dataclasses.replace(case, probes=tuple(probes))
+    return dataclasses.replace(case, edit=edit, probes=tuple(probes))
 
 
 def _questions_of(case: Case) -> Sequence[str]:

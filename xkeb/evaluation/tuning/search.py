@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xkeb.editing.editor import load_editor, options_of
+from xkeb.editing.editor import editor_class, load_editor, options_of
 from xkeb.errors import NotHereError, RequestError, XkebError, one_line
 from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.events import RunObserver
@@ -43,6 +43,7 @@ from xkeb.models.oom import detach_traceback
 from xkeb.models.products import said_of
 from xkeb.results.environment import describe_environment, today
 from xkeb.tasks.task import Task, expand_groups, load_definitions, load_task
+from xkeb.types import Sight
 from xkeb.utils.hashing import digest
 
 Report = Callable[[PointRecord, int, int], None]
@@ -125,6 +126,12 @@ class _Search:
         for task in self.tasks:
             _ = task.test  # read now, so that what is wrong with a file is said at once
         self.regimes = [regime_of(config, task) for task in self.tasks]
+        elsewhere = any(task.pair.targets for task in self.tasks)
+        if elsewhere and not cross_lingual and Sight.TARGET_ANSWER in editor_class(self.method).sees:
+            raise RequestError(
+                f"Method {self.method!r} is told the answer in the language that is asked, and is another method without it: "
+                f"add --cross-lingual."
+            )
         (self.model,) = plan_models(config)
         self.jobs = [self._jobs(point, self.model) for point in self.points]
 

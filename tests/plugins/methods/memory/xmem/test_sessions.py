@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import torch
@@ -34,6 +35,17 @@ def test_a_session_is_a_memory_that_grows(llama: Backbone, training: list[Case],
             assert mine.contexts == theirs.contexts and mine.vector is not None and theirs.vector is not None
             assert torch.allclose(mine.vector, theirs.vector, atol=1e-6)
         assert predict_edited(llama, memory, asked) == predict_edited(llama, expected, asked)
+
+
+def test_a_memory_that_was_saved_is_joined_where_the_later_edits_are(llama: Backbone, training: list[Case]) -> None:
+    """A loaded entry's vector is on the host; on a card, those of later edits aren't. Here another device stands for it."""
+    editor = fitted(llama, training)
+    first, second = changes_of(editor, llama, list(xkeb.load_task("bizsre_mini_en2zh"))[:2])
+    (entry,) = second.entries
+    assert entry.vector is not None
+    elsewhere = dataclasses.replace(entry, vector=entry.vector.to("meta"))
+    joined = first.followed_by(MemoryChange("xmem", [elsewhere], second.gate))
+    assert joined.vectors.device.type == "meta" and joined.vectors.shape == (2, len(entry.vector))
 
 
 def test_the_later_answer_to_a_question_counts(llama: Backbone, training: list[Case]) -> None:
