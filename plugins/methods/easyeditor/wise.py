@@ -78,7 +78,7 @@ class EasyEditorWise(CheckoutBridge, TokensBridge, Wise):
         tokenizer = self.tokenizer(backbone, [edit], prefixes, answered=True)
         path = backbone.layout.down(known(self.layer))
         main, utils, wise = (self.its(f"models.wise.{name}") for name in ("wise_main", "utils", "WISE"))
-        asked = {**request(edit), "loc_prompt": self.unrelated_to(edit)}
+        asked = {**request(edit), "loc_prompt": self.unrelated_to(edit).prompt}
         with (
             sandbox(backbone, [f"{path}.weight"]),
             default_product(backbone.module(path)),

@@ -15,10 +15,13 @@ from xkeb_plugins.methods.memoir.tophash import mean_of_tokens
 from xkeb_plugins.methods.module_inputs import module_inputs
 
 
-def mean_activations(backbone: Backbone, layer: int, questions: Sequence[str]) -> torch.Tensor:
-    """What enters a layer's down-projection, the mean over questions of the mean over their tokens: [d_in] float32."""
+def mean_activations(backbone: Backbone, layer: int, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+    """What enters a layer's down-projection, the mean over questions of the mean over their tokens: [d_in] float32.
+
+    Args:
+        rows: the ids of questions, as they are put to the model.
+    """
     module = backbone.module(backbone.layout.down(layer))
-    rows = [backbone.encode(question).ids for question in questions]
     lengths = [len(row) for row in rows]
     most = backbone.saturating_tokens
     total = torch.zeros(widths(module)[0], device=backbone.device)

@@ -90,8 +90,9 @@ class Memoir(Editor):
     def fit(self, backbone: Backbone, cases: Sequence[Case]) -> None:
         """Measures the mean activations of the first unrelated questions, or takes them from the cache."""
         me = self.configure(backbone.spec)
-        questions = [probe.prompt for case in cases for probe in case.probes if probe.property == "locality"]
-        if not (questions := questions[: me.background]):
+        probes = [probe for case in cases for probe in case.probes if probe.property == "locality"]
+        questions = [list(backbone.encode_question(one.prompt, one.language).ids) for one in probes[: me.background]]
+        if not questions:
             return
         key = {
             "method": "memoir",
@@ -176,4 +177,4 @@ class Memoir(Editor):
         return backbone.parameter(f"{backbone.layout.down(known(self.layer))}.weight").device
 
     def _place(self, backbone: Backbone) -> tuple[Any, ...]:
-        return (backbone.sha256, backbone.dtype, backbone.device, known(self.layer))
+        return (backbone.sha256, backbone.dtype, backbone.device, backbone.prompt, known(self.layer))

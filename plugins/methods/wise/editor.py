@@ -18,7 +18,7 @@ from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
 from xkeb.models.layout import widths
 from xkeb.models.spec import ModelSpec
-from xkeb.types import Case, Edit, Property, Sight
+from xkeb.types import Case, Edit, Probe, Property, Sight
 from xkeb.utils.hashing import digest
 from xkeb_plugins.methods.locate.context_templates import as_prefixes, context_prefixes
 from xkeb_plugins.methods.locate.placeholders import placeholder_prefixes
@@ -71,7 +71,7 @@ class Wise(Editor):
     seed: int = 0
     """Of the sampled prefixes, of the masks, and of which unrelated question an edit gets."""
 
-    _unrelated: tuple[str, ...] = field(default=(), init=False, repr=False, compare=False)
+    _unrelated: tuple[Probe, ...] = field(default=(), init=False, repr=False, compare=False)
 
     def configure(self, spec: ModelSpec) -> Self:
         usual = {"layer": spec.scale_layer(27, of=32), "lr": 1.0, "alpha": 5.0, "beta": 20.0, "gamma": 10.0}
@@ -90,8 +90,7 @@ class Wise(Editor):
 
     def fit(self, backbone: Backbone, cases: Sequence[Case]) -> None:
         """Takes note of the training facts' unrelated questions."""
-        probes = [probe for case in cases for probe in case.probes if probe.property == "locality"]
-        self._unrelated = tuple(probe.prompt for probe in probes)
+        self._unrelated = tuple(probe for case in cases for probe in case.probes if probe.property == "locality")
 
     def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[SideMemoryChange]:
         """A side memory of one edit for each."""
@@ -129,7 +128,7 @@ class Wise(Editor):
         """The weights that the edits of a shard may change."""
         return torch.rand(shape, generator=torch.Generator().manual_seed(self.seed + shard)) < self.mask_ratio
 
-    def unrelated_to(self, edit: Edit) -> str:
+    def unrelated_to(self, edit: Edit) -> Probe:
         """The unrelated question that an edit is trained with, the same one each time.
 
         Raises:
@@ -144,6 +143,7 @@ class Wise(Editor):
         """The memories with one more edit; of a configured editor."""
         d_in, d_out = widths(backbone.module(backbone.layout.down(known(self.layer))))
         device = self._device(backbone)
+        unrelated = self.unrelated_to(edit)
         start = torch.zeros(d_out, d_in, device=device) if memories.current is None else memories.current.delta
         made: SideMemory = write_edit(
             backbone,
@@ -152,7 +152,7 @@ class Wise(Editor):
                 backbone.encode(edit.prompt, edit.target, edit.language, context=before)
                 for before in self.prefixes(backbone)
             ],
-            backbone.encode(self.unrelated_to(edit)).ids,
+            backbone.encode_question(unrelated.prompt, unrelated.language).ids,
             start,
             self.mask((d_out, d_in), memories.begun).to(device),
             Margins(known(self.alpha), known(self.beta), known(self.gamma)),

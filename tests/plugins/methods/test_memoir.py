@@ -188,6 +188,15 @@ def test_the_background_is_that_of_one_question_at_a_time(tiny: Backbone, traini
     assert error(hasher.background, plain_background(tiny, training)) < 1e-5
 
 
+def test_the_background_is_of_questions_as_they_are_put(tiny: Backbone, training: list[Case]) -> None:
+    asked = tiny.asked_in("qa")
+    background = memoir(asked, training).hasher(asked).background
+    probes = [probe for case in training for probe in case.probes if probe.property == "locality"][:QUESTIONS]
+    texts = [tiny.asked_in("qa").frame(probe.language).text(probe.prompt, "") for probe in probes]
+    means = [entering(tiny, torch.tensor([tiny.tokenizer(text)["input_ids"]])).mean(0) for text in texts]
+    assert error(background, torch.stack(means).mean(0)) < 1e-5 < error(background, plain_background(tiny, training))
+
+
 # The memory and the gate ------------------------------------------------------------------------------------------------
 
 

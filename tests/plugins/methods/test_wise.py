@@ -25,7 +25,7 @@ from xkeb_plugins.methods.wise.change import SideMemoryChange
 from xkeb_plugins.methods.wise.editor import Wise
 from xkeb_plugins.methods.wise.memory import Memories, Sharding, SideMemory, activation_difference
 from xkeb_plugins.methods.wise.merging import merge
-from xkeb_plugins.methods.wise.training import Margins
+from xkeb_plugins.methods.wise.training import Margins, write_edit
 
 LAYER = 2
 PREFIX = "In short. "
@@ -67,7 +67,7 @@ def plain(
     entered: list[torch.Tensor] = []
     module.register_forward_pre_hook(lambda _, inputs: entered.append(inputs[0]))
     texts = [ids_of(backbone, edit, before) for before in ("", PREFIX)]
-    unrelated = torch.tensor([backbone.tokenizer(editor.unrelated_to(edit))["input_ids"]])
+    unrelated = torch.tensor([backbone.tokenizer(editor.unrelated_to(edit).prompt)["input_ids"]])
 
     def difference(inputs: torch.Tensor) -> torch.Tensor:
         """Of [T, d_in]."""
@@ -281,7 +281,26 @@ def test_an_edit_has_the_same_unrelated_question_each_time(llama: Backbone, trai
     editor = wise(llama, training)
     asked = {probe.prompt for case in training for probe in case.probes if probe.property == "locality"}
     drawn = [editor.unrelated_to(edit) for edit in EDITS]
-    assert drawn == [editor.unrelated_to(edit) for edit in EDITS] and set(drawn) <= asked and len(set(drawn)) > 1
+    texts = {probe.prompt for probe in drawn}
+    assert drawn == [editor.unrelated_to(edit) for edit in EDITS] and texts <= asked and len(texts) > 1
+
+
+def test_an_unrelated_question_is_put_as_the_edit_is(
+    llama: Backbone, training: list[Case], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, str]] = []
+
+    def keep(backbone: Backbone, layer: int, texts: Sequence[Any], unrelated: Sequence[int], *rest: Any) -> Any:
+        seen.append((backbone.tokenizer.decode(texts[0].ids), backbone.tokenizer.decode(unrelated)))
+        return write_edit(backbone, layer, texts, unrelated, *rest)
+
+    monkeypatch.setattr("xkeb_plugins.methods.wise.editor.write_edit", keep)
+    editor = wise(llama, training, steps=1)
+    for style in ("plain", "qa"):
+        editor.edit(llama.asked_in(style), EDITS[:1])
+    (plain_edit, plain_other), (edit, other) = seen
+    before = edit[: edit.index(EDITS[0].prompt)]
+    assert not plain_other.startswith(before) and other.startswith(before) and EDITS[0].prompt in plain_edit
 
 
 def test_changes_of_different_layers_are_not_batched(llama: Backbone, training: list[Case]) -> None:
