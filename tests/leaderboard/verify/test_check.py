@@ -215,7 +215,7 @@ def test_a_data_set_that_nobody_knows_is_noted(runs: Runs) -> None:
         (b"3", "is not a result: it has no schema_version that is a number."),
         (b"[]", "is not a result: it has no schema_version that is a number."),
         (b'{"schema_version": true}', "is not a result: it has no schema_version that is a number."),
-        (b" " * (5 * 2**20), "is larger than 4,194,304 bytes."),
+        (b" " * (17 * 2**20), "is larger than 16,777,216 bytes."),
     ],
     ids=lambda value: repr(value[:24]) if isinstance(value, bytes) else "",
 )
