@@ -163,7 +163,6 @@ def _timing(results: Sequence[Result], ran: Sequence[CaseRecord]) -> Timing:
 
 def _environment(results: Sequence[Result]) -> dict[str, Any]:
     """Of the first part; where another has something else, both."""
-    commands = " && ".join(dict.fromkeys(result.command for result in results))
     joined: dict[str, Any] = {}
     for name in dict.fromkeys(name for result in results for name in result.environment):
         values = [result.environment[name] for result in results if name in result.environment]
@@ -172,7 +171,13 @@ def _environment(results: Sequence[Result]) -> dict[str, Any]:
             joined[name] = {key: _each([value[key] for value in values if key in value]) for key in keys}
         else:
             joined[name] = _each(values)
-    return {**joined, "answered_by": commands, "parts": len(results)}
+    return {**joined, "answered_by": _commands(results), "parts": len(results)}
+
+
+def _commands(results: Sequence[Result]) -> list[str]:
+    """That made the answers, each once. A list: of many parts, one text would be longer than any that is read."""
+    stated = [result.environment.get("answered_by", result.command) for result in results]
+    return list(dict.fromkeys(one for said in stated for one in (said if isinstance(said, list) else [said])))
 
 
 def _each(values: Sequence[Any]) -> Any:
