@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,16 @@ def test_other_metrics_and_another_cut_are_scored_without_a_model(output: Path, 
     assert check_result(there / "result.json").problems == ()
     with Journal(there / "cases.jsonl", CaseRecord, new.settings) as journal:
         assert len(journal.lines) == 3
+
+
+def test_two_results_that_would_go_to_one_place_are_refused_and_nothing_is_written(
+    output: Path, tmp_path: Path
+) -> None:
+    for name in ("one", "other"):
+        shutil.copytree(output, tmp_path / "both" / name)
+    with pytest.raises(RequestError, match=r"both/one.* and .*both/other.* would both go to"):
+        rescore(tmp_path / "both", tmp_path / "new", None, {})
+    assert not (tmp_path / "new").exists()
 
 
 def test_the_same_rules_give_the_same_scores(output: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from xkeb.data.dataset import Split
 from xkeb.errors import RequestError
-from xkeb.evaluation.kept import KeptResult, write_anew
+from xkeb.evaluation.kept import KeptResult, new_folder, write_anew
 from xkeb.results.chain import CHAIN
 from xkeb.results.lines import CaseRecord
 from xkeb.results.reader import find_result_files
@@ -42,7 +42,7 @@ def merge(
     parts: dict[tuple[str, ...], list[KeptResult]] = {}
     for file in dict.fromkeys(file for path in paths for file in find_result_files(path)):
         kept = KeptResult.read(file)
-        kept.folder_below(output)
+        new_folder(file, kept.result, output)
         parts.setdefault((kept.result.task.name, kept.result.model.name, file.parent.name), []).append(kept)
     for members in parts.values():
         _check(members)
@@ -119,7 +119,7 @@ def _merge(
             "environment": _environment(results),
         }
     )
-    return write_anew(members[0].folder_below(output), new, in_order, command, done="merged")
+    return write_anew(new_folder(members[0].file, first, output), new, in_order, command, done="merged")
 
 
 def _split(result: Result, data_dir: Path | None, include: Sequence[Path]) -> Split | None:
