@@ -161,10 +161,12 @@ class Case:
     """One edit and its probes, in its own language and in others."""
 
     id: str
+    """Its own in the data set: at most 200 characters, all printable, without / or \\."""
     edit: Edit
     probes: tuple[Probe, ...]
     labels: Mapping[str, str] = field(default_factory=dict)
-    """What the data tells of the fact, such as its ``relation``: cases with one value are a slice of the result."""
+    """What the data tells of the fact, such as its ``relation``: cases with one value are a slice of the result. Each is a line
+    of at most 200 characters."""
 
     def probe(self, name: Property) -> Probe:
         """The first probe of that property.

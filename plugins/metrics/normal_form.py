@@ -78,15 +78,15 @@ def _number(text: str, code: str) -> tuple[str, ...]:
     if code == "zh" and text and not any(character.isdigit() and character.isascii() for character in text):
         try:
             return ("number", _written(optional_import("cn2an", "generate", NEEDED).cn2an(text, "strict")))
-        except ValueError:
+        except (ValueError, ArithmeticError):
             return ()
-    if not any(character.isdigit() for character in text):
-        return ()
+    if not any(character.isdigit() for character in text) or any(one.isalpha() or one == "_" for one in text):
+        return ()  # 1e5 and 1_000 are numbers to a programming language alone
     numbers = optional_import("babel.numbers", "generate", NEEDED)
     digits = "".join(str(unicodedata.digit(character, character)) for character in text)
     try:
         return ("number", _written(numbers.parse_decimal(digits, locale=code, strict=True)))
-    except (ValueError, numbers.UnsupportedNumberingSystemError):  # NumberFormatError is a ValueError
+    except (ValueError, ArithmeticError, numbers.UnsupportedNumberingSystemError):  # NumberFormatError is a ValueError
         return ()
     except Exception as error:
         if type(error).__name__ == "UnknownLocaleError":  # a language that Babel doesn't know

@@ -82,6 +82,17 @@ def test_whatever_it_was_made_of_or_left_is_looked_at(run: Callable[..., Any], f
     assert run().err == FINISHED
 
 
+def test_a_result_that_cant_be_read_is_not_finished(
+    run: Callable[..., Any], folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run()
+    assert run().err == FINISHED
+    monkeypatch.setattr("xkeb.results.untrusted.LARGEST_RESULT", 100)
+    outcome = run()
+    assert (outcome.status, outcome.out) == (0, first.out), outcome.err
+    assert "Plan" in outcome.err
+
+
 def test_the_text_of_second_moments_is_looked_at(run: Callable[..., Any], folders: Path) -> None:
     corpus = folders / "corpus.txt"
     corpus.write_text("One thing is another.\n" * 3 + "".join(f"Text number {i} is here.\n" for i in range(200)))

@@ -107,6 +107,13 @@ def test_what_locality_leaves_out_is_told(xkeb_cli: Callable[..., Any], folder: 
     ]
 
 
+def test_so_is_what_no_metric_has_a_score_of(xkeb_cli: Callable[..., Any], folder: Path) -> None:
+    made = put(folder.parent / "silent", result(blank={"zh": {"n": 2, "scores": {}, "echoes": 0}}))
+    outcome = xkeb_cli("show", made)
+    assert outcome.status == 0, outcome.err
+    assert re.search(r"^English +rome +Chinese +2 of 2 .* - +0 *$", outcome.out, re.MULTILINE)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,25 @@ class Least(Dataset):
 
     def training(self, language: str, data_dir: Path | None = None) -> Split:
         raise RequestError("There are no training facts.")
+
+
+class OddId(Least):
+    """A data set with an id that no result could hold."""
+
+    odd = "a/b"
+
+    def test(self, pair: Direction, data_dir: Path | None = None) -> Split:
+        split = super().test(pair, data_dir)
+        return dataclasses.replace(split, cases=(dataclasses.replace(split.cases[0], id=self.odd),))
+
+
+@pytest.mark.parametrize("odd", ["a/b", "w" * 201])
+def test_an_id_that_is_no_name_is_refused_when_the_data_is_read(odd: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OddId, "odd", odd)
+    task = xkeb.Task("odd", 1, OddId(), EN_DE)
+    with pytest.raises(RequestError, match=r"nowhere: the id of a record can't be '[aw]") as caught:
+        len(task)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ from xkeb.tasks.config import read_definitions
 from xkeb.types import Edit, Probe, Skipped
 from xkeb.utils.hashing import digest_file
 
+pytest_plugins = ("command_line",)
+
 YAML = """\
 task: mine_en2de
 version: 1
@@ -386,6 +388,39 @@ def test_such_a_task_runs_and_its_result_names_the_file(
     result = json.loads((tmp_path / "out/mine_en2de/llama/rome/result.json").read_text(encoding="utf-8"))
     refused = {"case_id": "3", "reason": "it has no subject, whose place in the question this method needs"}
     assert sorted(result["skipped"], key=lambda skip: skip["case_id"]) == [unanswered, refused]
+
+
+LABELLED = YAML + "  labels: {relation: kind}\n"
+
+
+def test_a_label_may_be_what_no_folder_could_be_called(
+    write: Write, tmp_path: Path, xkeb_cli: Callable[..., Any], tiny_folders: dict[str, Path]
+) -> None:
+    labels = ("capital / seat of government", "می\u200cشود\u00a0\\")
+    write("data/facts.csv", as_csv([row | {"kind": label} for row, label in zip(ROWS, labels, strict=True)]))
+    write("mine.yaml", LABELLED)
+    done = xkeb_cli(
+        "run", "--tasks", "mine_en2de", "--include-path", tmp_path, "--model", "hf", "--model-args",
+        f"path={tiny_folders['llama']}", "--methods", "ft", "--method-args", "ft.steps=1", "--output", tmp_path / "out",
+    )  # fmt: skip
+    assert done.status == 0, done.err
+    result = json.loads((tmp_path / "out/mine_en2de/llama/ft/result.json").read_text(encoding="utf-8"))
+    assert {f"relation={label}" for label in labels} <= set(result["slices"])
+    for label in labels:
+        shown = xkeb_cli("show", tmp_path / "out", "--slice", f"relation={label}")
+        assert shown.status == 0 and f"relation={label}" in shown.out, shown.err
+    checked = xkeb_cli("leaderboard", "check", tmp_path / "out")
+    assert checked.status == 0, checked.out
+    built = xkeb_cli("leaderboard", "build", "--results", tmp_path / "out", "--output", tmp_path / "site")
+    assert built.status == 0, built.err
+
+
+@pytest.mark.parametrize("label", ["w" * 201, "a\nb", "a\x1b[31mb", "\u202ea"], ids=ascii)
+def test_a_label_that_is_no_line_is_refused_with_its_record(write: Write, tmp_path: Path, label: str) -> None:
+    rows = [row | {"kind": kind} for row, kind in zip(ROWS, ("capital", label), strict=True)]
+    path = write("data/facts.csv", as_csv(rows))
+    write("mine.yaml", LABELLED)
+    assert problem(tmp_path).startswith(f"{path}: case '1' can't have the label ")
 
 
 def test_a_table_of_one_language_has_all_its_rows(write: Write) -> None:

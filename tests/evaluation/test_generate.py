@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from made_records import scored
 from small_jobs import FT, TASK, lines, make_config, run_jobs
 
 import xkeb
 from xkeb.errors import RequestError
+from xkeb.evaluation.protocols import load_protocol
+from xkeb.evaluation.protocols.generate import LONGEST_TOKEN, MOST_TOKENS
 from xkeb.evaluation.protocols.sentences import cut_answer
 from xkeb.evaluation.rescoring import rescore
 from xkeb.leaderboard.verify.check import check_result
 from xkeb.models.backbone import Backbone
 from xkeb.registry.manager import get_plugins
 from xkeb.results.journal import Journal
-from xkeb.results.lines import CaseRecord
+from xkeb.results.lines import CaseRecord, RawRecord, Tokens
+from xkeb.results.records import read_lines
 from xkeb.results.result import Result
 from xkeb.types import FREE_METRICS, Prediction
 
@@ -71,6 +76,28 @@ def test_a_line_has_what_the_model_says_by_itself_and_what_is_cut_from_it(output
             assert set(FREE_METRICS) - untold <= set(probe["scores"]) <= set(FREE_METRICS)
 
 
+def test_the_longest_answers_can_be_read(tmp_path: Path) -> None:
+    """One of spaces alone, and those of 160 probes in a script of three bytes a character, cut from nothing."""
+    long, ids = "ก" * 3 * MOST_TOKENS, list(range(10_000, 10_000 + MOST_TOKENS))
+    case = scored("0", f1=1.0)
+    tokens = Tokens(reference=ids, before=ids, after=ids)
+    raw = RawRecord(before=long, after=long)
+    probe = case.probes[0].model_copy(update={"before": long, "after": long, "raw": raw, "tokens": tokens})
+    spaces = probe.model_copy(update={"after": " " * LONGEST_TOKEN * MOST_TOKENS})
+    case = case.model_copy(update={"probes": [spaces, *[probe] * 160]})
+    with Journal(tmp_path / "cases.jsonl", CaseRecord, "s") as journal:
+        journal.append(case)
+    (line,) = read_lines(tmp_path / "cases.jsonl", CaseRecord)
+    assert line.problem is None and line.record is not None and line.record.probes == case.probes
+
+
+@pytest.mark.parametrize("max_tokens", [0, MOST_TOKENS + 1])
+def test_answers_that_nothing_could_read_are_refused_at_the_start(max_tokens: int) -> None:
+    with pytest.raises(RequestError, match=f"max_tokens must be from 1 to 1,024, not {max_tokens}"):
+        load_protocol("generate", {"max_tokens": max_tokens})
+    assert load_protocol("generate", {"max_tokens": MOST_TOKENS})
+
+
 def test_the_result_says_how_it_was_asked_and_passes_the_check(output: Path) -> None:
     path = output / TASK / "llama" / "ft-generate" / "result.json"
     result = Result.load(path)
@@ -100,6 +127,16 @@ def test_other_metrics_and_another_cut_are_scored_without_a_model(output: Path, 
     assert check_result(there / "result.json").problems == ()
     with Journal(there / "cases.jsonl", CaseRecord, new.settings) as journal:
         assert len(journal.lines) == 3
+
+
+def test_two_results_that_would_go_to_one_place_are_refused_and_nothing_is_written(
+    output: Path, tmp_path: Path
+) -> None:
+    for name in ("one", "other"):
+        shutil.copytree(output, tmp_path / "both" / name)
+    with pytest.raises(RequestError, match=r"both/one.* and .*both/other.* would both go to"):
+        rescore(tmp_path / "both", tmp_path / "new", None, {})
+    assert not (tmp_path / "new").exists()
 
 
 def test_the_same_rules_give_the_same_scores(output: Path, tmp_path: Path) -> None:

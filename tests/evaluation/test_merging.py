@@ -11,6 +11,8 @@ import pytest
 from finished_cells import CELL, answers, read
 from sealed_lines import sealed_text
 
+from xkeb.results.untrusted import LONGEST_TEXT
+
 pytest_plugins = ("command_line",)
 pytestmark = pytest.mark.usefixtures("cache_of_this_module")
 Run = Callable[..., Any]
@@ -55,6 +57,25 @@ def test_parts_become_what_one_run_gives_in_all_but_times(
     more = run(limit="6", output=str(tmp_path / "merged"))
     assert more.status == 0, more.err
     assert len(answers(tmp_path / "merged" / CELL / "ft")) == 6
+
+
+def test_each_command_that_made_answers_is_told_however_long_all_of_them_are(
+    xkeb_cli: Run, parts: list[Path], tmp_path: Path
+) -> None:
+    commands = []
+    for part in parts:
+        path = part / CELL / "ft" / "result.json"
+        result = read(path)
+        commands.append(f"{result['command']} {'x' * (LONGEST_TEXT * 2 // 3)}")
+        path.write_text(json.dumps(result | {"command": commands[-1]}), encoding="utf-8")
+        (part / CELL / "ft-paper" / "result.json").unlink()
+    first, second = tmp_path / "two", tmp_path / "all"
+    for folders, output in ((parts[:2], first), ([first, parts[2]], second)):
+        outcome = xkeb_cli("merge", *folders, "--output", output)
+        assert outcome.status == 0, outcome.err
+    assert read(second / CELL / "ft" / "result.json")["environment"]["answered_by"] == commands
+    shown = xkeb_cli("show", second)
+    assert shown.status == 0, shown.err
 
 
 def test_a_case_that_is_in_two_parts_alike_counts_once(

@@ -321,11 +321,11 @@ FORGERIES: dict[str, tuple[Forgery, str]] = {
     "half a character": (set_result("command", "\ud800"), "has half a character (a lone surrogate) at command."),
     "a text of a megabyte": (
         set_result("command", "x" * 10**6),
-        "has a text of 1,000,000 characters (at most 20,000) at command.",
+        "has a text of 1,000,000 characters (at most 131,072) at command.",
     ),
     "a long text in a case": (
-        set_in("probes.0.after", "x" * 30_000),
-        "cases.jsonl, line 4: has a text of 30,000 characters (at most 20,000) at probes.0.after.",
+        set_in("probes.0.after", "x" * 200_000),
+        "cases.jsonl, line 4: has a text of 200,000 characters (at most 131,072) at probes.0.after.",
     ),
     "a huge number": (set_result("timing.wall_seconds", 10**400), "has a number of 1329 bits at timing.wall_seconds."),
     "a number for a text": (

@@ -35,5 +35,19 @@ def test_where_all_are_blank_nothing_is_measured() -> None:
     assert blank_scores(cases)["zh"].n == 2
 
 
+def test_where_a_metric_says_nothing_of_any_answer_they_are_counted_all_the_same() -> None:
+    """As `wrong_language` and a judge's verdicts may; of one language, or of all."""
+    cases = [located("1", 1.0, blank=True), located("2", 1.0)]
+    silent = [
+        case.model_copy(update={"probes": [probe.model_copy(update={"scores": {}}) for probe in case.probes]})
+        for case in cases
+    ]
+    blank = blank_scores(silent)["zh"]
+    assert (blank.n, blank.scores, blank.asked) == (1, {}, 1)
+    english = located("3", 1.0).probes[1].model_copy(update={"language": "en"})
+    silent.append(cases[1].model_copy(update={"case_id": "3", "probes": [english]}))
+    assert blank_scores(silent)["zh"].scores == {}
+
+
 def test_where_none_is_blank_nothing_is_told() -> None:
     assert blank_scores([located("1", 1.0)]) == {}

@@ -11,10 +11,13 @@ from made_records import scored
 from pydantic import ValidationError
 
 from xkeb.errors import RequestError
+from xkeb.registry.manager import get_plugins
 from xkeb.results.result import SCHEMA_VERSION, Result
+from xkeb.results.scores import Score, Scores
 from xkeb.results.settings import LINES_VERSION, RunSettings
 from xkeb.results.statistics import mean_scores
-from xkeb.types import Direction, LanguagePair
+from xkeb.results.verdicts import JUDGE
+from xkeb.types import Direction, LanguagePair, Property
 
 PHASES = {"load": 0.5, "before": 0.25, "fit": 0.0, "edit": 1.0, "evaluate": 0.5, "suite": 0.25}
 
@@ -189,3 +192,21 @@ def test_a_result_of_two_languages_has_no_key_of_several(tmp_path: Path) -> None
     assert stored.keys() == Result.model_fields.keys() - {"crossing", "damage", "missing", "retention"}
     assert stored["task"].keys() == {"name", "version", "source", "target", "dataset"}
     assert Result.load(tmp_path / "result.json") == made()
+
+
+def test_a_result_of_53_languages_in_every_metric_can_be_read(tmp_path: Path) -> None:
+    """As one of BMIKE-53 is: three properties in each language, of all cases and of both values of three slices."""
+    score = Score(mean=100 / 3, stderr=100 / 7, ci95=(100 / 9, 100 / 1.1), n=1000, n_clusters=1000)
+    by_metric = dict.fromkeys([*get_plugins().metrics, JUDGE], score)
+    codes = [f"l{i}" for i in range(53)]
+    properties: tuple[Property, ...] = ("generality", "locality", "portability")
+    scores: Scores = {name: dict.fromkeys(codes, by_metric) for name in properties}
+    slices = {f"{kind}={value}": scores for kind in ("answers", "digit", "training") for value in ("one", "other")}
+    several = made().model_copy(
+        update={
+            "scores": scores, "scores_before": scores, "second_turn": scores, "slices": slices, "slices_before": slices,
+            "case_ids": [str(i) for i in range(1000)],
+        }
+    )  # fmt: skip
+    several.save(tmp_path)
+    assert Result.load(tmp_path / "result.json") == several

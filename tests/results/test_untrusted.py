@@ -26,7 +26,7 @@ def test_what_is_refused_is_what_a_look_at_each_value_refuses(text: str) -> None
 def test_a_long_text(size: int) -> None:
     content = json.dumps({"key": "x" * size}).encode()
     if size > LONGEST_TEXT:
-        with pytest.raises(UnreadableError, match=r"has a text of 20,001 characters \(at most 20,000\) at key"):
+        with pytest.raises(UnreadableError, match=r"has a text of 131,073 characters \(at most 131,072\) at key"):
             parse_json(content)
     else:
         assert parse_json(content) == {"key": "x" * size}

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-import unicodedata
 from typing import Any
 
 import click
 
-JOINERS = "\u200c\u200d"
-"""Not printable by Python's rule, and a part of words in Persian and Hindi."""
+from xkeb.utils.names import is_shown
 
 
 def plain(text: str) -> str:
@@ -22,7 +20,7 @@ def plain(text: str) -> str:
 
 
 def _harmless(character: str) -> bool:
-    return character.isprintable() or character in f"\n{JOINERS}" or unicodedata.category(character) == "Zs"
+    return character == "\n" or is_shown(character)
 
 
 def _spelt_out(character: str) -> str:

@@ -267,10 +267,9 @@ def show_blank(group: Sequence[Result], out: Console, headlines: Sequence[str] =
         for language in sorted(result.blank, key=lambda code: (code != source, code)):
             blank = result.blank[language]
             counted = result.scores.get("locality", {}).get(language, {})
-            whole = max(score.n for score in blank.scores.values())
             names = [language_name(code) for code in (source, language)]
             rows.add_row(
-                names[0], result.method.name, names[1], f"{blank.n} of {whole}", _cell(counted, metrics),
+                names[0], result.method.name, names[1], f"{blank.n} of {blank.asked}", _cell(counted, metrics),
                 _cell(blank.scores, metrics), "-" if blank.echoes is None else str(blank.echoes),
             )  # fmt: skip
     if rows.row_count:

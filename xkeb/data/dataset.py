@@ -13,7 +13,11 @@ from xkeb.data.subjects import MatchKind, locate_subject
 from xkeb.errors import NotHereError, RequestError
 from xkeb.types import Case, Direction, Missing, Skipped
 from xkeb.utils.hashing import digest_texts
+from xkeb.utils.names import EXPECTED, LONGEST_NAME, is_label, is_name
 from xkeb.utils.paths import data_roots
+
+SHOWN = 60
+"""Characters of an id or label that a sentence quotes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,24 @@ class Split:
     located: Mapping[str, MatchKind | None] = field(default_factory=dict)
     """By case, how its subject was found in its question; filled in by `aligned`."""
 
+    def check(self) -> None:
+        """Refuses what no result can hold of a case, which would else be found out when the first edit is made.
+
+        Raises:
+            RequestError: the id of a record is no name, or a case has a label that is none; names the file and the record.
+        """
+        left_out = [one.case_id for one in self.skipped] + [one.case_id for one in self.missing]
+        for case_id in [case.id for case in self.cases] + left_out:
+            if not is_name(case_id):
+                raise RequestError(f"{self.path}: the id of a record can't be {_quoted(case_id)}: {EXPECTED}.")
+        for case in self.cases:
+            for text in (part for label in case.labels.items() for part in label):
+                if not is_label(text):
+                    raise RequestError(
+                        f"{self.path}: case {case.id!r} can't have the label {_quoted(text)}: expected a line of 1 to "
+                        f"{LONGEST_NAME} characters."
+                    )
+
     def aligned(self) -> Split:
         """The same with each edit's subject as its question writes it. Records how each was found in `located`.
 
@@ -59,6 +81,10 @@ class Split:
             subject = match.text if match else edit.subject
             cases.append(dataclasses.replace(case, edit=dataclasses.replace(edit, subject=subject)))
         return dataclasses.replace(self, cases=tuple(cases), located=located)
+
+
+def _quoted(text: str) -> str:
+    return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}…")
 
 
 class Dataset(ABC):

@@ -207,7 +207,7 @@ def prepare(editor: Editor, backbone: Backbone, cases: Sequence[Case] = ()) -> E
                 f"{type(me).__name__} needs training, so its `sees` should hold Sight.SOURCE_TRAINING or "
                 f"Sight.PARALLEL_TRAINING."
             )
-        me.fit(backbone, show_training([case for case in cases if case.has(me.requires)], me.sees))
+        me.fit(backbone, [case for case in show_training(cases, me.sees) if case.has(me.requires)])
     return me
 
 

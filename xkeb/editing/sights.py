@@ -21,13 +21,17 @@ def show_edit(edit: Edit, sees: Collection[Sight]) -> Edit:
 
 
 def show_training(cases: Sequence[Case], sees: Collection[Sight]) -> list[Case]:
-    """The training facts without what isn't to be seen: none, or those of the source language, or those with their
-    parallels in the other languages."""
+    """The training facts without what isn't to be seen: none, or those of the source language with what is asked
+    about them in it, or those with their parallels in the other languages."""
     if not TRAINING & set(sees):
         return []
     if Sight.PARALLEL_TRAINING in sees:
         return list(cases)
     return [
-        dataclasses.replace(case, edit=dataclasses.replace(case.edit, translations={}, questions={}, aliases=()))
+        dataclasses.replace(
+            case,
+            edit=dataclasses.replace(case.edit, translations={}, questions={}, aliases=()),
+            probes=tuple(probe for probe in case.probes if probe.language == case.edit.language),
+        )
         for case in cases
     ]

@@ -16,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xkeb.errors import RequestError
 from xkeb.evaluation.config import RunConfig
 from xkeb.results.lines import CASES
 from xkeb.results.result import RESULT, Result
@@ -47,6 +48,8 @@ def finished_results(config: RunConfig) -> list[Result] | None:
             return None
         return [Result.load(Path(path)) for path in note["results"]]
     except (OSError, ValueError, KeyError, TypeError):  # there is no note, or it can't be read
+        return None
+    except RequestError:  # a result can't be read
         return None
 
 

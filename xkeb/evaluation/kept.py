@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,16 +50,33 @@ class KeptResult:
             raise RequestError(f"{file}: case {quoted(missing[0])} is missing from {CASES}.")
         return cls(file, stored.result, stored.cases, stored.retained, list(stored.damage.values()))
 
-    def folder_below(self, output: Path) -> Path:
-        """Where the new result goes.
 
-        Raises:
-            RequestError: the one that is read lies there.
-        """
-        folder = output / self.result.task.name / self.result.model.name / self.file.parent.name
-        if folder.resolve() == self.file.parent.resolve():
-            raise RequestError(f"{folder} holds the result itself; name another folder with --output.")
-        return folder
+def new_folder(file: Path, result: Result, output: Path) -> Path:
+    """Where the new result goes that is made of one.
+
+    Raises:
+        RequestError: the one that is read lies there.
+    """
+    folder = output / result.task.name / result.model.name / file.parent.name
+    if folder.resolve() == file.parent.resolve():
+        raise RequestError(f"{folder} holds the result itself; name another folder with --output.")
+    return folder
+
+
+def new_folders(results: Iterable[tuple[Path, Result]], output: Path) -> dict[Path, Path]:
+    """Where each new result goes, by the file that it is made of.
+
+    Raises:
+        RequestError: one that is read lies there, or two would go to one folder, where the second would replace the first.
+    """
+    folders = {file: new_folder(file, result, output) for file, result in results}
+    taken: dict[Path, Path] = {}
+    for file, folder in folders.items():
+        if (other := taken.setdefault(folder.resolve(), file)) != file:
+            raise RequestError(
+                f"{other} and {file} would both go to {folder}: name one at a time, each with its own --output."
+            )
+    return folders
 
 
 def with_settings(result: Result, metrics: Sequence[str], protocol_args: Mapping[str, Any]) -> Result:

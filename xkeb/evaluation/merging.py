@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from xkeb.data.dataset import Split
 from xkeb.errors import RequestError
-from xkeb.evaluation.kept import KeptResult, write_anew
+from xkeb.evaluation.kept import KeptResult, new_folder, write_anew
 from xkeb.results.chain import CHAIN
 from xkeb.results.lines import CaseRecord
 from xkeb.results.reader import find_result_files
@@ -42,7 +42,7 @@ def merge(
     parts: dict[tuple[str, ...], list[KeptResult]] = {}
     for file in dict.fromkeys(file for path in paths for file in find_result_files(path)):
         kept = KeptResult.read(file)
-        kept.folder_below(output)
+        new_folder(file, kept.result, output)
         parts.setdefault((kept.result.task.name, kept.result.model.name, file.parent.name), []).append(kept)
     for members in parts.values():
         _check(members)
@@ -119,7 +119,7 @@ def _merge(
             "environment": _environment(results),
         }
     )
-    return write_anew(members[0].folder_below(output), new, in_order, command, done="merged")
+    return write_anew(new_folder(members[0].file, first, output), new, in_order, command, done="merged")
 
 
 def _split(result: Result, data_dir: Path | None, include: Sequence[Path]) -> Split | None:
@@ -163,7 +163,6 @@ def _timing(results: Sequence[Result], ran: Sequence[CaseRecord]) -> Timing:
 
 def _environment(results: Sequence[Result]) -> dict[str, Any]:
     """Of the first part; where another has something else, both."""
-    commands = " && ".join(dict.fromkeys(result.command for result in results))
     joined: dict[str, Any] = {}
     for name in dict.fromkeys(name for result in results for name in result.environment):
         values = [result.environment[name] for result in results if name in result.environment]
@@ -172,7 +171,13 @@ def _environment(results: Sequence[Result]) -> dict[str, Any]:
             joined[name] = {key: _each([value[key] for value in values if key in value]) for key in keys}
         else:
             joined[name] = _each(values)
-    return {**joined, "answered_by": commands, "parts": len(results)}
+    return {**joined, "answered_by": _commands(results), "parts": len(results)}
+
+
+def _commands(results: Sequence[Result]) -> list[str]:
+    """That made the answers, each once. A list: of many parts, one text would be longer than any that is read."""
+    stated = [result.environment.get("answered_by", result.command) for result in results]
+    return list(dict.fromkeys(one for said in stated for one in (said if isinstance(said, list) else [said])))
 
 
 def _each(values: Sequence[Any]) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from xkeb.errors import RequestError
-from xkeb.evaluation.kept import KeptResult, with_settings, write_anew
+from xkeb.evaluation.kept import KeptResult, new_folders, with_settings, write_anew
 from xkeb.evaluation.protocols import GenerateProtocol, load_protocol
 from xkeb.evaluation.protocols.sentences import Cut, cut_answer
 from xkeb.registry.manager import get_plugins
@@ -43,10 +43,13 @@ def rescore(
         command: that asks for it, for the new results.
 
     Raises:
-        RequestError: a result can't be read, its answers don't tell a metric, or the folder holds other results.
+        RequestError: a result can't be read, its answers don't tell a metric, the new one would take the place of the old one
+            or of another new one, or the folder can't be written.
     """
     rules = Rules(metrics, _cut(protocol_args))
-    return [_rescore(file, output, rules, command) for file in find_result_files(path)]
+    files = find_result_files(path)
+    folders = new_folders(((file, Result.load(file)) for file in files), output)  # one in memory at a time
+    return [_rescore(file, folders[file], rules, command) for file in files]
 
 
 def _cut(protocol_args: Mapping[str, Any]) -> Cut | None:
@@ -61,7 +64,7 @@ def _cut(protocol_args: Mapping[str, Any]) -> Cut | None:
     return protocol.cut
 
 
-def _rescore(file: Path, output: Path, rules: Rules, command: str) -> Result:
+def _rescore(file: Path, folder: Path, rules: Rules, command: str) -> Result:
     kept = KeptResult.read(file)
     result = kept.result
     names = list(result.metrics if rules.metrics is None else rules.metrics)
@@ -72,7 +75,6 @@ def _rescore(file: Path, output: Path, rules: Rules, command: str) -> Result:
         _check_verdicts(kept, rules.cut)
     args = dict(result.protocol_args) | ({} if rules.cut is None else {"cut": rules.cut})
     new = with_settings(result, names, args)
-    folder = kept.folder_below(output)
     lines = [_line(case, measures, new, rules.cut) for case in kept.cases.values()]
     retained = {
         edits: [_line(case, measures, new, rules.cut) for case in cases.values()]

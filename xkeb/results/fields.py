@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from xkeb.results.untrusted import inline, quoted
-from xkeb.utils.names import is_name
+from xkeb.utils.names import is_label, is_name
 
 _ANY_NAME: ContextVar[bool] = ContextVar("any_name", default=False)
 MOST_KNOWN = 100_000
@@ -38,7 +38,14 @@ class _Names(dict[str, str]):
         return text
 
 
+def _label(text: str) -> str:
+    if not is_label(text) and not (text and _ANY_NAME.get()):
+        raise ValueError("should be a label")
+    return text
+
+
 Name = Annotated[str, AfterValidator(_Names().__getitem__)]
+Label = Annotated[str, AfterValidator(_label)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0)]

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 
-from xkeb.results.fields import Name, Record, Seconds, Sha256, Share, Sparse
+from xkeb.results.fields import Label, Name, Record, Seconds, Sha256, Share, Sparse
 from xkeb.types import Prediction, Property
 
 CASES, BASELINE = "cases.jsonl", "before.jsonl"
@@ -127,7 +127,7 @@ class CaseRecord(Sparse):
     """Why it was skipped."""
     edit: EditRecord
     probes: list[ProbeRecord]
-    slices: dict[Name, Name] = Field(default_factory=dict)
+    slices: dict[Label, Label] = Field(default_factory=dict)
     """What the data tells of the case, kind -> value (`xkeb.tasks.slices`)."""
     seconds: CaseSeconds | None = None
     sequence: SequenceRecord | None = None

@@ -34,10 +34,15 @@ class BlankRecord(Record):
     n: Annotated[int, Field(ge=1)]
     """How many there are."""
     scores: dict[Name, Score]
-    """By metric, locality with them."""
+    """By metric, locality with them; a metric that says nothing of any of the answers is left out."""
     echoes: Count | None = None
     """How many of them the edited model answers with the edit's own answer; None in results that were made before this was
     counted."""
+
+    @property
+    def asked(self) -> int:
+        """Questions of locality in that language: these, and those that can measure it, as far as a metric has scored them."""
+        return max([self.n, *(score.n for score in self.scores.values())])
 
 
 class CrossingRecord(Record):

@@ -77,9 +77,9 @@ def blank_scores(cases: Sequence[CaseRecord]) -> dict[str, BlankRecord]:
     if not counts:
         return {}
     echoes = count_echoes(cases)
-    scores = mean_scores(cases, with_blank=True)["locality"]
+    scores = mean_scores(cases, with_blank=True).get("locality", {})  # a metric may have nothing to say of any answer
     return {
-        language: BlankRecord(n=counts[language], scores=scores[language], echoes=echoes[language])
+        language: BlankRecord(n=counts[language], scores=scores.get(language, {}), echoes=echoes[language])
         for language in sorted(counts)
     }
 

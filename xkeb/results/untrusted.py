@@ -9,13 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-LARGEST_RESULT = 4 * 2**20
-"""Bytes of a result.json. One of 1,037 cases has some 40,000."""
-LARGEST_LINE = 2**20
-"""Bytes of a case. One of seven probes has some 5,000."""
+LARGEST_RESULT = 16 * 2**20
+"""Bytes of a result.json. One of two languages has some 40,000; one of 53, with slices and every metric, some 8 million. What
+strangers fill it with takes some 500 MB once it is read."""
+LARGEST_LINE = 16 * 2**20
+"""Bytes of a case. One of seven probes has some 5,000; one of 160, in 53 languages, whose answers have a thousand tokens each,
+some 10 million."""
 MOST_CASES = 100_000
-LONGEST_TEXT = 20_000
-"""Characters of a text. The longest that a run writes is a command that names a thousand cases."""
+LONGEST_TEXT = 2**17
+"""Characters of a text. The longest that a run writes are free answers (`xkeb.evaluation.protocols.generate`) and the command:
+Linux takes none with a longer word, such as the names of its cases."""
 DEEPEST = 20
 """Lists and objects within each other. A result has five levels, and a few more in a method's options."""
 SHOWN = 60

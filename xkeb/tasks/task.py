@@ -38,8 +38,13 @@ class Task:
 
     @functools.cached_property
     def test(self) -> Split:
-        """The test cases."""
+        """The test cases.
+
+        Raises:
+            RequestError: they can't be read, or results couldn't hold their ids and labels.
+        """
         split = self.dataset.test(self.pair, self.data_dir)
+        split.check()
         return split.aligned() if self.aligned else split
 
     @functools.cached_property

@@ -279,7 +279,7 @@ def test_results_that_can_t_be_judged(judge_server: JudgeServer, free_answers: P
     copy = below(tmp_path / "copy")
     copy.mkdir(parents=True)
     write(copy, result, cases)
-    with pytest.raises(RequestError, match="Two of the results would go to"):
+    with pytest.raises(RequestError, match="would both go to"):
         judged(judge_server, [free_answers, tmp_path / "copy"], tmp_path / "x")
     write(copy, result, cases[:2])
     with pytest.raises(RequestError, match=r"case \'2\' is missing from cases\.jsonl"):

@@ -169,6 +169,14 @@ def test_the_questions_that_locality_leaves_out_are_counted_and_told(capsys: pyt
     assert "Other locality: 4 of 4 questions are left out, which the model answers with nothing. So the score" in said
 
 
+def test_such_questions_are_counted_where_the_metric_has_no_score_of_them() -> None:
+    one = result()
+    del one["scores"]["locality"]["zh"]
+    one["blank"] = {"zh": {"n": 3, "scores": {}, "echoes": 0}}
+    point = measured_point({"layer": 1}, [validated(Result, one)], "f1")
+    assert point.left_out == {"other_locality": (3, 3)}
+
+
 def test_a_task_in_which_nothing_can_be_edited_does_not_count(config: RunConfig, tmp_path: Path) -> None:
     """ROME needs the subject, which the Chinese training file of the full data set lacks."""
     without = [{key: value for key, value in fact.items() if key != "subject"} for fact in records("zh")]

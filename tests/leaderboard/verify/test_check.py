@@ -215,7 +215,7 @@ def test_a_data_set_that_nobody_knows_is_noted(runs: Runs) -> None:
         (b"3", "is not a result: it has no schema_version that is a number."),
         (b"[]", "is not a result: it has no schema_version that is a number."),
         (b'{"schema_version": true}', "is not a result: it has no schema_version that is a number."),
-        (b" " * (5 * 2**20), "is larger than 4,194,304 bytes."),
+        (b" " * (17 * 2**20), "is larger than 16,777,216 bytes."),
     ],
     ids=lambda value: repr(value[:24]) if isinstance(value, bytes) else "",
 )
@@ -244,15 +244,15 @@ def test_a_line_without_an_end(runs: Runs) -> None:
 
 def test_a_line_that_is_longer_than_any(runs: Runs) -> None:
     with (runs.folder("rome") / "cases.jsonl").open("ab") as file:
-        file.write(b'"' + b"x" * 2**21)
-    assert "cases.jsonl: line 8 is longer than 1,048,576 bytes." in checked(runs).problems
+        file.write(b'"' + b"x" * 2**25)
+    assert "cases.jsonl: line 8 is longer than 16,777,216 bytes." in checked(runs).problems
 
 
 # Whatever is in it -----------------------------------------------------------------------------------------------------
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.integers(10**30, 10**40) | st.floats(allow_nan=False) | st.text()
-    | st.sampled_from(["\ud800", "../..", "x" * 25_000, "\x1b[31m", "{{7*7}}", "<script>alert(1)</script>", 1, 0, 0.5, -1]),
+    | st.sampled_from(["\ud800", "../..", "x" * 140_000, "\x1b[31m", "{{7*7}}", "<script>alert(1)</script>", 1, 0, 0.5, -1]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )  # fmt: skip

@@ -161,6 +161,16 @@ def test_training_facts_are_of_the_source_language_alone(llama: Backbone) -> Non
     assert editor.facts == [Case("fact", BARE, FACT.probes)]
 
 
+def test_what_is_asked_in_another_language_is_no_part_of_them(llama: Backbone) -> None:
+    """Neither seen nor taken for a probe that a method requires."""
+    foreign = tuple(dataclasses.replace(probe, language="zh") for probe in FACT.probes)
+    parallel = dataclasses.replace(FACT, probes=(*FACT.probes, *foreign))
+    editor = watcher(Sight.SOURCE_EDIT, Sight.SOURCE_TRAINING, learning=True)
+    type(editor).requires = frozenset({FACT.probes[0].property})
+    prepare(editor, llama, [parallel, dataclasses.replace(FACT, probes=foreign)])
+    assert editor.facts == [Case("fact", BARE, FACT.probes)]
+
+
 def test_parallel_training_has_questions_and_translations(llama: Backbone) -> None:
     editor = watcher(Sight.SOURCE_EDIT, Sight.PARALLEL_TRAINING, learning=True)
     prepare(editor, llama, [FACT])

@@ -133,6 +133,36 @@ def test_repetition_is_the_share_of_runs_said_before() -> None:
     assert of("") == of("one two") == 0.0
 
 
+@pytest.mark.parametrize(
+    ("code", "text", "number"),
+    [
+        ("en", "-5", "-5"),
+        ("en", "+3.140", "3.14"),
+        ("en", "1,234,567.5", "1234567.5"),
+        ("de", "1.234.567,5", "1234567.5"),
+        ("ar", "٣٤", "34"),
+        ("fa", "۱۲", "12"),
+        ("hi", "१२३", "123"),
+        ("ru", "12,5", "12.5"),
+        ("zh", "一百二十三", "123"),
+    ],
+)
+def test_a_number_is_one_in_any_script(code: str, text: str, number: str) -> None:
+    assert normal_form(text, get_plugins().languages.get(code)) == ("number", number)
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("en", "1e5"), ("de", "1E5"), ("en", "1_000"), ("en", "1,e76"), ("de", "63,e57.8"), ("en", "1e9999999999"),
+        ("en", "1" * 40 + ",1.1"), ("zh", "1e9999999999"),
+    ],
+)  # fmt: skip
+def test_what_no_person_writes_as_a_number_is_its_units(code: str, text: str) -> None:
+    language = get_plugins().languages.get(code)
+    assert normal_form(text, language) == tuple(language.segment(text))
+
+
 def test_a_number_of_a_language_that_no_library_knows_is_its_units() -> None:
     import dataclasses
 

@@ -12,7 +12,7 @@ from xkeb.evaluation.judging.asking import Asked
 from xkeb.evaluation.judging.cache import VerdictCache
 from xkeb.evaluation.judging.endpoint import Endpoint
 from xkeb.evaluation.judging.judge import PROMPT, PROMPT_SHA256, REPLY_TOKENS, Judge, JudgedAnswer, Verdict
-from xkeb.evaluation.kept import KeptResult, with_settings, write_anew
+from xkeb.evaluation.kept import KeptResult, new_folders, with_settings, write_anew
 from xkeb.results.blank import says_nothing
 from xkeb.results.lines import CaseRecord, JudgedRecord, ProbeRecord, VerdictRecord
 from xkeb.results.reader import find_result_files
@@ -75,21 +75,21 @@ def plan_judging(
                 f"{file} is of the regime {one.result.regime}, whose earlier edits are asked again: xkeb judge has no verdicts "
                 "on these."
             )
-        kept.append((one, one.folder_below(output)))
-    folders = [folder.resolve() for _, folder in kept]
-    for i, folder in enumerate(folders):
-        if folder in folders[:i]:
-            raise RequestError(f"Two of the results would go to {folder}: judge them apart.")
+        kept.append(one)
+    folders = new_folders(((one.file, one.result) for one in kept), output)
     unasked: Counter[str] = Counter()
     answers: dict[JudgedAnswer, None] = {}
-    for one, _ in kept:
+    for one in kept:
         for said in _all_answers(_judged_lines(one)):
             if isinstance(said, VerdictRecord):
                 unasked[said.reason or ""] += 1
             else:
                 answers[said] = None
     known = {} if fresh else cache.known(judge, answers)
-    return JudgingPlan(kept, dict(unasked.most_common()), known, [answer for answer in answers if answer not in known])
+    placed = [(one, folders[one.file]) for one in kept]
+    return JudgingPlan(
+        placed, dict(unasked.most_common()), known, [answer for answer in answers if answer not in known]
+    )
 
 
 def write_judged(plan: JudgingPlan, endpoint: Endpoint, asked: Asked, command: str) -> list[Result]:

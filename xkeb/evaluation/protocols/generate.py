@@ -16,9 +16,15 @@ from xkeb.models.passes import TokenRow
 from xkeb.models.prediction import AnswerStyle
 from xkeb.registry.manager import get_plugins
 from xkeb.results.settings import ProtocolName
+from xkeb.results.untrusted import LONGEST_TEXT
 from xkeb.tasks.asked import GENERATE
 from xkeb.tasks.task import Task
 from xkeb.types import Prediction, Query, SecondTurn
+
+LONGEST_TOKEN = 128
+"""Characters: some tokenizers have one of so many spaces."""
+MOST_TOKENS = LONGEST_TEXT // LONGEST_TOKEN
+"""Of an answer: one of more could be a longer text than is ever read, and so would make a result that nothing can read."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,7 @@ class GenerateProtocol(Protocol):
     free: ClassVar[bool] = True
 
     max_tokens: int = 32
-    """Most tokens of an answer. A model that goes on is stopped there."""
+    """Most tokens of an answer, up to `MOST_TOKENS`. A model that goes on is stopped there."""
     cut: Cut = "sentence"
     """What counts of what it said: the first sentence in the language of the question, the first line, or all (none)."""
     second_turn: bool = False
@@ -37,8 +43,8 @@ class GenerateProtocol(Protocol):
     the model's own answer to that: an edit may revert."""
 
     def __post_init__(self) -> None:
-        if self.max_tokens < 1:
-            raise ValueError(f"max_tokens must be at least 1, not {self.max_tokens}")
+        if not 1 <= self.max_tokens <= MOST_TOKENS:
+            raise ValueError(f"max_tokens must be from 1 to {MOST_TOKENS:,}, not {self.max_tokens}")
 
     def check_task(self, task: Task) -> None:
         if self.cut == "sentence":

@@ -63,7 +63,7 @@ def measured_point(point: Mapping[str, Any], results: Sequence[Result], metric: 
         refused={result.task.name: result.skipped[0].reason for result in results if result.skipped},
         means=means,
         tasks=tasks,
-        left_out=_left_out(done, metric),
+        left_out=_left_out(done),
         score=fmean(means.values()),
         seconds=round(sum(one.fit + one.edit + one.evaluate for one in phases), 2),
         failure=None,
@@ -82,13 +82,13 @@ def _means(result: Result, metric: str) -> dict[Measured, float]:
     return {name: found[name] for name in get_args(Measured) if name in found}
 
 
-def _left_out(results: Sequence[Result], metric: str) -> dict[Measured, tuple[int, int]]:
+def _left_out(results: Sequence[Result]) -> dict[Measured, tuple[int, int]]:
     counts: dict[Measured, tuple[int, int]] = {}
     for result in results:
         for code, blank in result.blank.items():
             name: Measured = "locality" if code == result.task.source else "other_locality"
             n, whole = counts.get(name, (0, 0))
-            counts[name] = (n + blank.n, whole + blank.scores[metric].n)
+            counts[name] = (n + blank.n, whole + blank.asked)
     return counts
 
 
