@@ -90,4 +90,5 @@ def _model(job: Job, backbone: Backbone) -> ModelSettings:
         dtype=str(backbone.dtype).removeprefix("torch."),
         n_parameters=backbone.n_parameters,
         sha256=backbone.sha256,
+        template_sha256=backbone.template_sha256,
     )

@@ -79,15 +79,18 @@ class TaskSettings(Sparse):
         return Direction(self.source, tuple(self.targets or ()))
 
 
-class ModelSettings(Record):
+class ModelSettings(Sparse):
     """What the answers depend on."""
 
+    omitted: ClassVar[frozenset[str]] = frozenset({"template_sha256"})
     name: Name
     """Display name: the registered one, or what ``--model PLUGIN:NAME`` calls it."""
     dtype: Name
     n_parameters: Count
     sha256: Name
     """Identifies weights, configuration and tokenizer."""
+    template_sha256: Sha256 | None = None
+    """Of the chat template, which `sha256` need not cover. Only there where questions are put by it."""
 
 
 class MethodRecord(Record):

@@ -88,7 +88,7 @@ class SelectiveContextualReasoning(Editor):
         key = {
             "backbone": backbone.sha256,
             "dtype": str(backbone.dtype),
-            "style": style,
+            "style": backbone.asked_in(style).prompt_key,
             "words": [TASK, *WORDS],
             "encoder": encoder_key(self.encoder),
             "k": self.k,
