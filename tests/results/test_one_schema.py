@@ -103,7 +103,7 @@ def test_the_golden_keys() -> None:
     assert fields(Result, "task") == ["name", "version", "source", "target", "targets", "dataset"]
     assert fields(Result, "task", "dataset") == ["name", "sha256", "n_cases"]
     assert fields(Result, "model") == [
-        *("name", "dtype", "n_parameters", "sha256", "template_sha256", "plugin", "args", "revision")
+        *("name", "dtype", "n_parameters", "sha256", "template_sha256", "ends", "plugin", "args", "revision")
     ]
     assert fields(Result, "method") == ["name", "params", "sees", "training_sha256", "train_size"]
     assert fields(Result, "timing") == [
