@@ -139,8 +139,7 @@ def corpus_files(name: str) -> list[Path]:
         return [path.resolve()]
     if name not in get_plugins().datasets:
         return []
-    dataset = get_plugins().datasets.get(name)
-    return [folder / file for folder in dataset.folders() for file in dataset.files()]
+    return list(get_plugins().datasets.get(name).paths())
 
 
 def in_turn(by_language: Sequence[Sequence[str]]) -> list[str]:
