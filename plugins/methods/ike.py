@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -17,7 +18,7 @@ from xkeb.registry.manager import get_plugins
 from xkeb.types import Case, Edit, Scorer, Sight
 from xkeb.utils.artifacts import cached_tensors
 from xkeb.utils.hashing import digest_texts
-from xkeb_plugins.methods.encoders import FakeEncoder, embed
+from xkeb_plugins.methods.encoders import FakeEncoder, embed, encoder_key, local_files
 
 
 @dataclass
@@ -47,6 +48,10 @@ class InContext(Editor):
     def needs_training(self) -> bool:
         return self.k > 0
 
+    def reads(self) -> list[Path]:
+        """An encoder of its own."""
+        return local_files(self.encoder)
+
     @staticmethod
     def joiner(edit: Edit) -> str:
         """Between a question and its answer in the edit's language."""
@@ -63,7 +68,7 @@ class InContext(Editor):
     def fit(self, backbone: Backbone, cases: Sequence[Case]) -> None:
         """Embeds the training facts; kept under the hash of their text, for every backbone alike."""
         self._demonstrations = self.demonstrations(cases)
-        key = {"encoder": self.encoder, "texts": digest_texts(self._demonstrations)}
+        key = {"encoder": encoder_key(self.encoder), "texts": digest_texts(self._demonstrations)}
         self._index = cached_tensors("ike", key, lambda: {"index": self._embed(self._demonstrations, backbone)})[
             "index"
         ]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mzsre_files import write_test, write_training
 
 pytest_plugins = ("command_line",)
 
@@ -91,6 +92,37 @@ def test_a_result_that_cant_be_read_is_not_finished(
     outcome = run()
     assert (outcome.status, outcome.out) == (0, first.out), outcome.err
     assert "Plan" in outcome.err
+
+
+@pytest.mark.parametrize("task", ["mzsre_en2de", "mzsre_de2ru"])
+def test_what_a_data_set_borrows_is_looked_at(run: Callable[..., Any], folders: Path, task: str) -> None:
+    """MzsRE's English training facts, which tell slices, and are a part of those in several languages, are Bi-ZsRE's."""
+    for code in ("de", "ru"):
+        write_test(folders / "data", code)
+    write_training(folders / "data", 4)
+    assert run(tasks=task).status == 0
+    assert run(tasks=task).err == FINISHED
+    touch(folders / "data" / "bizsre" / "zsre_mend_train_10000.json")
+    outcome = run(tasks=task)
+    assert outcome.status == 0 and "Plan" in outcome.err, outcome.err
+
+
+def test_the_training_table_of_a_task_is_looked_at(run: Callable[..., Any], folders: Path) -> None:
+    (folders / "facts.csv").write_text("q,a,wq,wa\nWhere is Bo?,Rome,Wo ist Bo?,Rom\n", encoding="utf-8")
+    (folders / "own.yaml").write_text(
+        "task: own\nversion: 1\npair: en-de\ndataset:\n  format: csv\n  path: facts.csv\n  training: training.csv\n  columns:\n"
+        "    en: {question: q, answer: a}\n    de: {question: wq, answer: wa}\n",
+        encoding="utf-8",
+    )
+    asked = {"tasks": "own", "include_path": str(folders)}
+    training = folders / "training.csv"
+    assert run(**asked).status == 0
+    assert run(**asked).err == FINISHED
+    for facts in ("q,a\nWhere is Al?,Oslo\n", "q,a\nWhere is Al?,Rome\n"):
+        training.write_text(facts, encoding="utf-8")
+        assert FINISHED not in run(**asked).err
+        assert run(**asked).err == FINISHED
+    assert '"training": "yes"' in (folders / "results" / "own" / "model" / "ft" / "cases.jsonl").read_text()
 
 
 def test_the_text_of_second_moments_is_looked_at(run: Callable[..., Any], folders: Path) -> None:

@@ -96,6 +96,7 @@ def test_the_rest_has_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert (data.languages, data.downloads, data.shipped, data.published, data.files()) == ((), (), None, {}, {})
     assert data.registered_hashes(EN_DE) == frozenset()
     assert data.folders(tmp_path)[:2] == [tmp_path / "least", tmp_path / "env" / "least"]
+    assert data.paths(tmp_path) == []
     (tmp_path / "env" / "least").mkdir(parents=True)
     path = tmp_path / "env" / "least" / "facts.json"
     path.write_text("not JSON")

@@ -79,7 +79,7 @@ class Watching(RunObserver):
 
 def measured(job: Job, config: RunConfig) -> Meter:
     """What a real run needs, by phase. Evaluation belongs to the phase of the edit there."""
-    encoders.encoder.cache_clear()
+    encoders._loaded.cache_clear()
     gc.collect()
     meter = Meter()
     meter.disregard()
@@ -88,7 +88,7 @@ def measured(job: Job, config: RunConfig) -> Meter:
     with meter:
         local_runner(job, backbone, config, Watching(meter)).run()
         meter.turn("")
-    encoders.encoder.cache_clear()
+    encoders._loaded.cache_clear()
     return meter
 
 

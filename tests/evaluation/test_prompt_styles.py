@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chats import chatting, turns
 from small_jobs import FT, TASK, lines, make_config, run_jobs
 
 import xkeb
@@ -15,6 +16,7 @@ from xkeb.errors import RequestError
 from xkeb.evaluation.planning import plan_run
 from xkeb.models.backbone import Backbone
 from xkeb.models.prediction import predict
+from xkeb.results.result import Result
 from xkeb.types import Query
 
 pytest_plugins = ("small_jobs",)
@@ -54,6 +56,33 @@ def test_each_style_has_files_of_its_own(tiny_folders: dict[str, Path], llama: B
     assert sorted(path.name for path in folder.iterdir()) == ["before-qa.jsonl", "before.jsonl", "ft", "ft-qa"]
     plain, framed = (lines(folder / name / "cases.jsonl") for name in ("ft", "ft-qa"))
     assert {line["settings"] for line in plain}.isdisjoint({line["settings"] for line in framed})
+
+
+def test_answers_by_another_chat_template_are_never_mixed(
+    tiny_folders: dict[str, Path], llama: Backbone, tmp_path: Path
+) -> None:
+    asked = make_config(tiny_folders, tmp_path, ["ft"], limit=2, method_args=FT, prompt="chat")
+    (first,), _ = run_jobs(chatting(llama, turns("|")), asked)
+    _, phases = run_jobs(chatting(llama, turns("|")), dataclasses.replace(asked, limit=3))
+    assert phases.counts == {"before": 1, "edit": 1}
+    with pytest.raises(RequestError, match=r"made with other settings or data"):
+        run_jobs(chatting(llama, turns("#")), asked)
+    (other,), phases = run_jobs(chatting(llama, turns("#")), dataclasses.replace(asked, overwrite=True))
+    assert phases.counts["edit"] == 2
+    assert first.model.sha256 == other.model.sha256 and first.model.template_sha256 != other.model.template_sha256
+    stored = Result.load(tmp_path / TASK / "llama" / "ft-chat" / "result.json")
+    assert stored.run_settings().sha256 == stored.settings == other.settings != first.settings
+
+
+def test_other_styles_say_nothing_of_a_chat_template(
+    tiny_folders: dict[str, Path], llama: Backbone, tmp_path: Path
+) -> None:
+    asked = make_config(tiny_folders, tmp_path, ["ft"], limit=1, method_args=FT)
+    (bare,), _ = run_jobs(llama, asked)
+    (same,), phases = run_jobs(chatting(llama, turns("|")), asked)
+    assert phases.counts["edit"] == 0 and same.settings == bare.settings
+    result = json.loads((tmp_path / TASK / "llama" / "ft" / "result.json").read_text(encoding="utf-8"))
+    assert "template_sha256" not in result["model"]
 
 
 @pytest.mark.parametrize("method", ["rome", "ike"])

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
+from chats import chatting
 
 from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
@@ -19,14 +18,6 @@ TURNS = (
 )
 """A template that begins with the token which the tokenizer puts before any text by itself."""
 EDIT = Edit("Who wrote Faust?", "Schiller", "en", "Faust")
-
-
-def chatting(backbone: Backbone, template: str | None = TURNS) -> Backbone:
-    """The same backbone with a chat template."""
-    other = copy.copy(backbone)
-    other.tokenizer = copy.deepcopy(backbone.tokenizer)
-    other.tokenizer.chat_template = template
-    return other
 
 
 def text_of(backbone: Backbone, ids: tuple[int, ...]) -> str:
@@ -57,7 +48,7 @@ def test_a_question_as_each_style_puts_it(
 
 def test_a_turn_of_the_template_with_one_token_before_any_text(llama: Backbone) -> None:
     """By the template itself: what it renders of a conversation is what is passed, up to the end of the answer."""
-    asked = chatting(llama).asked_in("chat")
+    asked = chatting(llama, TURNS).asked_in("chat")
     tokenizer = asked.tokenizer
     talk = [{"role": "user", "content": "So. " + EDIT.prompt}, {"role": "assistant", "content": EDIT.target}]
     rendered = str(tokenizer.apply_chat_template(talk, tokenize=False))
@@ -71,7 +62,7 @@ def test_a_turn_of_the_template_with_one_token_before_any_text(llama: Backbone) 
 @pytest.mark.parametrize("style", PROMPT_STYLES)
 @pytest.mark.parametrize("context", ["", "The man said. "])
 def test_subject_and_answer_stand_where_they_do(llama: Backbone, style: PromptStyle, context: str) -> None:
-    asked = chatting(llama).asked_in(style)
+    asked = chatting(llama, TURNS).asked_in(style)
     encoded = asked.encode(EDIT.prompt, EDIT.target, EDIT.language, context=context)
     text = asked.frame("en").text(EDIT.prompt, context) + asked.frame("en").separator + EDIT.target
     end = text.index(EDIT.subject) + len(EDIT.subject)

@@ -312,3 +312,10 @@ def test_what_can_t_be_read_is_refused(runs: Runs, tmp_path: Path) -> None:
     (rome / "cases.jsonl").unlink()
     with pytest.raises(RequestError, match="rome"):
         compare_results(ft, rome)
+
+
+def test_another_chat_template_is_a_warning(runs: Runs) -> None:
+    change(runs, model__template_sha256="a" * 64)
+    assert compare_results(runs.folder("ft"), runs.folder("rome")).warnings == (
+        "They differ in chat template: not said, and aaaaaaaaaaaa.",
+    )

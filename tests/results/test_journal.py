@@ -259,6 +259,42 @@ def test_a_refused_journal_is_let_go(path: Path) -> None:
     assert fill(path, "b")
 
 
+def test_a_journal_that_is_written_anew_is_whole_and_locked(path: Path) -> None:
+    fill(path, "a", "b")
+    with opened(path) as journal:
+        old = path.open("rb")
+        journal.rewrite(lambda line: line.model_copy(update={"reason": f"{line.reason} anew"}))
+        journal.append(skipped("c"))
+        for place in (
+            path,
+            Path(f"/proc/self/fd/{old.fileno()}"),
+        ):  # who opened the old file just before is refused, too
+            with pytest.raises(RequestError, match="Another process is writing"):
+                opened(place)
+        old.close()
+    with opened(path) as again:
+        assert [line.case_id for line in again] == ["a", "b", "c"]
+        assert [line.reason for line in again][:2] == ["波尔多\n anew"] * 2
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_a_journal_that_can_t_be_written_anew_stays_as_it_was(path: Path) -> None:
+    written = fill(path, "a", "b")
+
+    def fails(line: CaseRecord) -> CaseRecord:
+        if line.case_id == "b":
+            raise ZeroDivisionError
+        return line
+
+    with opened(path) as journal:
+        with pytest.raises(ZeroDivisionError):
+            journal.rewrite(fails)
+        assert path.read_bytes() == written
+        journal.append(skipped("c"))
+    with opened(path) as again:
+        assert len(again.lines) == 3
+
+
 def test_a_shared_journal_waits_for_the_process_that_has_it(path: Path) -> None:
     with writer(path, 40) as process, opened(path, "s", shared=True) as journal:
         assert len(journal.lines) == 40

@@ -62,7 +62,7 @@ def test_the_keys_of_both_files_are_those_of_the_models(finished_runs: Runs, met
 
 def test_the_golden_keys() -> None:
     """Typed in by hand: whoever changes a field changes a version, and `docs/result-schema.md`. What only tasks of several
-    targets have is left out of all other files, so it changes none; so is what only sequences have."""
+    targets have is left out of all other files, so it changes none; so is what only sequences or chats have."""
     assert (SCHEMA_VERSION, LINES_VERSION) == (6, 5)
     assert list(Result.model_fields) == [
         *(
@@ -102,7 +102,9 @@ def test_the_golden_keys() -> None:
     ]
     assert fields(Result, "task") == ["name", "version", "source", "target", "targets", "dataset"]
     assert fields(Result, "task", "dataset") == ["name", "sha256", "n_cases"]
-    assert fields(Result, "model") == ["name", "dtype", "n_parameters", "sha256", "plugin", "args", "revision"]
+    assert fields(Result, "model") == [
+        *("name", "dtype", "n_parameters", "sha256", "template_sha256", "ends", "plugin", "args", "revision")
+    ]
     assert fields(Result, "method") == ["name", "params", "sees", "training_sha256", "train_size"]
     assert fields(Result, "timing") == [
         *("edit_seconds", "evaluate_seconds", "wall_seconds", "peak_memory_bytes", "phases")

@@ -156,6 +156,10 @@ class Dataset(ABC):
         """Where its files are looked for, in order."""
         return [self.shipped] if self.shipped else [root / (self.folder or self.name) for root in data_roots(data_dir)]
 
+    def paths(self, data_dir: Path | None = None) -> list[Path]:
+        """Every path that its records may be read from, whether a file is there or not."""
+        return [folder / file for folder in self.folders(data_dir) for file in self.files()]
+
     def find(self, file: str, data_dir: Path | None = None) -> Path:
         """The path of a file of this data set.
 

@@ -66,6 +66,10 @@ class ParallelRecords(Dataset):
         files |= {file: f"validation {code}" for code, file in self.validation_files.items()}
         return files | {download.file: "other" for download in self.downloads if download.file not in files}
 
+    def paths(self, data_dir: Path | None = None) -> list[Path]:
+        others = [path for other in self.borrowed.values() for path in other.paths(data_dir)]
+        return [*Dataset.paths(self, data_dir), *others]
+
     def verify(self, file: str, path: Path) -> None:
         tests = {file: code for code in self._others() for file in self.test_files([code])}
         if file in tests:

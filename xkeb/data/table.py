@@ -143,6 +143,11 @@ class TableDataset(Dataset):
     def languages(self) -> tuple[str, ...]:
         return tuple(self.config.columns)
 
+    def paths(self, data_dir: Path | None = None) -> list[Path]:
+        if self.config.format == "hub":
+            return []
+        return [Path(file) for file in (self.config.path, self.config.training) if file]
+
     def test(self, pair: Direction, data_dir: Path | None = None) -> Split:
         columns = {code: self.config.columns[code].named() for code in pair.languages}
         aliases = {code: self.config.columns[code].aliases() for code in pair.languages}

@@ -119,8 +119,9 @@ def _made_of(job: Job) -> list[Path] | None:
     paths = [split.path for split in splits]
     if not all(path.is_file() for path in paths):
         return None
-    dataset = job.task.dataset
-    paths += [folder / file for folder in dataset.folders(job.task.data_dir) for file in dataset.files()]
+    paths += job.task.dataset.paths(job.task.data_dir)
+    if job.task.trained_answers is not None:  # which slices tell
+        paths.append(job.task.training.path)
     weights = list(model_files(job))
     return [*paths, *job.editor.reads(), *weights] if weights else None
 

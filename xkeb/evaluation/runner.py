@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 
+from xkeb.evaluation.case_journal import open_cases
 from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.events import RunObserver
 from xkeb.evaluation.job import Job
@@ -95,7 +96,7 @@ class JobRunner:
 
     def _open_journal(self, number: int) -> Journal[CaseRecord]:
         path = self.job.measurements[number].folder / CASES
-        return Journal(path, CaseRecord, self.settings[number].sha256, overwrite=self.config.overwrite)
+        return open_cases(self.job, path, self.settings[number].sha256, overwrite=self.config.overwrite)
 
     def _record(self, number: int, journal: Journal[CaseRecord], record: CaseRecord) -> None:
         self.observer.case_done(record.case_id, journal.append(record), self.settings[number].protocol)

@@ -21,7 +21,7 @@ def run_settings(
     """Of the cases. Two runs share a journal only where this is the same."""
     return RunSettings(
         task=_task(job),
-        model=_model(job, backbone),
+        model=_model(job, backbone, protocol),
         method=method_record(job, editor),
         protocol=protocol.name,
         protocol_args=protocol.options,
@@ -36,7 +36,7 @@ def baseline_settings(job: Job, backbone: Backbone, protocol: Protocol) -> RunSe
     """Of the answers before any edit, which all methods share."""
     return RunSettings(
         task=_task(job),
-        model=_model(job, backbone),
+        model=_model(job, backbone, protocol),
         method=None,
         protocol=protocol.name,
         protocol_args=protocol.options,
@@ -84,10 +84,12 @@ def missing_languages(task: Task, ran: Sequence[CaseRecord]) -> list[MissingReco
     ]
 
 
-def _model(job: Job, backbone: Backbone) -> ModelSettings:
+def _model(job: Job, backbone: Backbone, protocol: Protocol) -> ModelSettings:
     return ModelSettings(
         name=job.model,
         dtype=str(backbone.dtype).removeprefix("torch."),
         n_parameters=backbone.n_parameters,
         sha256=backbone.sha256,
+        template_sha256=backbone.template_sha256,
+        ends=protocol.ends(backbone),
     )

@@ -22,7 +22,7 @@ from xkeb.models.last_layer import is_plain, pick, run_only_at, tried_early
 from xkeb.models.layout import Layout
 from xkeb.models.memory import activation_budget
 from xkeb.models.products import choose_products
-from xkeb.models.prompts import Frame, make_conversation, make_frame
+from xkeb.models.prompts import Frame, make_conversation, make_frame, template_hash
 from xkeb.models.spec import ModelSpec
 from xkeb.models.token_axis import keep_token_axis
 from xkeb.models.tokenization import Encoded
@@ -107,6 +107,17 @@ class Backbone:
         if prompt == "chat":
             make_frame(prompt, Language("", "", str.split), self.tokenizer)
         return other
+
+    @property
+    def template_sha256(self) -> str | None:
+        """Of the chat template that questions are put by; None in a style that has none."""
+        return template_hash(self.prompt, self.tokenizer)
+
+    @property
+    def prompt_key(self) -> str:
+        """What artifacts know `prompt` by: a chat by its template, too."""
+        template = self.template_sha256
+        return f"{self.prompt} {template}" if template else self.prompt
 
     @property
     def name(self) -> str:

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from xkeb.errors import RequestError
 from xkeb.types import Language, PromptStyle
+from xkeb.utils.hashing import digest_texts
 
 QUESTION, ANSWER, SECOND_QUESTION, SECOND_ANSWER = "\ue000", "\ue001", "\ue002", "\ue003"
 """Stand for questions and answers while a template is rendered: characters for private use, which no template has."""
@@ -88,6 +89,12 @@ def make_conversation(style: PromptStyle, language: Language, tokenizer: PreTrai
         return _chat_conversation(tokenizer)
     frame = make_frame(style, language, tokenizer)
     return Conversation(frame.before, frame.after + frame.separator, f"\n{frame.before}", frame.after)
+
+
+def template_hash(style: PromptStyle, tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """sha256 of the chat template, where the style puts questions by it. A model's own hash has none of it where it stands in a
+    file of its own."""
+    return digest_texts([str(tokenizer.get_chat_template())]) if style == "chat" else None
 
 
 def qa_words(language: Language) -> tuple[str, str]:

@@ -122,6 +122,7 @@ def _warnings(a: Side, b: Side, pairs: Pairs) -> list[str]:
         "model": [
             f"{side.result.model.name} ({side.result.model.dtype}, {side.result.model.sha256[:12]}…)" for side in (a, b)
         ],
+        "chat template": [(side.result.model.template_sha256 or "not said")[:12] for side in (a, b)],
         "metrics": [", ".join(sorted(metrics_of(side))) for side in (a, b)],
     }
     if a.result.judge and b.result.judge:

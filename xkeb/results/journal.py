@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Generic, Self, TypeVar
 
@@ -27,7 +27,7 @@ class DamagedError(ValueError):
 
 
 class Journal(Generic[R]):
-    """An append-only file of JSON lines, a record a case, each with the ``settings`` hash it was made under.
+    """A file of JSON lines that is appended to, a record a case, each with the ``settings`` hash it was made under.
 
     Opening takes a lock, mends a last line that was cut short, and refuses lines of other settings and damaged ones: each has
     a checksum over itself and the line before it (`xkeb.results.chain`).
@@ -113,13 +113,22 @@ class Journal(Generic[R]):
         """Writes one case, and returns it as it stands in the file, when it is on disk."""
         if record.key in self.lines:
             raise XkebError(f"The {record.what} {record.key!r} is already in {self.path}.")
-        value = record.model_dump(mode="json")
-        json.dumps(value, allow_nan=False)  # raises before anything is written
-        sealed = record.model_copy(update={CHAIN: checksum(value, self._chain)})
-        self._file.append(json.dumps({**value, CHAIN: sealed.chain}, ensure_ascii=False, allow_nan=False))
+        sealed, line = _sealed(record, self._chain)
+        self._file.append(line)
         self.lines[sealed.key] = sealed
         self._chain = sealed.chain
         return sealed
+
+    def rewrite(self, change: Callable[[R], R]) -> None:
+        """Writes all cases anew as `change` has them, in one step."""
+        made: list[tuple[R, str]] = []
+        chain = START
+        for record in self.lines.values():
+            made.append(_sealed(change(record), chain))
+            chain = made[-1][0].chain
+        self._file.replace(line for _, line in made)
+        self.lines = {sealed.key: sealed for sealed, _ in made}
+        self._chain = chain
 
     def close(self) -> None:
         self._file.close()
@@ -135,6 +144,18 @@ class Journal(Generic[R]):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _sealed(record: R, before: str) -> tuple[R, str]:
+    """A record with its checksum, and its line.
+
+    Args:
+        before: the checksum of the line before.
+    """
+    value = record.model_dump(mode="json")
+    json.dumps(value, allow_nan=False)  # raises before anything is written
+    sealed = record.model_copy(update={CHAIN: checksum(value, before)})
+    return sealed, json.dumps({**value, CHAIN: sealed.chain}, ensure_ascii=False, allow_nan=False)
 
 
 def finished_cases(path: Path) -> set[str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import BinaryIO
 
 from xkeb.errors import RequestError
-from xkeb.utils.files import naming
+from xkeb.utils.files import naming, replacing
 
 
 class LineFile:
@@ -24,9 +26,10 @@ class LineFile:
             RequestError: the folder can't be written, or another process is at work in the file.
         """
         self.path = path
+        self._replaced: list[BinaryIO] = []
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a+b")
+            self._file: BinaryIO = path.open("a+b")
         except OSError as error:
             raise RequestError(f"Can't write to {path.parent}: {error.strerror}.") from error
         try:
@@ -60,6 +63,23 @@ class LineFile:
             self._file.flush()
             os.fsync(self._file.fileno())
 
+    def replace(self, lines: Iterable[str]) -> None:
+        """Writes the whole file anew, in one step. The old one stays locked, too, for a process that opened it just before.
+
+        Raises:
+            OSError: it can't be written, and is as it was; names the file.
+        """
+        with ExitStack() as undo:
+            with replacing(self.path) as temporary:
+                new = undo.enter_context(temporary.open("a+b"))
+                fcntl.flock(new, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                new.writelines(line.encode() + b"\n" for line in lines)
+                new.flush()
+                os.fsync(new.fileno())
+            undo.pop_all()
+        self._replaced.append(self._file)
+        self._file = new
+
     def clear(self, keep: int = 0) -> None:
         """Discards all bytes after the first `keep`."""
         self._file.truncate(keep)
@@ -71,4 +91,5 @@ class LineFile:
             OSError: what the last `append` had left to write can't be written; names the file.
         """
         with naming(self.path):
-            self._file.close()
+            for file in (self._file, *self._replaced):
+                file.close()

@@ -79,15 +79,21 @@ class TaskSettings(Sparse):
         return Direction(self.source, tuple(self.targets or ()))
 
 
-class ModelSettings(Record):
+class ModelSettings(Sparse):
     """What the answers depend on."""
 
+    omitted: ClassVar[frozenset[str]] = frozenset({"template_sha256", "ends"})
     name: Name
     """Display name: the registered one, or what ``--model PLUGIN:NAME`` calls it."""
     dtype: Name
     n_parameters: Count
     sha256: Name
     """Identifies weights, configuration and tokenizer."""
+    template_sha256: Sha256 | None = None
+    """Of the chat template, which `sha256` need not cover. Only there where questions are put by it."""
+    ends: list[int] | None = None
+    """Ids that end an answer, where the protocol takes them from the model's generation settings, which `sha256` doesn't cover.
+    Only there where they are others than the tokenizer's end of text."""
 
 
 class MethodRecord(Record):

@@ -28,5 +28,10 @@ def slices_of(case: Case, trained: Collection[str] | None = None) -> dict[str, s
     if len(edit.translations) > 1:
         slices[ANSWERS] = DIFFER if len(answers) > 1 else EQUAL
     if trained is not None:
-        slices[TRAINING] = "yes" if normal(edit.target) in trained else "no"
+        slices[TRAINING] = training_slice(edit.target, trained)
     return {**case.labels, **slices}
+
+
+def training_slice(answer: str, trained: Collection[str]) -> str:
+    """The slice of the kind TRAINING that a case with this answer is in."""
+    return "yes" if normal(answer) in trained else "no"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,7 +21,7 @@ from xkeb_plugins.methods.easyeditor.bridge import Bridge
 from xkeb_plugins.methods.easyeditor.package import having
 from xkeb_plugins.methods.easyeditor.requests import request
 from xkeb_plugins.methods.easyeditor.sandbox import sandbox
-from xkeb_plugins.methods.encoders import encoder
+from xkeb_plugins.methods.encoders import encoder, encoder_key, local_files
 
 Fact = dict[str, str]
 """A training fact with its keys."""
@@ -52,6 +53,10 @@ class EasyEditorInContext(Bridge):
         super().__post_init__()
         if self.k < 1:
             raise ValueError(f"k is the number of demonstrations, at least 1, not {self.k}")
+
+    def reads(self) -> list[Path]:
+        """The code of a checkout, and an encoder of its own."""
+        return [*super().reads(), *local_files(self.encoder)]
 
     def needs_training(self) -> bool:
         """Always: demonstrations are training facts."""
@@ -119,7 +124,7 @@ class _Encoder:
             return self._embed([sentences])[0]
         texts = digest_texts(sentences)
         if texts not in self.embeddings:
-            key = {"encoder": self.name, "texts": texts}
+            key = {"encoder": encoder_key(self.name), "texts": texts}
             vectors = cached_tensors(
                 "easyeditor-ike", key, lambda: {"vectors": torch.from_numpy(self._embed(sentences))}
             )

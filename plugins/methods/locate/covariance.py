@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -98,10 +99,10 @@ def corpus_texts(name: str, cases: Sequence[Case] | None, samples: int, language
             raise RequestError("Second moments need text: call fit() with training cases, or name a mom2_corpus.")
         texts = questions(cases)
     elif name == "wikipedia":
-        texts = _in_turn([wikipedia(language, samples) for language in languages])
+        texts = in_turn([wikipedia(language, samples) for language in languages])
     elif name in get_plugins().datasets:
         dataset = get_plugins().datasets.get(name)
-        texts = _in_turn(_training_questions(dataset))
+        texts = in_turn(_training_questions(dataset))
     else:
         path = corpus_file(name)
         if path is None:
@@ -138,13 +139,12 @@ def corpus_files(name: str) -> list[Path]:
         return [path.resolve()]
     if name not in get_plugins().datasets:
         return []
-    dataset = get_plugins().datasets.get(name)
-    return [folder / file for folder in dataset.folders() for file in dataset.files()]
+    return list(get_plugins().datasets.get(name).paths())
 
 
-def _in_turn(by_language: Sequence[Sequence[str]]) -> list[str]:
-    """One text of each language after the other."""
-    return [text for row in zip(*by_language, strict=False) for text in row]
+def in_turn(by_language: Sequence[Sequence[str]]) -> list[str]:
+    """One text of each language after the other; where one has no more, the others go on."""
+    return [text for row in itertools.zip_longest(*by_language) for text in row if text is not None]
 
 
 def cholesky_factor(moment: torch.Tensor, samples: int) -> torch.Tensor:

@@ -169,7 +169,7 @@ class Mend(Editor):
             "method": "xmend" if self.across else "mend",
             "version": 2,  # since 2, a separator that is a token of its own is learnt
             "backbone": backbone.sha256,
-            "prompt": backbone.prompt,
+            "prompt": backbone.prompt_key,
             "dtype": str(backbone.dtype),
             "facts": digest([dataclasses.asdict(case) for case in cases]),
             "options": {option.name: getattr(self, option.name) for option in dataclasses.fields(self) if option.init},

@@ -9,7 +9,7 @@ import torch
 from xkeb.types import Case, Edit
 from xkeb.utils.artifacts import cached_tensors
 from xkeb.utils.hashing import digest_texts
-from xkeb_plugins.methods.encoders import embed
+from xkeb_plugins.methods.encoders import embed, encoder_key
 from xkeb_plugins.methods.memory.facts import known_languages, languages_of, plain, said, said_in
 
 WORD = "Question: "
@@ -49,7 +49,7 @@ class Demonstrations:
         if language not in self._indices:
             places = [i for i, case in enumerate(self.facts) if language in languages_of(case)]
             texts = [self.facts[i].edit.questions[language] for i in places]
-            key = {"encoder": self.encoder, "texts": digest_texts(texts)}
+            key = {"encoder": encoder_key(self.encoder), "texts": digest_texts(texts)}
             kept = cached_tensors("sentences", key, lambda: {"index": embed(self.encoder, texts, device)})
             self._indices[language] = places, kept["index"]
         return self._indices[language]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -23,7 +24,7 @@ from xkeb.editing.dry_run import DryRunSession
 from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
 from xkeb.types import Case, Edit
-from xkeb_plugins.methods.encoders import FakeEncoder
+from xkeb_plugins.methods.encoders import FakeEncoder, local_files
 from xkeb_plugins.methods.memory.change import Entry, MemoryChange
 from xkeb_plugins.methods.memory.dry_run import dry_run_gate
 from xkeb_plugins.methods.memory.editor import GatedMemory
@@ -54,6 +55,10 @@ class MultilingualRetrieval(GatedMemory):
             raise ValueError(f"demonstrations is a number of facts, at least 0, not {self.demonstrations}")
         if not 0 < self.threshold < 1:
             raise ValueError(f"threshold is a probability, between 0 and 1, not {self.threshold}")
+
+    def reads(self) -> list[Path]:
+        """An encoder of its own."""
+        return local_files(self.encoder)
 
     def fit(self, backbone: Backbone, cases: Sequence[Case]) -> None:
         """Trains the classifier and makes the index of questions in the facts' own language, or takes them from the cache.

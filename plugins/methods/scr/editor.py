@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -31,7 +32,7 @@ from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
 from xkeb.types import Case, Edit, Sight
 from xkeb.utils.artifacts import cached_tensors
-from xkeb_plugins.methods.encoders import embed
+from xkeb_plugins.methods.encoders import embed, encoder_key, local_files
 from xkeb_plugins.methods.memory.change import Entry, MemoryChange
 from xkeb_plugins.methods.memory.facts import digest_facts, really_unrelated, said
 from xkeb_plugins.methods.scr.confirm import TASK, WORDS, confirming_style
@@ -69,6 +70,10 @@ class SelectiveContextualReasoning(Editor):
         if self.validation < FEWEST:
             raise ValueError(f"validation is a number of facts, at least {FEWEST}, not {self.validation}")
 
+    def reads(self) -> list[Path]:
+        """An encoder of its own."""
+        return local_files(self.encoder)
+
     def needs_training(self) -> bool:
         return self.threshold is None
 
@@ -83,9 +88,9 @@ class SelectiveContextualReasoning(Editor):
         key = {
             "backbone": backbone.sha256,
             "dtype": str(backbone.dtype),
-            "style": style,
+            "style": backbone.asked_in(style).prompt_key,
             "words": [TASK, *WORDS],
-            "encoder": self.encoder,
+            "encoder": encoder_key(self.encoder),
             "k": self.k,
             "seed": self.seed,
             "facts": digest_facts(facts),

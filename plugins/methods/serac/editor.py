@@ -32,6 +32,7 @@ import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
@@ -46,6 +47,7 @@ from xkeb.models.device import pick_device
 from xkeb.models.spec import ModelSpec
 from xkeb.registry.manager import get_plugins
 from xkeb.types import Case, Edit, Property, Scorer, Sight
+from xkeb_plugins.methods.encoders import local_files
 from xkeb_plugins.methods.serac.artifact import Artifact
 from xkeb_plugins.methods.serac.change import MemoryChange, Router
 from xkeb_plugins.methods.serac.counterfactual import INSTALLABLE, load_counterfactual
@@ -135,6 +137,10 @@ class Serac(Editor):
             value = getattr(self, each)
             usual[f"classifier_{each}"] = value or usual.get(f"classifier_{each}", usual[each])
         return self.filled(usual)
+
+    def reads(self) -> list[Path]:
+        """Networks of its own to begin with."""
+        return [path for name in (self.classifier, self.counterfactual) if name for path in local_files(name)]
 
     def needs_training(self) -> bool:
         """Whether it needs training facts: always."""

@@ -55,7 +55,7 @@ class NetworkTraining:
 
     def learn_counterfactual(self, model: Backbone) -> Artifact:
         """Trains the counterfactual model, or takes it from the cache."""
-        key = {**self._key(model.sha256), "lr": self.lr, "prompt": model.prompt}
+        key = {**self._key(model.sha256), "lr": self.lr, "prompt": model.prompt_key}
         trainee = self.counterfactual_trainee(model)
         return train_artifact(
             "serac-counterfactual", key, trainee, self.facts, self.validation, self.schedule, model.device

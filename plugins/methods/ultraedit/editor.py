@@ -66,7 +66,7 @@ class UltraEdit(Editor):
             "method": "ultraedit",
             "backbone": backbone.sha256,
             "dtype": str(backbone.dtype),
-            "prompt": backbone.prompt,
+            "prompt": backbone.prompt_key,
             "matrices": known(me.matrices),
             "facts": digest([dataclasses.asdict(fact) for fact in facts]),
         }

@@ -20,6 +20,7 @@ from xkeb.errors import RequestError
 from xkeb.models.backbone import Backbone
 from xkeb.models.spec import ModelSpec
 from xkeb.types import Case, Edit, Sight
+from xkeb_plugins.methods.locate.covariance import in_turn
 from xkeb_plugins.methods.locate.optimize_value import KeyValue
 from xkeb_plugins.methods.locate.reachability import why_unreachable
 from xkeb_plugins.methods.memit import Memit
@@ -81,8 +82,7 @@ class CrossLingualMemit(Memit):
                 if code == case.edit.language:
                     own = (probe.prompt for probe in case.probes if probe.language == code)
                     by_language[code].extend(own)
-        in_turn = [text for row in zip(*by_language.values(), strict=False) for text in row]
-        return list(dict.fromkeys(in_turn))[: self.mom2_samples]
+        return list(dict.fromkeys(in_turn(list(by_language.values()))))[: self.mom2_samples]
 
     def edit(self, backbone: Backbone, edits: Sequence[Edit]) -> list[LowRankChange]:
         """One change for each edit, of a rank for each language that it is written in."""

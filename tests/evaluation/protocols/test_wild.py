@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -133,16 +135,43 @@ def test_an_answer_ends_with_the_first_token_that_has_a_stop_in_it(llama: Backbo
     assert longer == ids
 
 
-def test_an_answer_ends_where_the_model_s_generation_does(llama: Backbone) -> None:
-    config = llama.model.generation_config
+@contextmanager
+def generation_ends(backbone: Backbone, ids: int | list[int] | None) -> Iterator[None]:
+    """Inside, the model's generation settings name these ids."""
+    config = backbone.model.generation_config
     before = config.eos_token_id
     try:
-        config.eos_token_id = [7, 9]
-        assert end_ids(llama) == {7, 9, llama.tokenizer.eos_token_id}
-        config.eos_token_id = None
-        assert end_ids(llama) == {llama.tokenizer.eos_token_id}
+        config.eos_token_id = ids
+        yield
     finally:
         config.eos_token_id = before
+
+
+def test_an_answer_ends_where_the_model_s_generation_does(llama: Backbone) -> None:
+    with generation_ends(llama, [7, 9]):
+        assert end_ids(llama) == {7, 9, llama.tokenizer.eos_token_id}
+    with generation_ends(llama, None):
+        assert end_ids(llama) == {llama.tokenizer.eos_token_id}
+
+
+def test_answers_with_other_ends_are_never_mixed(
+    tiny_folders: dict[str, Path], llama: Backbone, tmp_path: Path
+) -> None:
+    asked = make_config(tiny_folders, tmp_path, ["ft"], limit=1, method_args=FT, protocols=["wild"])
+    own = llama.tokenizer.eos_token_id
+    with generation_ends(llama, None):
+        (bare,), _ = run_jobs(llama, asked)
+    with generation_ends(llama, [own]):
+        (same,), phases = run_jobs(llama, asked)
+    assert bare.model.ends is None and same.settings == bare.settings and phases.counts["edit"] == 0
+    with generation_ends(llama, [7, own]):
+        with pytest.raises(RequestError, match="made with other settings or data"):
+            run_jobs(llama, asked)
+        (other,), phases = run_jobs(llama, dataclasses.replace(asked, overwrite=True))
+        assert phases.counts == {"before": 1, "edit": 1}
+        assert other.model.ends == sorted([7, own]) and other.settings == other.run_settings().sha256
+        (forced,), _ = run_jobs(llama, dataclasses.replace(asked, protocols=["teacher_forcing"]))
+    assert forced.model.ends is None
 
 
 @pytest.mark.parametrize(

@@ -233,6 +233,17 @@ def test_data_ls_knows_every_file_s_use(folder: Path) -> None:
     assert there == {"mzsre_test_duplicate_ende.json", "mzsre_test_duplicate_enru.json"}
 
 
+def test_its_records_may_come_from_files_of_bizsre(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XKEB_DATA_DIR", str(tmp_path))
+    paths = MZSRE.paths(tmp_path / "given")
+    for root in (tmp_path / "given", tmp_path):
+        for file in ("mzsre/mzsre_test_duplicate_ende.json", "mzsre/zsre_mend_train_ru_10000.txt"):
+            assert root / file in paths
+        assert root / "bizsre" / "zsre_mend_train_10000.json" in paths
+    editor = xkeb.load_editor("memit", mom2_corpus="mzsre")
+    assert tmp_path / "bizsre" / "zsre_mend_train_10000.json" in editor.reads()
+
+
 def test_every_file_can_be_fetched_at_a_pinned_place_with_its_hash() -> None:
     assert {download.file for download in MZSRE.downloads} == set(MZSRE.files())
     for download in MZSRE.downloads:

@@ -37,7 +37,7 @@ from xkeb.models.backbone import Backbone
 from xkeb.types import Case, Edit
 from xkeb.utils.hashing import digest_file
 from xkeb_plugins.methods.locate import wikipedia
-from xkeb_plugins.methods.locate.covariance import key_covariance, questions
+from xkeb_plugins.methods.locate.covariance import corpus_texts, key_covariance, questions
 
 pytestmark = pytest.mark.usefixtures("fresh_cache")
 
@@ -178,6 +178,16 @@ def test_wikipedia_is_taken_in_the_language_of_the_edit(llama: Backbone, dump: P
     for one, other in zip(again.edit(llama, EDITS[:2]), changes, strict=True):
         assert isinstance(one, LowRankChange) and isinstance(other, LowRankChange)
         assert all(torch.equal(delta, other.deltas()[name]) for name, delta in one.deltas().items())
+
+
+def test_a_language_with_few_texts_doesn_t_end_those_of_the_others(dump: Path) -> None:
+    rows = (dump / "zh.jsonl").read_text(encoding="utf-8").splitlines()
+    (dump / "zh.jsonl").write_text("\n".join(rows[:2]), encoding="utf-8")
+    english, chinese = ([*corpus_texts("wikipedia", None, 6, [code])] for code in ("en", "zh"))
+    assert (len(english), len(chinese)) == (6, 2)
+    in_turn = [english[0], chinese[0], english[1], chinese[1], *english[2:]]
+    assert corpus_texts("wikipedia", None, 6, ["en", "zh"]) == in_turn[:6]
+    assert corpus_texts("wikipedia", None, 3, ["en", "zh"]) == in_turn[:3]
 
 
 @installed

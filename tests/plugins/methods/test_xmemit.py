@@ -97,6 +97,10 @@ def test_second_moments_are_of_each_language_in_turn(facts: list[Case]) -> None:
     assert texts[:2] == [facts[0].edit.prompt, facts[0].edit.questions["zh"]]
     asked = {probe.prompt for case in facts for probe in case.probes if probe.language == "zh"}
     assert asked and not asked.intersection(texts).difference(chinese), "of the other language, the questions alone"
+    every = {case.edit.prompt for case in facts} | {
+        probe.prompt for case in facts for probe in case.probes if probe.language == "en"
+    }
+    assert set(CrossLingualMemit(mom2_samples=10_000).task_texts(facts)) == every | chinese
 
 
 def test_it_writes_what_memit_writes_of_both_facts_together(llama: Backbone, facts: list[Case], tmp_path: Path) -> None:

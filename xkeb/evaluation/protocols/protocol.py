@@ -44,6 +44,11 @@ class Protocol(ABC):
         """The protocol as a method is asked under it."""
         return self
 
+    def ends(self, backbone: Backbone) -> list[int] | None:
+        """Ids that end an answer, where the protocol takes them from the model's generation settings; None where these name
+        none but the tokenizer's end of text."""
+        return None
+
     @property
     def options(self) -> dict[str, Any]:
         """All of them, as data."""

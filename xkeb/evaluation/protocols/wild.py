@@ -55,6 +55,10 @@ class WildProtocol(Protocol):
         if prompt != "plain":
             raise RequestError(f"WILD puts questions in its own ways (context_type), not with --prompt {prompt}.")
 
+    def ends(self, backbone: Backbone) -> list[int] | None:
+        ids = end_ids(backbone)
+        return sorted(ids) if ids - {backbone.tokenizer.eos_token_id} else None
+
     @property
     def style(self) -> AnswerStyle:
         return WildAnswers(self.context_type)

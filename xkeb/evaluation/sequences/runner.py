@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from xkeb.errors import RequestError
+from xkeb.evaluation.case_journal import open_cases
 from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.events import RunObserver
 from xkeb.evaluation.job import Job
@@ -120,7 +121,7 @@ class SequencesRun:
             name = RETENTION.format(edits)
             path = self.job.measurements[number].folder / name
             files[name] = stack.enter_context(
-                Journal(path, CaseRecord, self.settings[number].sha256, overwrite=self.config.overwrite)
+                open_cases(self.job, path, self.settings[number].sha256, overwrite=self.config.overwrite)
             )
         return files
 
