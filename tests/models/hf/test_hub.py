@@ -22,6 +22,7 @@ class Hub:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
         self.asked: list[str] = []
+        self.patterns: list[str] = []
         self.cache = cache / "models--org--name"
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
         monkeypatch.setattr(hub, "HfApi", lambda: self)
@@ -34,6 +35,7 @@ class Hub:
     def download(self, repository: str, local_files_only: bool = False, **options: Any) -> str:
         if not local_files_only:
             self.asked.append(repository)
+            self.patterns = options["allow_patterns"]
             raise ConnectionError("no way out")
         return huggingface_hub.snapshot_download(repository, local_files_only=True, **options)
 
@@ -64,6 +66,13 @@ def test_for_what_may_move_it_is_asked_and_without_it_the_last_files_serve(
     kept = offline.keep(tiny_folders["llama"])
     assert hub_folder(REPOSITORY, revision) == kept
     assert offline.asked == [REPOSITORY]
+
+
+def test_a_chat_template_in_a_file_of_its_own_is_fetched_too(offline: Hub) -> None:
+    with pytest.raises(RequestError, match="Neither a local folder nor to be had from the hub"):
+        hub_folder(REPOSITORY, None, "*.safetensors")
+    wanted = ("config.json", "tokenizer.model", "merges.txt", "chat_template.jinja", "model.safetensors")
+    assert all(any(Path(name).match(pattern) for pattern in offline.patterns) for name in wanted)
 
 
 def drop_weights(folder: Path) -> None:

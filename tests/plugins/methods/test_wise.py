@@ -291,7 +291,7 @@ def test_an_unrelated_question_is_put_as_the_edit_is(
     seen: list[tuple[str, str]] = []
 
     def keep(backbone: Backbone, layer: int, texts: Sequence[Any], unrelated: Sequence[int], *rest: Any) -> Any:
-        seen.append((backbone.tokenizer.decode(texts[0].ids), backbone.tokenizer.decode(unrelated)))
+        seen.append((backbone.said(texts[0].ids), backbone.said(unrelated)))
         return write_edit(backbone, layer, texts, unrelated, *rest)
 
     monkeypatch.setattr("xkeb_plugins.methods.wise.editor.write_edit", keep)

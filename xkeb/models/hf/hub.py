@@ -11,7 +11,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from xkeb.errors import RequestError, one_line
 from xkeb.models.hf.checkpoint import SETTINGS, TOKENIZER, WEIGHT_PATTERNS, find_checkpoint
 
-TEXTS = ("*.json", "*.model", "*.txt")
+TEXTS = ("*.json", "*.jinja", "*.model", "*.txt")
 COMMIT = re.compile("[0-9a-f]{40}")
 
 
