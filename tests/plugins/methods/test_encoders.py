@@ -14,12 +14,13 @@ from tiny_models import make_bert
 
 import xkeb
 from xkeb.editing.editor import prepare
+from xkeb.editing.sights import show_training
 from xkeb.models.backbone import Backbone
 from xkeb.types import Case
 from xkeb.utils.artifacts import artifact_path, artifacts_used
 from xkeb.utils.hashing import digest, digest_file, digest_texts
 from xkeb_plugins.methods.encoders import embed, encoder_key
-from xkeb_plugins.methods.ike import demonstrations
+from xkeb_plugins.methods.ike import InContext, demonstrations
 from xkeb_plugins.methods.remake.demonstrations import Demonstrations
 from xkeb_plugins.methods.serac.scope import load_encoder
 
@@ -96,7 +97,7 @@ def test_what_follows_the_transformer_is_a_part_of_a_sentence_encoder(folder: Pa
 
 
 def test_what_was_learnt_with_an_encoder_that_is_no_folder_s_is_still_known(llama: Backbone, facts: list[Case]) -> None:
-    key = {"encoder": "all-MiniLM-L6-v2", "texts": digest_texts(demonstrations(facts))}
+    key = {"encoder": "all-MiniLM-L6-v2", "texts": digest_texts(demonstrations(show_training(facts, InContext().sees)))}
     assert used(llama, facts, "ike", {"k": 2}) == {artifact_path("ike", key)}
 
 
