@@ -15,7 +15,7 @@ from xkeb.registry.manager import get_plugins
 from xkeb.results.regime import SINGLE, Regime
 from xkeb.results.slices import normal
 from xkeb.tasks.config import Definition, GroupFile, TaskFile, read_definitions
-from xkeb.types import Case, Direction, PromptStyle
+from xkeb.types import Case, Direction, Edit, PromptStyle
 
 
 @dataclass(frozen=True)
@@ -113,15 +113,24 @@ class Task:
         return len(self.test.cases)
 
 
-def _with_parallel(case: Case, others: Sequence[Case]) -> Case:
+def edit_in_all(case: Case, others: Sequence[Case]) -> Edit:
+    """The edit of a fact, with its question and answer in every language that it is in.
+
+    Args:
+        others: the same fact in other languages.
+    """
     every = [one.edit for one in (case, *others)]
-    edit = dataclasses.replace(
+    return dataclasses.replace(
         case.edit,
         translations={edit.language: edit.target for edit in every},
         questions={edit.language: edit.prompt for edit in every},
         aliases=tuple(edit.subject for edit in every[1:] if edit.subject),
     )
-    return dataclasses.replace(case, edit=edit, probes=tuple(probe for one in (case, *others) for probe in one.probes))
+
+
+def _with_parallel(case: Case, others: Sequence[Case]) -> Case:
+    probes = tuple(probe for one in (case, *others) for probe in one.probes)
+    return dataclasses.replace(case, edit=edit_in_all(case, others), probes=probes)
 
 
 def load_task(

@@ -12,7 +12,7 @@ from typing import Any
 from xkeb.data.dataset import Dataset, Split
 from xkeb.data.subjects import locate_subject
 from xkeb.errors import RequestError
-from xkeb.tasks.task import Task
+from xkeb.tasks.task import Task, edit_in_all
 from xkeb.types import Case, Direction, Probe, Property
 from xkeb.utils.hashing import digest, digest_texts
 
@@ -203,13 +203,7 @@ def _with_probes(case: Case, parallel: Sequence[Case]) -> Case:
     """A fact with its question and answer in every language that is asked in, as a test case has them, with the question for
     reliability, and what is asked of its parallel facts. One without a rephrase is asked its own question for generality: in
     its language no edit was made."""
-    every = [one.edit for one in (case, *parallel)]
-    edit = dataclasses.replace(
-        case.edit,
-        translations={one.language: one.target for one in every},
-        questions={one.language: one.prompt for one in every},
-        aliases=tuple(one.subject for one in every[1:] if one.subject),
-    )
+    edit = edit_in_all(case, parallel)
     probes = [Probe("reliability", edit.language, edit.prompt, edit.target), *case.probes]
     for other in parallel:
         if not any(probe.property == "generality" for probe in other.probes):
