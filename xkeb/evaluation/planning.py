@@ -7,28 +7,33 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from xkeb.editing.editor import Editor, editor_class, load_editor, why_no_sequence
+from xkeb.editing.editor import Editor, load_editor, why_no_sequence
 from xkeb.errors import NotHereError, RequestError, unknown
 from xkeb.evaluation.config import ModelChoice, RunConfig, check_folder_name
 from xkeb.evaluation.executors.choice import make_executor
 from xkeb.evaluation.job import Job
 from xkeb.evaluation.measurements import Measurement, load_protocols
+from xkeb.evaluation.methods_asked import (
+    ALL,
+    check_methods,
+    methods_asked,
+    options_by_method,
+    options_of_settings,
+    with_seed,
+)
 from xkeb.evaluation.protocols import Protocol
-from xkeb.evaluation.tuned_settings import TunedSettings, read_settings
+from xkeb.evaluation.tuned_settings import read_settings
 from xkeb.models.device import pick_device, pick_dtype
-from xkeb.models.loader import BackboneLoader, SuggestingLoader, display_name, find_skeleton, make_loader
+from xkeb.models.loader import BackboneLoader, display_name, find_skeleton, make_loader
 from xkeb.models.prompts import qa_words
 from xkeb.models.skeleton import Skeleton
 from xkeb.registry.manager import get_plugins
 from xkeb.results.regime import Regime
-from xkeb.tasks.asked import PAPER
 from xkeb.tasks.task import Task, expand_groups, load_definitions, load_task
-from xkeb.types import PROMPT_STYLES, Case, PromptStyle, Sight
+from xkeb.types import PROMPT_STYLES, Case, PromptStyle
 from xkeb.utils.case_names import named_cases
 from xkeb.utils.names import folder_below
 
-ALL = "all"
-"""In the place of methods: every registered one."""
 Purpose = Literal["run", "estimate", "train"]
 """What the jobs are for: ``run`` needs everything; ``estimate`` notes what is missing and writes nothing; ``train`` needs
 training facts only."""
@@ -85,17 +90,17 @@ class _Planner:
             _check_damage(config, regime_of(config, task))
         cases = {task.name: self._select(task) for task in tasks}
         tuned = [read_settings(Path(path)) for path in config.settings]
-        own = options_by_method({**_options_of(tuned), **config.method_args})
+        own = options_by_method({**options_of_settings(tuned), **config.method_args})
         options = options_by_method(config.method_defaults)
         for method, chosen in own.items():
             options[method] = options.get(method, {}) | chosen
-        _check_methods(config, options)
+        check_methods(config, options)
         models = plan_models(config)
         jobs = [
             self._job(task, model, method, options.get(method, {}), cases[task.name])
             for model in models
             for task in tasks
-            for method in _methods(config, model.loader, options)
+            for method in methods_asked(config, model.loader, options)
         ]
         for settings in tuned:
             settings.check(jobs)
@@ -189,7 +194,7 @@ def make_job(
         RequestError: an option that the method hasn't, or a value that it or the model can't have.
     """
     prompt, regime = prompt_of(config, task), regime_of(config, task)
-    chosen = _with_seed(method, options, config.seed)
+    chosen = with_seed(method, options, config.seed)
     editor: Editor = load_editor(method, **chosen)
     if model.skeleton is not None:
         editor = editor.configure(model.skeleton.spec(model.name))
@@ -340,57 +345,6 @@ def _select_cases(task: Task, config: RunConfig) -> list[Case]:
             f"Task {task.name!r} has no case that can be run: {len(skipped)} records, all skipped{first}."
         )
     return cases[: config.limit]
-
-
-def _methods(config: RunConfig, loader: BackboneLoader, options: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The methods asked for; by default those that the paper runs on the model. ``all`` are those that need no option and
-    aren't told the answer in the language that is asked.
-
-    Args:
-        options: by method.
-    """
-    registry = get_plugins().methods
-    if config.methods is None:
-        suggested = loader.methods if isinstance(loader, SuggestingLoader) else registry
-        names = [name for name in suggested if suggested is not registry or editor_class(name).in_paper]
-        return names if PAPER not in config.protocols else [editor_class(name).released_as or name for name in names]
-    if list(config.methods) == [ALL]:
-        classes = {name: editor_class(name) for name in registry}
-        return [
-            name
-            for name, found in classes.items()
-            if found.required_options <= options.get(name, {}).keys() and Sight.TARGET_ANSWER not in found.sees
-        ]
-    return list(dict.fromkeys(config.methods))
-
-
-def _check_methods(config: RunConfig, options: Mapping[str, Mapping[str, Any]]) -> None:
-    """Looks at the names of methods and their options before the models, of which one may have to be converted first."""
-    for method in dict.fromkeys(config.methods or ()):
-        if method != ALL:
-            load_editor(method, **options.get(method, {}))
-
-
-def _options_of(tuned: Sequence[TunedSettings]) -> dict[str, Any]:
-    """The options of some files, as ``--method-args`` has them."""
-    return {name: value for settings in tuned for name, value in settings.method_args.items()}
-
-
-def options_by_method(method_args: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """``{"METHOD.layer": 5}`` as ``{"METHOD": {"layer": 5}}``."""
-    options: dict[str, dict[str, Any]] = {}
-    for key, value in method_args.items():
-        method, dot, option = key.rpartition(".")
-        if not dot:
-            raise RequestError(f"--method-args takes METHOD.OPTION=VALUE; {key!r} names no method.")
-        options.setdefault(method, {})[option] = value
-    return options
-
-
-def _with_seed(method: str, options: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """The options, checked by building the editor once, with the run's seed where the method takes one."""
-    editor = load_editor(method, **options)
-    return {"seed": seed, **options} if hasattr(editor, "seed") else dict(options)
 
 
 def _check_output(output: Path) -> None:

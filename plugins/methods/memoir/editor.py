@@ -177,4 +177,4 @@ class Memoir(Editor):
         return backbone.parameter(f"{backbone.layout.down(known(self.layer))}.weight").device
 
     def _place(self, backbone: Backbone) -> tuple[Any, ...]:
-        return (backbone.sha256, backbone.dtype, backbone.device, backbone.prompt, known(self.layer))
+        return (backbone.sha256, backbone.dtype, backbone.device, backbone.prompt_key, known(self.layer))

@@ -16,12 +16,12 @@ from xkeb.errors import NotHereError, RequestError, XkebError, one_line
 from xkeb.evaluation.config import RunConfig
 from xkeb.evaluation.events import RunObserver
 from xkeb.evaluation.job import Job
+from xkeb.evaluation.methods_asked import options_by_method
 from xkeb.evaluation.planning import (
     PlannedModel,
     check_regime,
     check_request,
     make_job,
-    options_by_method,
     plan_models,
     regime_of,
 )
